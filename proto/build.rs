@@ -1,2 +1,18 @@
 //! Compiles `fitment/v1/*.proto` with protox, so that no protoc is needed on the machine.
-fn main() {}
+
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+
+const FILES: [&str; 4] =
+    ["fitment/v1/common.proto", "fitment/v1/matcher.proto", "fitment/v1/catalog.proto", "fitment/v1/info.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=fitment");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
+    std::fs::write(out.join("fitment_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

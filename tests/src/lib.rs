@@ -1,1 +1,223 @@
-//! Placeholder.
+//! Running the real binary in tests: building it, starting a daemon on a free port, stopping or killing it.
+//!
+//! A daemon started here is ended when its handle is dropped; nothing else is ever signalled.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::info_service_client::InfoServiceClient;
+use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
+use tonic::transport::Channel;
+
+/// How long a daemon may take to come up; generous, since tests share two cores.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// The default model.
+pub const MODEL: &str = "all-MiniLM-L6-v2";
+
+/// The workspace's root.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Path of the `fitment` binary, built once for this process in the profile of the tests.
+pub fn binary() -> anyhow::Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}"))).as_deref().map_err(|error| anyhow::anyhow!(error.clone()))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("FITMENT_BIN") {
+        return Ok(path.into());
+    }
+    // The test binary lies in TARGET/PROFILE/deps.
+    let test = std::env::current_exe()?;
+    let profile = test.parent().and_then(Path::parent).context("the test binary lies in no target folder")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--workspace", "--bin", "fitment"]).current_dir(workspace());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    ensure!(cargo.status()?.success(), "`cargo build --workspace --bin fitment` failed");
+    Ok(profile.join("fitment"))
+}
+
+/// A command of the binary, with an environment that holds nothing of the caller's configuration.
+pub fn fitment() -> anyhow::Result<Command> {
+    let mut command = Command::new(binary()?);
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_string_lossy().starts_with("FITMENT_");
+        if ours && name != "FITMENT_MODELS_DIR" {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// Fetches the default model once for this process.
+pub fn pull_model() -> anyhow::Result<()> {
+    static PULLED: OnceLock<Result<(), String>> = OnceLock::new();
+    PULLED
+        .get_or_init(|| {
+            let pull = || -> anyhow::Result<()> {
+                let output = fitment()?.args(["model", "pull", MODEL]).output()?;
+                ensure!(output.status.success(), "{}", text(&output.stderr));
+                Ok(())
+            };
+            pull().map_err(|error| format!("{error:#}"))
+        })
+        .clone()
+        .map_err(|error| anyhow::anyhow!(error))
+}
+
+/// Runs a command to its end.
+pub fn run(arguments: &[&str]) -> anyhow::Result<Output> {
+    Ok(fitment()?.args(arguments).output()?)
+}
+
+/// Bytes of an output as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    address: String,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Daemon {
+    /// `fitment serve` on a free port, ready to answer.
+    pub fn serve(data_dir: &Path, more: &[&str]) -> anyhow::Result<Self> {
+        pull_model()?;
+        let mut command = fitment()?;
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(data_dir).args(more);
+        Self::start(command, "listening on ", "ready")
+    }
+
+    /// `fitment demo` on a free port, ready to answer.
+    pub fn demo(data_dir: &Path) -> anyhow::Result<Self> {
+        let mut command = fitment()?;
+        command.arg("demo").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(data_dir);
+        Self::start(command, "components on ", "Stop with Ctrl-C.")
+    }
+
+    /// Starts a command and waits until it has printed its address after `before` and a line that is `ready`.
+    fn start(mut command: Command, before: &str, ready: &str) -> anyhow::Result<Self> {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("spawn")?;
+        let log = child.stderr.take().map(keep_log);
+        let output = child.stdout.take().context("no standard output")?;
+        let mut daemon = Self { child, address: String::new(), log };
+        let (lines, received) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Nobody listens after the start; the pipe is drained all the same.
+                drop(lines.send(line));
+            }
+        });
+        loop {
+            match received.recv_timeout(START_LIMIT) {
+                Ok(line) if line.contains(before) && daemon.address.is_empty() => {
+                    let rest = line.split(before).nth(1).unwrap_or_default();
+                    daemon.address = rest.split_whitespace().next().unwrap_or_default().to_owned();
+                }
+                Ok(line) if line.trim() == ready => return Ok(daemon),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => bail!("the daemon was not ready within {START_LIMIT:?}"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = daemon.child.wait()?;
+                    bail!("the daemon ended with {status}: {}", daemon.take_log());
+                }
+            }
+        }
+    }
+
+    /// `IP:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A connection.
+    pub async fn channel(&self) -> anyhow::Result<Channel> {
+        Ok(Channel::from_shared(format!("http://{}", self.address))?.connect().await?)
+    }
+
+    /// A client for intents.
+    pub async fn matcher(&self) -> anyhow::Result<MatcherServiceClient<Channel>> {
+        Ok(MatcherServiceClient::new(self.channel().await?).max_encoding_message_size(64 << 20))
+    }
+
+    /// A client for the catalogue.
+    pub async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
+        Ok(CatalogServiceClient::new(self.channel().await?).max_encoding_message_size(64 << 20))
+    }
+
+    /// A client for server information.
+    pub async fn info(&self) -> anyhow::Result<InfoServiceClient<Channel>> {
+        Ok(InfoServiceClient::new(self.channel().await?))
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        ensure!(status.success(), "kill failed");
+        Ok(())
+    }
+
+    /// Waits for the end. Returns the status and the log.
+    pub fn wait(mut self) -> anyhow::Result<(ExitStatus, String)> {
+        let status = self.child.wait()?;
+        Ok((status, self.take_log()))
+    }
+
+    /// SIGKILL, and waits.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn take_log(&mut self) -> String {
+        self.log.take().and_then(|log| log.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn keep_log(mut stderr: ChildStderr) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut log = Vec::new();
+        // What cannot be read is not worth failing for.
+        drop(stderr.read_to_end(&mut log));
+        text(&log)
+    })
+}
+
+/// A valid manifest, as YAML.
+pub fn manifest(name: &str, version: &str, summary: &str) -> String {
+    format!(
+        "name: {name}\nversion: {version}\ntitle: {title}\nsummary: {summary}\nkind: service\nlifecycle: certified\n\
+         license: Apache-2.0\nowner: team-tests\ntags: [tests]\n",
+        title = name.replace(['/', '-'], " ")
+    )
+}

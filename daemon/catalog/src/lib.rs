@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Components as Fitment knows them: manifests, versions, configuration schemas, filters, searchable texts and labelled
+//! intents.
+//!
+//! Everything here is a pure function of its arguments. The crate opens no file, no socket and no thread and reads no
+//! clock: callers hand in bytes together with a name for them, which is used in messages only.
+//!
+//! Reading order: [`Manifest`] is the centre; [`ConfigSchema`] decides how much of a component is still open;
+//! [`Filter`] selects components; [`facets`] and [`lexical_fields`] say what is searched; [`Dataset`] is what accuracy
+//! is measured on; [`sample`] is the catalogue that ships with the program.
+
+mod config_schema;
+mod dataset;
+mod digest;
+mod document;
+mod error;
+mod facet;
+mod filter;
+mod identifier;
+mod license;
+mod manifest;
+mod port;
+mod sample;
+mod token;
+
+pub use config_schema::{ConfigSchema, Configured, OpenProperty, SchemaFault};
+pub use dataset::{
+    BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
+};
+pub use digest::Digest;
+pub use document::Format;
+pub use error::{CatalogError, Violation};
+pub use facet::{Facet, FacetKind, LexicalField, facets, lexical_fields};
+pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
+pub use identifier::{ComponentName, Tag};
+pub use license::License;
+pub use manifest::{Artifact, MANIFEST_SCHEMA, MAX_DEPTH, MAX_MANIFEST_BYTES, Manifest, Supersedes, Tier};
+pub use port::{Authentication, DataClass, Port};
+pub use sample::{SampleFile, sample, sample_calibration, sample_intents};
+pub use token::{Kind, Lifecycle};

@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Fitment's engine: the match pipeline over the store and its indexes, writes, calibration and evaluation.
+//!
+//! Reading order: [`Engine`] holds the parts; `pipeline` answers an intent; `rank` scores; `writes` changes the
+//! catalogue; `store` is the truth; `live` and `view` are what is searched; `calibration` bounds errors; `evaluate`
+//! measures.
+//!
+//! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
+
+mod calibration;
+mod encoder;
+mod engine;
+mod error;
+mod live;
+mod normalize;
+mod pipeline;
+mod rank;
+mod store;
+mod view;
+mod writes;
+
+pub mod evaluate;
+
+pub use calibration::{Calibration, Observation, Threshold, clopper_pearson_upper, fit};
+pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
+pub use error::{EngineError, ErrorKind};
+pub use fitment_index::Plan;
+pub use live::OnProgress;
+pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
+pub use pipeline::{Candidate, DEFAULT_TOP_K, Explanation, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome, Timings};
+pub use rank::{FieldWeights, Ranking, Scored};
+pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
+pub use view::FilterStage;
+pub use writes::{Import, Imported, Listing, Page, VersionSelector};

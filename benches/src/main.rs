@@ -1,0 +1,59 @@
+//! `fitment-load`: loads a running daemon and says how fast it answered.
+//!
+//! Talks to loopback only, and is bounded in count and time.
+
+mod import;
+mod matching;
+mod recall;
+mod texts;
+
+use anyhow::ensure;
+use clap::{Parser, Subcommand};
+use tonic::transport::{Channel, Endpoint};
+
+/// Measures a running daemon.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  fitment-load import --tsv packages.tsv --name-column 0 --summary-column 4 --count 100000
+  fitment-load match --clients 32 --count 2000
+  fitment-load recall --segment DATA/index/dense.segment --queries 500")]
+struct Arguments {
+    /// Address of the daemon, on loopback.
+    #[arg(long, default_value = "127.0.0.1:7411", global = true)]
+    server: std::net::SocketAddr,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send intents from a number of clients, each waiting for its answer.
+    Match(matching::MatchArguments),
+    /// Import components made from the names and summaries of a table.
+    Import(import::ImportArguments),
+    /// Compare the served graph with exact search on the same vectors.
+    Recall(recall::RecallArguments),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    ensure!(arguments.server.ip().is_loopback(), "{} is not on loopback; load is for loopback only", arguments.server);
+    let endpoint = Endpoint::from_shared(format!("http://{}", arguments.server))?.tcp_nodelay(true);
+    match arguments.command {
+        Command::Match(arguments) => matching::run(&endpoint, &arguments).await,
+        Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
+        Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> anyhow::Result<Channel> {
+    Ok(endpoint.connect().await?)
+}
+
+/// Prints one line.
+#[expect(clippy::print_stdout, reason = "figures are this program's output")]
+fn print(line: &str) {
+    println!("{line}");
+}

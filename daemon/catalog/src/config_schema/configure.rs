@@ -1,0 +1,288 @@
+//! Fills defaults around bound properties and finds what is still open.
+//!
+//! Only what a schema states unconditionally (`properties`, `required`, and both through `$ref` and `allOf`) is filled
+//! in. What it states under a condition (`anyOf`, `oneOf`, `then`, `dependentRequired`, …) is judged by validating the
+//! result: a requirement that is missing there is open too.
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Map, Value};
+
+use super::rules::{escape, one_line, target};
+
+/// Deepest object that is filled in; a schema that requires more describes no finite configuration.
+const MAX_FILL_DEPTH: usize = 32;
+/// Most objects that are filled in, since a schema that requires itself twice doubles with each level.
+const MAX_FILLED_OBJECTS: usize = 1_000;
+
+/// A property that still has to be decided, or one that was decided wrongly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenProperty {
+    /// JSON pointer into the configuration (RFC 6901); empty for the whole.
+    pub pointer: String,
+    /// For an open property the schema's description of it, which may be empty; for a wrong one, what is wrong.
+    pub description: String,
+}
+
+/// What a schema makes of the properties that a caller bound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configured {
+    /// The configuration so far: defaults filled in, and those of the bound properties that the schema knows.
+    pub resolved: Value,
+    /// Required properties that are neither bound nor have a default, in the order of the schema.
+    pub open: Vec<OpenProperty>,
+    /// Bound properties whose values the schema refuses, by pointer.
+    pub violations: Vec<OpenProperty>,
+    /// JSON pointers of bound properties that the schema does not know, in the caller's order.
+    pub ignored: Vec<String>,
+}
+
+impl Configured {
+    /// Whether nothing is left to generate and nothing is wrong.
+    pub fn is_satisfied(&self) -> bool {
+        self.open.is_empty() && self.violations.is_empty()
+    }
+
+    pub(crate) fn without_schema(bound: &Value) -> Self {
+        let ignored = match bound {
+            Value::Object(properties) => properties.keys().map(|name| format!("/{}", escape(name))).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Vec::new(),
+        };
+        Self { resolved: Value::Object(Map::new()), open: Vec::new(), violations: Vec::new(), ignored }
+    }
+}
+
+/// `validator` is the compiled `schema`; without one everything is a violation, since nothing can be promised.
+pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &Value) -> Configured {
+    let mut filling = Filling { root: schema, objects: 0, open: Vec::new(), ignored: Vec::new() };
+    let mut violations = Vec::new();
+    let nothing = Map::new();
+    let bound = match bound {
+        Value::Object(properties) => properties,
+        Value::Null => &nothing,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            violations.push(OpenProperty {
+                pointer: String::new(),
+                description: "bound properties must be an object".to_owned(),
+            });
+            &nothing
+        }
+    };
+    let resolved = Value::Object(filling.object(schema, bound, "", 0));
+    let Filling { mut open, ignored, .. } = filling;
+    match validator {
+        None => violations.push(OpenProperty {
+            pointer: String::new(),
+            description: "the configuration schema cannot be compiled".to_owned(),
+        }),
+        Some(validator) => judge(validator, &resolved, &mut open, &mut violations),
+    }
+    Configured { resolved, open, violations, ignored }
+}
+
+/// Sorts what the validator still misses into open properties and violations. What is found here follows what the
+/// filling found, by pointer.
+fn judge(validator: &Validator, resolved: &Value, open: &mut Vec<OpenProperty>, violations: &mut Vec<OpenProperty>) {
+    let mut more = Vec::new();
+    let mut combinations = Vec::new();
+    for error in validator.iter_errors(resolved) {
+        let pointer = error.instance_path().as_str();
+        match error.kind() {
+            ValidationErrorKind::Required { property } => {
+                let pointer = format!("{pointer}/{}", escape(property.as_str().unwrap_or_default()));
+                more.push(OpenProperty { pointer, description: String::new() });
+            }
+            // More properties can still settle these.
+            ValidationErrorKind::AnyOf { .. }
+            | ValidationErrorKind::OneOfNotValid { .. }
+            | ValidationErrorKind::OneOfMultipleValid { .. }
+            | ValidationErrorKind::MinProperties { .. }
+                if resolved.pointer(pointer).is_some_and(Value::is_object) =>
+            {
+                combinations.push(OpenProperty { pointer: pointer.to_owned(), description: one_line(&error) });
+            }
+            _ => violations.push(OpenProperty { pointer: pointer.to_owned(), description: one_line(&error) }),
+        }
+    }
+    more.retain(|property| open.iter().all(|known| known.pointer != property.pointer));
+    combinations.retain(|whole| {
+        // An open property within the object explains it already.
+        let within = format!("{}/", whole.pointer);
+        !open.iter().chain(&more).any(|property| property.pointer.starts_with(&within))
+    });
+    more.append(&mut combinations);
+    more.sort_by(|a, b| (&a.pointer, &a.description).cmp(&(&b.pointer, &b.description)));
+    more.dedup_by(|a, b| a.pointer == b.pointer);
+    open.append(&mut more);
+    violations.sort_by(|a, b| (&a.pointer, &a.description).cmp(&(&b.pointer, &b.description)));
+}
+
+struct Filling<'s> {
+    root: &'s Value,
+    objects: usize,
+    open: Vec<OpenProperty>,
+    ignored: Vec<String>,
+}
+
+impl<'s> Filling<'s> {
+    fn object(
+        &mut self,
+        schema: &'s Value,
+        bound: &Map<String, Value>,
+        pointer: &str,
+        depth: usize,
+    ) -> Map<String, Value> {
+        self.objects += 1;
+        let mut stated = Stated::default();
+        self.gather(schema, true, &mut stated);
+        let mut filled = Map::new();
+        for &(name, property) in &stated.properties {
+            let here = format!("{pointer}/{}", escape(name));
+            if let Some(value) = bound.get(name) {
+                filled.insert(name.to_owned(), self.value(property, value, &here, depth + 1));
+            } else if let Some(default) = self.fixed(property) {
+                filled.insert(name.to_owned(), self.value(property, default, &here, depth + 1));
+            } else if !stated.required.contains(&name) {
+                // Optional and nobody asked for it.
+            } else if self.is_object(property) && depth < MAX_FILL_DEPTH && self.objects < MAX_FILLED_OBJECTS {
+                let nested = self.object(property, &Map::new(), &here, depth + 1);
+                filled.insert(name.to_owned(), Value::Object(nested));
+            } else {
+                self.open.push(OpenProperty { pointer: here, description: self.description(property) });
+            }
+        }
+        for (name, value) in bound {
+            if filled.contains_key(name) {
+                continue;
+            }
+            let here = format!("{pointer}/{}", escape(name));
+            match stated.conditional.iter().find(|(known, _)| known == name) {
+                Some((_, property)) => {
+                    filled.insert(name.clone(), self.value(property, value, &here, depth + 1));
+                }
+                // The validator knows whether a pattern allows the name.
+                None if stated.patterns => {
+                    filled.insert(name.clone(), value.clone());
+                }
+                None => self.ignored.push(here),
+            }
+        }
+        for name in stated.required {
+            if !filled.contains_key(name) && !stated.properties.iter().any(|(known, _)| *known == name) {
+                self.open
+                    .push(OpenProperty { pointer: format!("{pointer}/{}", escape(name)), description: String::new() });
+            }
+        }
+        filled
+    }
+
+    /// A present value, with the defaults inside it filled in.
+    fn value(&mut self, schema: &'s Value, value: &Value, pointer: &str, depth: usize) -> Value {
+        if depth >= MAX_FILL_DEPTH {
+            return value.clone();
+        }
+        match value {
+            Value::Object(bound) if self.is_object(schema) => Value::Object(self.object(schema, bound, pointer, depth)),
+            Value::Array(items) => match self.find(schema, &|keywords| keywords.get("items")) {
+                Some(described) if self.is_object(described) => {
+                    let item =
+                        |(i, item): (usize, &Value)| self.value(described, item, &format!("{pointer}/{i}"), depth + 1);
+                    items.iter().enumerate().map(item).collect()
+                }
+                _ => value.clone(),
+            },
+            _ => value.clone(),
+        }
+    }
+
+    /// Collects what a schema states about its properties, through `$ref` and the combining keywords.
+    fn gather(&self, schema: &'s Value, certain: bool, stated: &mut Stated<'s>) {
+        let Value::Object(keywords) = schema else { return };
+        if let Some(Value::Object(properties)) = keywords.get("properties") {
+            for (name, property) in properties {
+                let known = if certain { &mut stated.properties } else { &mut stated.conditional };
+                if !known.iter().any(|(other, _)| *other == name.as_str()) {
+                    known.push((name, property));
+                }
+            }
+        }
+        if certain && let Some(Value::Array(required)) = keywords.get("required") {
+            for name in required.iter().filter_map(Value::as_str) {
+                stated.require(name);
+            }
+        }
+        stated.patterns |= keywords.contains_key("patternProperties");
+        if let Some((_, schema)) = target(self.root, keywords) {
+            self.gather(schema, certain, stated);
+        }
+        for (keyword, certain) in [("allOf", certain), ("anyOf", false), ("oneOf", false)] {
+            if let Some(Value::Array(members)) = keywords.get(keyword) {
+                for member in members {
+                    self.gather(member, certain, stated);
+                }
+            }
+        }
+        for keyword in ["then", "else"] {
+            if let Some(member) = keywords.get(keyword) {
+                self.gather(member, false, stated);
+            }
+        }
+        if let Some(Value::Object(members)) = keywords.get("dependentSchemas") {
+            for member in members.values() {
+                self.gather(member, false, stated);
+            }
+        }
+    }
+
+    /// The first answer of a schema, its `$ref` target or its `allOf` members.
+    fn find<T>(&self, schema: &'s Value, ask: &impl Fn(&'s Map<String, Value>) -> Option<T>) -> Option<T> {
+        let Value::Object(keywords) = schema else { return None };
+        if let Some(answer) = ask(keywords) {
+            return Some(answer);
+        }
+        if let Some((_, schema)) = target(self.root, keywords)
+            && let Some(answer) = self.find(schema, ask)
+        {
+            return Some(answer);
+        }
+        let Some(Value::Array(members)) = keywords.get("allOf") else { return None };
+        members.iter().find_map(|member| self.find(member, ask))
+    }
+
+    /// The value that a property has when nobody chooses: its default, or the only value it may have.
+    fn fixed(&self, schema: &'s Value) -> Option<&'s Value> {
+        self.find(schema, &|keywords| keywords.get("default"))
+            .or_else(|| self.find(schema, &|keywords| keywords.get("const")))
+    }
+
+    fn is_object(&self, schema: &'s Value) -> bool {
+        self.find(schema, &|keywords| keywords.get("type")).is_some_and(|kind| kind == "object")
+    }
+
+    fn description(&self, schema: &'s Value) -> String {
+        self.find(schema, &|keywords| keywords.get("description").and_then(Value::as_str))
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+/// What a schema states about the properties of an object.
+#[derive(Default)]
+struct Stated<'s> {
+    /// Stated whatever the values are, in order.
+    properties: Vec<(&'s str, &'s Value)>,
+    /// Stated under a condition.
+    conditional: Vec<(&'s str, &'s Value)>,
+    /// Required whatever the values are, in order.
+    required: Vec<&'s str>,
+    /// Whether names can also be allowed by a pattern.
+    patterns: bool,
+}
+
+impl<'s> Stated<'s> {
+    fn require(&mut self, name: &'s str) {
+        if !self.required.contains(&name) {
+            self.required.push(name);
+        }
+    }
+}

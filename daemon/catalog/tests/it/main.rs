@@ -1,0 +1,11 @@
+//! Tests of the crate's outer edge: bytes in, values or messages out.
+
+mod support;
+
+mod configuration;
+mod datasets;
+mod filters;
+mod manifests;
+mod properties;
+mod sample;
+mod searchable;

@@ -1,0 +1,227 @@
+//! The engine: its parts, how they come up and how they end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fitment_models::{Embedder, ModelInfo, TextRole};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+
+use crate::calibration::Calibration;
+use crate::encoder::{Encoded, Encoder};
+use crate::error::EngineError;
+use crate::live::{LiveIndex, OnProgress, SealPolicy};
+use crate::rank::Ranking;
+use crate::store::{Revision, Store};
+
+/// Tells the time; tests bring their own.
+pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// Searches that run at once on the blocking pool.
+const SEARCHES_AT_ONCE: usize = 8;
+
+/// What an engine is made from.
+pub struct EngineOptions {
+    /// Folder of the store and the index caches.
+    pub data_dir: PathBuf,
+    /// Weights of the ranking; checked by the caller with [`Ranking::fault`].
+    pub ranking: Ranking,
+    /// Matches that may wait for the encoder.
+    pub queue_capacity: usize,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Answers intents from a catalogue.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// The parts that every request shares.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) index: LiveIndex,
+    pub(crate) encoder: Encoder,
+    pub(crate) ranking: Ranking,
+    pub(crate) calibration: CalibrationState,
+    pub(crate) clock: Clock,
+    /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
+    pub(crate) writing: Mutex<()>,
+    searches: Semaphore,
+}
+
+/// What is being served.
+#[derive(Clone, Debug)]
+pub struct EngineInfo {
+    /// The encoding model.
+    pub model: ModelInfo,
+    /// Commits so far.
+    pub revision: Revision,
+    /// Versions stored.
+    pub versions: usize,
+    /// Versions that may answer.
+    pub matchable: usize,
+    /// Vectors in the index.
+    pub vectors: usize,
+    /// Id of the calibration in force.
+    pub calibration_id: Option<String>,
+    /// What it promises, or why there is none.
+    pub calibration: String,
+    /// Matches that may wait.
+    pub queue_capacity: usize,
+}
+
+impl Engine {
+    /// Opens or creates the catalogue in `options.data_dir` and brings its index up. Blocks.
+    ///
+    /// Errors: a store in use, damaged, of another format or embedded by another model.
+    pub fn open(
+        options: EngineOptions,
+        embedder: Box<dyn Embedder>,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Self, EngineError> {
+        let EngineOptions { data_dir, ranking, queue_capacity, clock } = options;
+        let store = Store::open(&data_dir.join("catalog.redb"))?;
+        store.bind_model(embedder.info())?;
+        let index = LiveIndex::open(&store, &data_dir.join("index"), embedder.info(), &ranking.fields, on_progress)?;
+        let encoder = Encoder::start(embedder, queue_capacity)?;
+        let shared = Arc::new(Shared {
+            calibration: CalibrationState::default(),
+            store,
+            index,
+            encoder,
+            ranking,
+            clock,
+            writing: Mutex::new(()),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
+        });
+        shared.refresh_calibration()?;
+        LiveIndex::seal_in_background(&shared, SealPolicy::default())?;
+        Ok(Self { shared })
+    }
+
+    /// What the model is.
+    pub fn model(&self) -> &ModelInfo {
+        self.shared.encoder.info()
+    }
+
+    /// The weights of the ranking.
+    pub fn ranking(&self) -> &Ranking {
+        &self.shared.ranking
+    }
+
+    /// What is being served.
+    pub fn info(&self) -> EngineInfo {
+        let (calibration, fault) = self.shared.calibration.in_force();
+        let index = self.shared.index.searchable();
+        EngineInfo {
+            model: self.model().clone(),
+            revision: self.shared.index.revision(),
+            versions: index.view.all().len(),
+            matchable: index.view.matchable().len(),
+            vectors: index.dense.len_rows(),
+            calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
+            calibration: calibration.map_or(fault, |calibration| calibration.promise()),
+            queue_capacity: self.encoder().capacity(),
+        }
+    }
+
+    /// Encodes texts, as somebody's request.
+    pub async fn embed(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
+        self.encoder().encode(texts, role).await
+    }
+
+    /// Length of a text in tokens after truncation.
+    pub fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
+        Ok(self.encoder().count_tokens(text)?.0)
+    }
+
+    /// Whether the catalogue holds a version of a component that may answer.
+    pub fn has_component(&self, name: &fitment_catalog::ComponentName) -> bool {
+        let index = self.shared.index.searchable();
+        index.view.versions(name).any(|(_, doc)| index.view.matchable().contains(doc))
+    }
+
+    /// Builds the graph of a large catalogue now instead of in the background. Blocks; small catalogues need none.
+    pub fn seal_now(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
+        self.shared.index.seal(on_progress)
+    }
+
+    pub(crate) fn encoder(&self) -> &Encoder {
+        &self.shared.encoder
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Refuses to answer from before a revision.
+    pub(crate) fn reached(&self, wanted: Revision) -> Result<(), EngineError> {
+        let current = self.shared.index.revision();
+        if wanted > current { Err(EngineError::RevisionNotReached { wanted, current }) } else { Ok(()) }
+    }
+
+    /// Runs a computation off the asynchronous threads, a bounded number at once.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let shared = Arc::clone(&self.shared);
+        let _permit = self.shared.searches.acquire().await.map_err(|_closed| EngineError::Stopping)?;
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
+    }
+}
+
+impl Shared {
+    /// Reads the model's calibration again and checks whether it still fits.
+    pub(crate) fn refresh_calibration(&self) -> Result<(), EngineError> {
+        let model_digest = self.encoder.info().digest.to_string();
+        let reader = self.store.read()?;
+        let state = match reader.calibration(&model_digest)? {
+            None => InForce::Nothing("no calibration was fitted for this catalogue and model: candidates, and no promise".into()),
+            Some(calibration) => {
+                let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
+                match calibration.staleness(&model_digest, &self.ranking, changed) {
+                    None => InForce::Calibrated(Arc::new(calibration)),
+                    Some(fault) => InForce::Nothing(fault),
+                }
+            }
+        };
+        *self.calibration.0.write() = state;
+        Ok(())
+    }
+}
+
+/// The calibration in force, or why there is none.
+#[derive(Debug, Default)]
+pub(crate) struct CalibrationState(RwLock<InForce>);
+
+#[derive(Debug)]
+enum InForce {
+    Calibrated(Arc<Calibration>),
+    Nothing(String),
+}
+
+impl Default for InForce {
+    fn default() -> Self {
+        Self::Nothing("the catalogue is still loading".into())
+    }
+}
+
+impl CalibrationState {
+    /// The calibration, or `None` and the reason.
+    pub(crate) fn in_force(&self) -> (Option<Arc<Calibration>>, String) {
+        match &*self.0.read() {
+            InForce::Calibrated(calibration) => (Some(Arc::clone(calibration)), String::new()),
+            InForce::Nothing(fault) => (None, fault.clone()),
+        }
+    }
+}
+
+/// The machine's clock.
+pub fn system_clock() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

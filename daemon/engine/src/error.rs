@@ -1,0 +1,250 @@
+//! What can go wrong in the engine, and of which kind it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fitment_catalog::{CatalogError, Violation};
+use fitment_index::IndexError;
+use fitment_models::ModelError;
+
+/// An engine failure. Abstaining is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A field of the request breaks a documented limit or form.
+    #[error("{field}: {description}")]
+    InvalidField {
+        /// Path of the field in the request.
+        field: String,
+        /// What is wrong and the way out.
+        description: String,
+    },
+    /// A manifest, a filter, a name or a labelled data set was refused.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The manifest's digest is not the one that the caller stated.
+    #[error("expected_digest: the manifest has digest {actual}, not {expected}; send the manifest that was certified")]
+    DigestMismatch {
+        /// What the caller stated.
+        expected: String,
+        /// What the manifest has.
+        actual: String,
+    },
+    /// No such version.
+    #[error("{what} not found; `fitment catalog list` shows what is stored")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+    /// The name and version are taken by another manifest.
+    #[error(
+        "{name}@{version} exists with digest {existing} and versions are immutable; give the changed manifest a new version"
+    )]
+    VersionTaken {
+        /// `namespace/name`.
+        name: String,
+        /// Semantic version.
+        version: String,
+        /// Digest of what is, or was, stored there.
+        existing: String,
+    },
+    /// The etag is of another state.
+    #[error("etag: {name}@{version} has etag {actual}, not {expected}; read it again and decide again")]
+    EtagMismatch {
+        /// `namespace/name`.
+        name: String,
+        /// Semantic version.
+        version: String,
+        /// What the caller sent.
+        expected: String,
+        /// What is stored.
+        actual: String,
+    },
+    /// A `request_id` was used before for a different request.
+    #[error("request_id: `{request_id}` was used for a different request; choose a new id")]
+    RequestIdReused {
+        /// The id.
+        request_id: String,
+    },
+    /// The catalogue has not reached the revision that the caller must see.
+    #[error("min_revision: the catalogue is at revision {current}, not yet at {wanted}; ask the daemon that took the write")]
+    RevisionNotReached {
+        /// What the caller asked for.
+        wanted: u64,
+        /// Where the catalogue stands.
+        current: u64,
+    },
+    /// A queue is full.
+    #[error("the {queue} queue is full ({capacity} waiting); retry after {retry_after:?}")]
+    Overloaded {
+        /// Which queue.
+        queue: &'static str,
+        /// How many may wait.
+        capacity: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Work whose caller left, or an engine that is stopping.
+    #[error("the engine is stopping; connect to another daemon or retry later")]
+    Stopping,
+    /// The catalogue was embedded by another model.
+    #[error(
+        "the catalogue at {path} was embedded by model {stored_name} ({stored}), not by {wanted_name} ({wanted}); \
+         serve it with `--model {stored_name}`, or export it with `fitment catalog export` and import it into a new `--data-dir`"
+    )]
+    ModelMismatch {
+        /// The store.
+        path: PathBuf,
+        /// Name of the model that embedded it.
+        stored_name: String,
+        /// Digest of the model that embedded it.
+        stored: String,
+        /// Name of the model that was asked for.
+        wanted_name: String,
+        /// Digest of the model that was asked for.
+        wanted: String,
+    },
+    /// Another process has the store open.
+    #[error("the store at {path} is in use by another process; stop that one or choose another `--data-dir`")]
+    StoreInUse {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The store is damaged.
+    #[error("the store at {path} is damaged: {detail}; restore it from a copy, or move it away and import the catalogue again")]
+    StoreDamaged {
+        /// The store.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The store was written by a newer or older format.
+    #[error("the store at {path} has format version {found}, this daemon reads {supported}; use the daemon that wrote it")]
+    StoreFormat {
+        /// The store.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What is read.
+        supported: u32,
+    },
+    /// The store could not be read or written.
+    #[error("the store failed: {0}")]
+    Store(#[from] Box<redb::Error>),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's word.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A calibration could not be made or read.
+    #[error("calibration: {0}")]
+    Calibration(String),
+    /// An invariant of the engine does not hold.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+/// How a caller should take an error. One table in the server maps it to a gRPC code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is wrong whatever the state.
+    InvalidArgument,
+    /// What was named is not there.
+    NotFound,
+    /// What was to be created is there.
+    AlreadyExists,
+    /// The system is not in the state that the request needs.
+    FailedPrecondition,
+    /// A concurrent change won.
+    Aborted,
+    /// A limit is reached; try again later.
+    ResourceExhausted,
+    /// Not serving now.
+    Unavailable,
+    /// Stored data is damaged.
+    DataLoss,
+    /// A fault of ours.
+    Internal,
+}
+
+impl EngineError {
+    /// A fault in one field of a request.
+    pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::InvalidField { field: field.into(), description: description.into() }
+    }
+
+    /// The kind and the stable machine-readable reason.
+    pub fn classify(&self) -> (ErrorKind, &'static str) {
+        match self {
+            Self::InvalidField { .. } => (ErrorKind::InvalidArgument, "INVALID_FIELD"),
+            Self::Catalog(error) => (ErrorKind::InvalidArgument, catalog_reason(error)),
+            Self::DigestMismatch { .. } => (ErrorKind::InvalidArgument, "DIGEST_MISMATCH"),
+            Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
+            Self::VersionTaken { .. } => (ErrorKind::AlreadyExists, "VERSION_TAKEN"),
+            Self::EtagMismatch { .. } => (ErrorKind::Aborted, "ETAG_MISMATCH"),
+            Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),
+            Self::RevisionNotReached { .. } => (ErrorKind::FailedPrecondition, "REVISION_NOT_REACHED"),
+            Self::Overloaded { .. } => (ErrorKind::ResourceExhausted, "OVERLOADED"),
+            Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
+            Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),
+            Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),
+            Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
+            Self::StoreFormat { .. } => (ErrorKind::FailedPrecondition, "STORE_FORMAT"),
+            Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
+            Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
+            Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),
+            Self::Model(_) => (ErrorKind::Internal, "MODEL_FAILED"),
+            Self::Calibration(_) => (ErrorKind::InvalidArgument, "CALIBRATION_INVALID"),
+            Self::Internal(_) => (ErrorKind::Internal, "INTERNAL"),
+        }
+    }
+
+    /// Field violations, where the fault lies in the request.
+    pub fn violations(&self) -> Vec<Violation> {
+        match self {
+            Self::InvalidField { field, description } => vec![violation(field, description.clone())],
+            Self::Catalog(CatalogError::InvalidManifest { violations, .. }) => violations.clone(),
+            Self::Catalog(CatalogError::InvalidFilter { .. }) => vec![violation("filter", self.to_string())],
+            Self::Catalog(
+                CatalogError::TooLarge { .. } | CatalogError::NotUtf8 { .. } | CatalogError::Syntax { .. },
+            ) => vec![violation("manifest", self.to_string())],
+            Self::DigestMismatch { .. } => vec![violation("expected_digest", self.to_string())],
+            Self::RequestIdReused { .. } => vec![violation("request_id", self.to_string())],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn violation(field: &str, description: String) -> Violation {
+    Violation { field: field.to_owned(), line: None, column: None, description }
+}
+
+fn catalog_reason(error: &CatalogError) -> &'static str {
+    match error {
+        CatalogError::InvalidFilter { .. } => "FILTER_INVALID",
+        CatalogError::InvalidRecord { .. } => "DATASET_INVALID",
+        CatalogError::InvalidValue { .. } => "INVALID_FIELD",
+        _ => "MANIFEST_INVALID",
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for EngineError {
+            fn from(error: $error) -> Self {
+                Self::Store(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

@@ -1,0 +1,91 @@
+//! Reading labelled intents and catalogues from folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fitment_catalog::{BeirFolder, Dataset, File};
+
+use crate::error::EngineError;
+
+/// Largest file of a data set, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// A data set and the name to report it under.
+#[derive(Debug)]
+pub struct LabelledFiles {
+    /// Name of the folder or file.
+    pub name: String,
+    /// What it holds.
+    pub dataset: Dataset,
+}
+
+/// Reads a BEIR folder (`corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`) or a CSV file.
+///
+/// Errors: a path that is neither; a file of the folder that is missing; a record that is not of its form.
+pub fn read_dataset(path: &Path, split: &str) -> Result<LabelledFiles, EngineError> {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    if path.is_file() {
+        let bytes = read(path)?;
+        let dataset = Dataset::from_csv(File { name: &path.display().to_string(), bytes: &bytes })?;
+        return Ok(LabelledFiles { name, dataset });
+    }
+    if !path.is_dir() {
+        let fault = format!("{} does not exist; name a BEIR folder or a CSV file", path.display());
+        return Err(EngineError::field("dataset", fault));
+    }
+    if split.contains(['/', '\\', '.']) {
+        return Err(EngineError::field("split", format!("`{split}` is no name of a split")));
+    }
+    let [corpus, queries, qrels] =
+        ["corpus.jsonl".into(), "queries.jsonl".into(), format!("qrels/{split}.tsv")].map(|file: String| path.join(file));
+    let bytes = [read(&corpus)?, read(&queries)?, read(&qrels)?];
+    let names = [corpus, queries, qrels].map(|file| file.display().to_string());
+    let dataset = Dataset::from_beir(&BeirFolder {
+        corpus: File { name: &names[0], bytes: &bytes[0] },
+        queries: File { name: &names[1], bytes: &bytes[1] },
+        qrels: BTreeMap::from([(split.to_owned(), File { name: &names[2], bytes: &bytes[2] })]),
+    })?;
+    Ok(LabelledFiles { name, dataset })
+}
+
+/// Every manifest (`*.yaml`, `*.yml`, `*.json`) under a folder with its path, in the order of paths.
+///
+/// Errors: a path that is no folder, or holds no manifest.
+pub fn read_catalog_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+    let mut files = Vec::new();
+    collect(folder, 0, &mut files)?;
+    files.sort();
+    if files.is_empty() {
+        let fault = format!("{} holds no .yaml, .yml or .json file", folder.display());
+        return Err(EngineError::field("catalog", fault));
+    }
+    files.into_iter().map(|file| Ok((file.display().to_string(), read(&file)?))).collect()
+}
+
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
+    const MAX_DEPTH: usize = 16;
+    if depth > MAX_DEPTH {
+        return Err(EngineError::field("catalog", format!("{} is nested more than {MAX_DEPTH} folders deep", folder.display())));
+    }
+    let failed = |source| EngineError::Io { path: folder.to_path_buf(), source };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if kind.is_dir() && !hidden {
+            collect(&path, depth + 1, files)?;
+        } else if kind.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
+    let failed = |source| EngineError::Io { path: path.to_path_buf(), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(EngineError::field("dataset", format!("{} has {size} bytes, at most {MAX_FILE_BYTES} are read", path.display())));
+    }
+    std::fs::read(path).map_err(failed)
+}

@@ -1,0 +1,287 @@
+//! The live index: the catalogue in memory with its dense and lexical caches, brought up with the store and kept so.
+//!
+//! On open each cache says which revision it was built from; it is caught up from the store's change log, or rebuilt
+//! when it is damaged, of another model, or ahead of the store.
+
+mod sealing;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fitment_catalog::{LexicalField, Manifest};
+use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex};
+use fitment_models::{ModelInfo, UnitVector};
+use parking_lot::{RwLock, RwLockReadGuard};
+
+pub use self::sealing::SealPolicy;
+use crate::error::EngineError;
+use crate::rank::FieldWeights;
+use crate::store::{Card, Change, Revision, Store, StoreReader};
+use crate::view::CatalogView;
+
+/// Reports how far a long step has come: what, done, of how many.
+pub type OnProgress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
+
+/// The index as searches see it.
+pub struct LiveIndex {
+    searchable: RwLock<Searchable>,
+    words: RwLock<LexicalIndex>,
+    revision: AtomicU64,
+    segment_path: PathBuf,
+    model_digest: String,
+    sealing: sealing::State,
+}
+
+/// What one search holds still.
+pub struct Searchable {
+    /// Vectors.
+    pub dense: DenseIndex,
+    /// Cards and filters.
+    pub view: CatalogView,
+}
+
+/// One version for the index.
+pub struct Entry<'a> {
+    /// Its document.
+    pub doc: DocId,
+    /// Its card.
+    pub card: Card,
+    /// Its manifest, for the words.
+    pub manifest: &'a Manifest,
+    /// Its vectors.
+    pub vectors: &'a [UnitVector],
+}
+
+impl LiveIndex {
+    /// Brings the index up from the store and what lies in `folder`.
+    pub fn open(
+        store: &Store,
+        folder: &Path,
+        model: &ModelInfo,
+        fields: &FieldWeights,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Self, EngineError> {
+        std::fs::create_dir_all(folder).map_err(|source| EngineError::Io { path: folder.to_path_buf(), source })?;
+        let reader = store.read()?;
+        let revision = reader.revision()?;
+        let model_digest = model.digest.to_string();
+        let view = load_view(&reader, on_progress)?;
+        let segment_path = folder.join("dense.segment");
+        let dense = open_dense(&reader, &segment_path, model, revision, &view, on_progress)?;
+        let words = open_words(&reader, &folder.join("lexical"), fields, revision, &view, on_progress)?;
+        Ok(Self {
+            searchable: RwLock::new(Searchable { dense, view }),
+            words: RwLock::new(words),
+            revision: AtomicU64::new(revision),
+            segment_path,
+            model_digest,
+            sealing: sealing::State::default(),
+        })
+    }
+
+    /// The revision that searches see.
+    pub fn revision(&self) -> Revision {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Holds the index still for one search.
+    pub fn searchable(&self) -> RwLockReadGuard<'_, Searchable> {
+        self.searchable.read()
+    }
+
+    /// The words.
+    pub fn words(&self) -> RwLockReadGuard<'_, LexicalIndex> {
+        self.words.read()
+    }
+
+    /// Applies one commit of the store. Callers serialise their calls in the order of revisions.
+    pub fn apply(&self, revision: Revision, puts: &[Entry<'_>], deletes: &[DocId]) -> Result<(), EngineError> {
+        {
+            // Deleted versions leave every answer before their words leave the lexical index.
+            let mut searchable = self.searchable.write();
+            for &doc in deletes {
+                searchable.view.remove(doc);
+                searchable.dense.remove(doc);
+            }
+        }
+        {
+            let mut words = self.words.write();
+            for entry in puts {
+                put_words(&mut words, entry.doc, entry.manifest)?;
+            }
+            for &doc in deletes {
+                words.remove(doc);
+            }
+            words.commit(&revision.to_string())?;
+        }
+        {
+            let mut searchable = self.searchable.write();
+            for entry in puts {
+                let vectors: Vec<&[f32]> = entry.vectors.iter().map(UnitVector::as_slice).collect();
+                searchable.dense.upsert(entry.doc, &vectors)?;
+                searchable.view.insert(entry.doc, entry.card.clone());
+            }
+        }
+        self.revision.store(revision, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Result<(), EngineError> {
+    let fields = fitment_catalog::lexical_fields(manifest);
+    let texts: Vec<(&str, &str)> = fields.iter().map(|(field, text)| (field.as_str(), text.as_str())).collect();
+    Ok(words.upsert(doc, &texts)?)
+}
+
+fn load_view(reader: &StoreReader, on_progress: OnProgress<'_>) -> Result<CatalogView, EngineError> {
+    let mut view = CatalogView::default();
+    let total = reader.len()?;
+    let mut loaded = 0u64;
+    reader.cards(|doc, card| {
+        view.insert(doc, card);
+        loaded += 1;
+        if loaded.is_multiple_of(10_000) {
+            on_progress("reading the catalogue", loaded, total);
+        }
+        Ok(())
+    })?;
+    Ok(view)
+}
+
+/// What a dense segment was built from.
+pub(crate) fn stamp(revision: Revision, model_digest: &str) -> String {
+    format!("{revision} {model_digest}")
+}
+
+fn stamped_revision(stamp: &[u8], model_digest: &str) -> Option<Revision> {
+    let (revision, digest) = std::str::from_utf8(stamp).ok()?.split_once(' ')?;
+    (digest == model_digest).then(|| revision.parse().ok())?
+}
+
+fn open_dense(
+    reader: &StoreReader,
+    path: &Path,
+    model: &ModelInfo,
+    revision: Revision,
+    view: &CatalogView,
+    on_progress: OnProgress<'_>,
+) -> Result<DenseIndex, EngineError> {
+    let model_digest = model.digest.to_string();
+    if path.exists() {
+        match DenseIndex::open(path, model.dimension, DenseOptions::default()) {
+            Ok(mut dense) => match stamped_revision(dense.stamp().unwrap_or_default(), &model_digest) {
+                Some(built) if built <= revision => {
+                    for change in reader.changes_since(built)? {
+                        match change {
+                            Change::Put(doc) => put_vectors(reader, &mut dense, &model_digest, doc)?,
+                            Change::Delete(doc) => {
+                                dense.remove(doc);
+                            }
+                        }
+                    }
+                    if dense.len_docs() == view.all().len() {
+                        return Ok(dense);
+                    }
+                    tracing::warn!(path = %path.display(), "the dense segment does not hold what the store holds; rebuilding");
+                }
+                _ => tracing::warn!(path = %path.display(), "the dense segment is of another model or revision; rebuilding"),
+            },
+            Err(error) => tracing::warn!(path = %path.display(), %error, "the dense segment cannot be used; rebuilding"),
+        }
+    }
+    let mut dense = DenseIndex::new(model.dimension, DenseOptions::default())?;
+    let total = view.all().len() as u64;
+    for (done, doc) in view.all().iter().enumerate() {
+        put_vectors(reader, &mut dense, &model_digest, doc)?;
+        if done.is_multiple_of(10_000) {
+            on_progress("loading vectors", done as u64, total);
+        }
+    }
+    Ok(dense)
+}
+
+/// Puts a document's stored vectors into the index; a document that was deleted since has none.
+fn put_vectors(reader: &StoreReader, dense: &mut DenseIndex, model_digest: &str, doc: DocId) -> Result<(), EngineError> {
+    let dimension = dense.dimension();
+    let Some(floats) = reader.vectors(model_digest, doc)? else { return Ok(()) };
+    let facets: Vec<&[f32]> = floats.chunks_exact(dimension).collect();
+    Ok(dense.upsert(doc, &facets)?)
+}
+
+fn open_words(
+    reader: &StoreReader,
+    folder: &Path,
+    fields: &FieldWeights,
+    revision: Revision,
+    view: &CatalogView,
+    on_progress: OnProgress<'_>,
+) -> Result<LexicalIndex, EngineError> {
+    let specs: Vec<FieldSpec> =
+        LexicalField::ALL.iter().map(|&field| FieldSpec::new(field.as_str(), fields.weight(field))).collect();
+    let opened = LexicalIndex::open_or_create(Some(folder), &specs);
+    let mut words = match opened {
+        Ok(mut words) => {
+            let built = words.stamp().and_then(|stamp| stamp.parse::<Revision>().ok());
+            match built {
+                Some(built) if built <= revision => {
+                    if built < revision {
+                        catch_up_words(reader, &mut words, built, revision)?;
+                    }
+                    if words.len_docs() == view.all().len() {
+                        return Ok(words);
+                    }
+                    tracing::warn!("the lexical index does not hold what the store holds; rebuilding");
+                }
+                _ => {}
+            }
+            drop(words);
+            recreate(folder, &specs)?
+        }
+        Err(error) => {
+            tracing::warn!(path = %folder.display(), %error, "the lexical index cannot be used; rebuilding");
+            recreate(folder, &specs)?
+        }
+    };
+    let total = view.all().len() as u64;
+    for (done, doc) in view.all().iter().enumerate() {
+        if let Some(manifest) = stored_manifest(reader, doc)? {
+            put_words(&mut words, doc, &manifest)?;
+        }
+        if done.is_multiple_of(1_000) {
+            on_progress("indexing words", done as u64, total);
+        }
+    }
+    words.commit(&revision.to_string())?;
+    Ok(words)
+}
+
+fn recreate(folder: &Path, specs: &[FieldSpec]) -> Result<LexicalIndex, EngineError> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(|source| EngineError::Io { path: folder.to_path_buf(), source })?;
+    }
+    Ok(LexicalIndex::open_or_create(Some(folder), specs)?)
+}
+
+fn catch_up_words(
+    reader: &StoreReader,
+    words: &mut LexicalIndex,
+    built: Revision,
+    revision: Revision,
+) -> Result<(), EngineError> {
+    for change in reader.changes_since(built)? {
+        match change {
+            Change::Put(doc) => {
+                if let Some(manifest) = stored_manifest(reader, doc)? {
+                    put_words(words, doc, &manifest)?;
+                }
+            }
+            Change::Delete(doc) => words.remove(doc),
+        }
+    }
+    Ok(words.commit(&revision.to_string())?)
+}
+
+fn stored_manifest(reader: &StoreReader, doc: DocId) -> Result<Option<Manifest>, EngineError> {
+    let Some(bytes) = reader.manifest(doc)? else { return Ok(None) };
+    Ok(Some(Manifest::from_canonical_json("store", &bytes)?))
+}

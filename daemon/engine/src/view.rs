@@ -1,0 +1,265 @@
+//! What is kept in memory of the catalogue: cards, names in order, and a bitmap for everything a filter asks about.
+//!
+//! Kept up to date with the store, one version at a time; never wider than the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use fitment_catalog::{ComponentName, Filter, Kind, License, Lifecycle};
+use fitment_index::{DocId, DocSet};
+use semver::Version;
+
+use crate::store::Card;
+
+/// The catalogue in memory.
+#[derive(Debug, Default)]
+pub struct CatalogView {
+    cards: HashMap<DocId, Card>,
+    names: BTreeMap<(ComponentName, Version), DocId>,
+    all: DocSet,
+    matchable: DocSet,
+    /// Matchable versions that a newer matchable version of the same component stands in front of.
+    overtaken: DocSet,
+    tags: Postings<String>,
+    kinds: Postings<Kind>,
+    lifecycles: Postings<Lifecycle>,
+    licenses: Postings<String>,
+    namespaces: Postings<String>,
+    standards: Postings<String>,
+    requirements: Postings<(String, String)>,
+}
+
+/// One narrowing of the catalogue, for Explain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterStage {
+    /// What narrowed it.
+    pub name: String,
+    /// Versions that it took out.
+    pub excluded: usize,
+    /// Versions that were left.
+    pub remaining: usize,
+}
+
+impl CatalogView {
+    /// Adds a version, or replaces its card.
+    pub fn insert(&mut self, doc: DocId, card: Card) {
+        self.names.insert((card.name.clone(), card.version.clone()), doc);
+        self.all.insert(doc);
+        if matchable(card.lifecycle) {
+            self.matchable.insert(doc);
+        }
+        for tag in &card.tags {
+            self.tags.insert(tag.clone(), doc);
+        }
+        self.kinds.insert(card.kind, doc);
+        self.lifecycles.insert(card.lifecycle, doc);
+        self.licenses.insert(card.license.clone(), doc);
+        self.namespaces.insert(card.name.namespace().to_owned(), doc);
+        for (standard, requirements) in &card.compliance {
+            self.standards.insert(standard.clone(), doc);
+            for requirement in requirements {
+                self.requirements.insert((standard.clone(), requirement.clone()), doc);
+            }
+        }
+        let name = card.name.clone();
+        self.cards.insert(doc, card);
+        self.reorder(&name);
+    }
+
+    /// Takes a version out; true when it was there.
+    pub fn remove(&mut self, doc: DocId) -> bool {
+        let Some(card) = self.cards.remove(&doc) else { return false };
+        for set in [&mut self.all, &mut self.matchable, &mut self.overtaken] {
+            set.remove(doc);
+        }
+        for tag in &card.tags {
+            self.tags.remove(tag, doc);
+        }
+        self.kinds.remove(&card.kind, doc);
+        self.lifecycles.remove(&card.lifecycle, doc);
+        self.licenses.remove(&card.license, doc);
+        self.namespaces.remove(card.name.namespace(), doc);
+        for (standard, requirements) in card.compliance {
+            self.standards.remove(&standard, doc);
+            for requirement in requirements {
+                self.requirements.remove(&(standard.clone(), requirement), doc);
+            }
+        }
+        self.names.remove(&(card.name.clone(), card.version));
+        self.reorder(&card.name);
+        true
+    }
+
+    /// Marks which matchable versions of a component are overtaken by a newer one.
+    fn reorder(&mut self, name: &ComponentName) {
+        let docs: Vec<DocId> = self.versions(name).map(|(_, doc)| doc).filter(|&doc| self.matchable.contains(doc)).collect();
+        let Some((newest, older)) = docs.split_last() else { return };
+        self.overtaken.remove(*newest);
+        self.overtaken.extend(older.iter().copied());
+    }
+
+    /// Versions of a component, oldest first.
+    pub fn versions(&self, name: &ComponentName) -> impl Iterator<Item = (&Version, DocId)> {
+        let first = (name.clone(), oldest());
+        self.names.range(first..).take_while(move |((other, _), _)| other == name).map(|((_, version), &doc)| (version, doc))
+    }
+
+    /// The document of one version.
+    pub fn find(&self, name: &ComponentName, version: &Version) -> Option<DocId> {
+        self.names.get(&(name.clone(), version.clone())).copied()
+    }
+
+    /// What is known of a document.
+    pub fn card(&self, doc: DocId) -> Option<&Card> {
+        self.cards.get(&doc)
+    }
+
+    /// Every version.
+    pub fn all(&self) -> &DocSet {
+        &self.all
+    }
+
+    /// Versions that may answer a match: certified and deprecated ones.
+    pub fn matchable(&self) -> &DocSet {
+        &self.matchable
+    }
+
+    /// Versions after a place in the order of name and semantic version.
+    pub fn after<'a>(&'a self, place: Option<&(ComponentName, Version)>) -> impl Iterator<Item = (&'a (ComponentName, Version), DocId)> {
+        let start = place.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.range::<(ComponentName, Version), _>((start, Bound::Unbounded)).map(|(key, &doc)| (key, doc))
+    }
+
+    /// What may answer a match: matchable, within the filter, and of each component only the newest version of those.
+    ///
+    /// `stages` receives what each step took out, when it is given.
+    pub fn allowed(&self, filter: Option<&Filter>, mut stages: Option<&mut Vec<FilterStage>>) -> DocSet {
+        let mut note = |name: String, before: usize, after: usize| {
+            if let Some(stages) = &mut stages {
+                stages.push(FilterStage { name, excluded: before - after, remaining: after });
+            }
+        };
+        note("catalogue".into(), self.all.len(), self.all.len());
+        note("certified".into(), self.all.len(), self.matchable.len());
+        let Some(filter) = filter else {
+            let allowed = self.matchable.and_not(&self.overtaken);
+            note("newest version".into(), self.matchable.len(), allowed.len());
+            return allowed;
+        };
+        let mut allowed = self.matchable.clone();
+        for condition in conjuncts(filter) {
+            let before = allowed.len();
+            allowed.intersect(&self.select(condition));
+            note(condition.to_string(), before, allowed.len());
+        }
+        let before = allowed.len();
+        self.keep_newest(&mut allowed);
+        note("newest version".into(), before, allowed.len());
+        allowed
+    }
+
+    fn keep_newest(&self, allowed: &mut DocSet) {
+        // Only components with an overtaken version in the set have more than one there.
+        for doc in allowed.and(&self.overtaken).iter() {
+            let Some(card) = self.card(doc) else { continue };
+            let newer = (Bound::Excluded((card.name.clone(), card.version.clone())), Bound::Unbounded);
+            let overtaken = self
+                .names
+                .range(newer)
+                .take_while(|((name, _), _)| *name == card.name)
+                .any(|(_, &newer)| allowed.contains(newer));
+            if overtaken {
+                allowed.remove(doc);
+            }
+        }
+    }
+
+    /// The versions that a filter holds for.
+    pub fn select(&self, filter: &Filter) -> DocSet {
+        match filter {
+            Filter::And(filters) => {
+                filters.iter().fold(self.all.clone(), |set, filter| if set.is_empty() { set } else { set.and(&self.select(filter)) })
+            }
+            Filter::Or(filters) => filters.iter().fold(DocSet::new(), |set, filter| set.or(&self.select(filter))),
+            Filter::Not(filter) => self.all.and_not(&self.select(filter)),
+            Filter::Tag(tag) => self.tags.get(tag.as_str()),
+            Filter::Kind(kind) => self.kinds.get(kind),
+            Filter::Lifecycle(lifecycle) => self.lifecycles.get(lifecycle),
+            Filter::Compliance { standard, requirement: None } => self.standards.get(standard),
+            Filter::Compliance { standard, requirement: Some(requirement) } => {
+                self.requirements.get(&(standard.clone(), requirement.clone()))
+            }
+            // Expressions are few; each is asked whether it names the licence.
+            Filter::License(id) => self
+                .licenses
+                .0
+                .iter()
+                .filter(|(expression, _)| expression.parse::<License>().is_ok_and(|license| license.names(id)))
+                .fold(DocSet::new(), |set, (_, docs)| set.or(docs)),
+            Filter::Namespace(namespace) => self.namespaces.get(namespace.as_str()),
+            Filter::Name(name) => self.versions(name).map(|(_, doc)| doc).collect(),
+            Filter::MinimumVersion(minimum) => {
+                let late = |version: &Version| version.cmp_precedence(minimum).is_ge();
+                self.names.iter().filter(|((_, version), _)| late(version)).map(|(_, &doc)| doc).collect()
+            }
+        }
+    }
+}
+
+/// The conditions that must all hold.
+fn conjuncts(filter: &Filter) -> &[Filter] {
+    match filter {
+        Filter::And(all) => all,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// Whether versions at this point of their life may answer a match.
+fn matchable(lifecycle: Lifecycle) -> bool {
+    match lifecycle {
+        Lifecycle::Certified | Lifecycle::Deprecated => true,
+        Lifecycle::Draft | Lifecycle::Candidate | Lifecycle::Revoked => false,
+    }
+}
+
+/// A version that none comes before.
+fn oldest() -> Version {
+    Version { pre: semver::Prerelease::new("0").unwrap_or(semver::Prerelease::EMPTY), ..Version::new(0, 0, 0) }
+}
+
+/// Documents by key.
+#[derive(Debug)]
+struct Postings<K>(BTreeMap<K, DocSet>);
+
+impl<K> Default for Postings<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Postings<K> {
+    fn insert(&mut self, key: K, doc: DocId) {
+        self.0.entry(key).or_default().insert(doc);
+    }
+
+    fn remove<Q>(&mut self, key: &Q, doc: DocId)
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        if let Some(set) = self.0.get_mut(key) {
+            set.remove(doc);
+            if set.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn get<Q>(&self, key: &Q) -> DocSet
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.0.get(key).cloned().unwrap_or_default()
+    }
+}

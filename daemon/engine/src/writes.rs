@@ -1,0 +1,390 @@
+//! Changing and reading the catalogue.
+
+use std::sync::Arc;
+
+use fitment_catalog::{ComponentName, Digest, Filter, Format, Manifest};
+use fitment_index::DocId;
+use fitment_models::TextRole;
+use semver::Version;
+
+use crate::calibration::Calibration;
+use crate::engine::{Engine, Shared};
+use crate::error::EngineError;
+use crate::live::Entry;
+use crate::normalize::normalize_text;
+use crate::store::{NewVersion, Revision, StoredVersion, Written};
+
+/// Longest idempotency key, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Longest source name, in bytes.
+const MAX_SOURCE_BYTES: usize = 1024;
+/// Entries of a page at most.
+const MAX_PAGE_SIZE: usize = 1000;
+/// Entries of a page when the caller does not say.
+const DEFAULT_PAGE_SIZE: usize = 50;
+
+/// A manifest to write.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Its bytes.
+    pub manifest: Vec<u8>,
+    /// How to read them.
+    pub format: Format,
+    /// Where they came from.
+    pub source: String,
+    /// The digest that it must have; empty: any.
+    pub expected_digest: String,
+    /// Idempotency key; empty: none.
+    pub request_id: String,
+}
+
+/// What became of a manifest.
+#[derive(Debug)]
+pub struct Imported {
+    /// The record.
+    pub version: StoredVersion,
+    /// False when it was there already.
+    pub created: bool,
+    /// The revision that it was written at, or the current one.
+    pub revision: Revision,
+}
+
+/// Names one version.
+#[derive(Clone, Debug)]
+pub enum VersionSelector {
+    /// By its digest.
+    Digest(Digest),
+    /// The newest version of a component.
+    Newest(ComponentName),
+    /// One version.
+    Exact(ComponentName, Version),
+}
+
+/// Asks for a page of versions.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// 1..=1000; 0: 50.
+    pub size: usize,
+    /// Token of the page before; empty: the first page.
+    pub token: String,
+    /// Which versions.
+    pub filter: Option<Filter>,
+    /// Read the manifests too.
+    pub with_manifests: bool,
+    /// Stop a page once it holds this many bytes of manifests.
+    pub max_bytes: usize,
+}
+
+/// A page of versions.
+#[derive(Debug)]
+pub struct Listing {
+    /// Records, and manifests where they were asked for.
+    pub versions: Vec<(StoredVersion, Vec<u8>)>,
+    /// Token of the next page; empty on the last.
+    pub next_token: String,
+    /// Versions on all pages.
+    pub total: usize,
+    /// The revision that was read.
+    pub revision: Revision,
+}
+
+/// A manifest after its first look.
+enum Checked {
+    /// Needs no write.
+    Done(Result<Imported, EngineError>),
+    /// To be written, with its idempotency key.
+    New(Manifest, String),
+}
+
+impl Engine {
+    /// Reads and checks a manifest without writing anything.
+    pub fn check_manifest(&self, import: &Import) -> Result<Manifest, EngineError> {
+        if import.request_id.len() > MAX_REQUEST_ID_BYTES {
+            return Err(EngineError::field(
+                "request_id",
+                format!("is {} bytes long, at most {MAX_REQUEST_ID_BYTES} are taken", import.request_id.len()),
+            ));
+        }
+        if import.source.len() > MAX_SOURCE_BYTES {
+            return Err(EngineError::field(
+                "source",
+                format!("is {} bytes long, at most {MAX_SOURCE_BYTES} are taken", import.source.len()),
+            ));
+        }
+        let source = if import.source.is_empty() { "manifest" } else { &import.source };
+        let manifest = Manifest::parse(source, &import.manifest, import.format)?;
+        if !import.expected_digest.is_empty() {
+            let expected: Digest = import
+                .expected_digest
+                .parse()
+                .map_err(|error| EngineError::field("expected_digest", format!("{error}")))?;
+            if manifest.digest() != expected {
+                return Err(EngineError::DigestMismatch {
+                    expected: expected.to_string(),
+                    actual: manifest.digest().to_string(),
+                });
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Writes manifests in one durable commit and makes them searchable; each succeeds or fails by itself.
+    ///
+    /// Returns one result an item, in order. The outer error is one that struck them all.
+    pub async fn import(&self, items: Vec<Import>) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+        // Reading a manifest costs milliseconds for a large schema: not on the asynchronous threads.
+        let engine = self.clone();
+        let checked = self.compute(move |shared| engine.check_all(shared, items)).await?;
+        let mut slots = Vec::with_capacity(checked.len());
+        let mut manifests = Vec::new();
+        for item in checked {
+            slots.push(match item {
+                Checked::Done(result) => Some(result),
+                Checked::New(manifest, request_id) => {
+                    manifests.push((manifest, request_id));
+                    None
+                }
+            });
+        }
+        let versions = self.with_vectors(manifests).await?;
+        // A write that has begun is finished even when its caller leaves: half a write helps nobody.
+        let shared = Arc::clone(self.shared());
+        let written = tokio::task::spawn_blocking(move || shared.write(versions))
+            .await
+            .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+        let mut written = written.into_iter();
+        let mut next = || written.next().unwrap_or_else(|| Err(EngineError::Internal("a write gave no result".into())));
+        Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(&mut next)).collect())
+    }
+
+    /// Reads manifests and answers those that need no write.
+    fn check_all(&self, shared: &Shared, items: Vec<Import>) -> Result<Vec<Checked>, EngineError> {
+        let reader = shared.store.read()?;
+        let revision = reader.revision()?;
+        items
+            .into_iter()
+            .map(|item| {
+                let manifest = match self.check_manifest(&item) {
+                    Ok(manifest) => manifest,
+                    Err(error) => return Ok(Checked::Done(Err(error))),
+                };
+                // A retry under an id is settled by the write itself.
+                if item.request_id.is_empty()
+                    && let Some(doc) = reader.by_digest(&manifest.digest())?
+                    && let Some(version) = reader.version(doc)?
+                {
+                    return Ok(Checked::Done(Ok(Imported { version, created: false, revision })));
+                }
+                Ok(Checked::New(manifest, item.request_id))
+            })
+            .collect()
+    }
+
+    /// Encodes every facet of the manifests.
+    async fn with_vectors(&self, manifests: Vec<(Manifest, String)>) -> Result<Vec<NewVersion>, EngineError> {
+        let mut texts = Vec::new();
+        let mut counts = Vec::with_capacity(manifests.len());
+        for (manifest, _) in &manifests {
+            let facets = fitment_catalog::facets(manifest);
+            counts.push(facets.len());
+            texts.extend(facets.iter().map(|facet| normalize_text(&facet.text)));
+        }
+        let mut vectors = self.encoder().encode_bulk(&texts, TextRole::Document).await?.into_iter();
+        Ok(manifests
+            .into_iter()
+            .zip(counts)
+            .map(|((manifest, request_id), count)| NewVersion {
+                manifest,
+                vectors: vectors.by_ref().take(count).collect(),
+                request_id,
+            })
+            .collect())
+    }
+
+    /// Writes one manifest, as [`Engine::import`] does.
+    pub async fn create(&self, item: Import) -> Result<Imported, EngineError> {
+        self.import(vec![item])
+            .await?
+            .pop()
+            .unwrap_or_else(|| Err(EngineError::Internal("a write gave no result".into())))
+    }
+
+    /// Deletes one version; it is in no answer from then on.
+    pub async fn delete(
+        &self,
+        name: ComponentName,
+        version: Version,
+        etag: String,
+        request_id: String,
+    ) -> Result<Revision, EngineError> {
+        let shared = Arc::clone(self.shared());
+        tokio::task::spawn_blocking(move || {
+            let _writing = shared.writing.lock();
+            let (revision, doc) = shared.store.delete(&name, &version, &etag, &request_id)?;
+            if let Some(doc) = doc {
+                shared.index.apply(revision, &[], &[doc])?;
+                shared.refresh_calibration()?;
+            }
+            Ok(revision)
+        })
+        .await
+        .map_err(|error| EngineError::Internal(format!("a delete was lost: {error}")))?
+    }
+
+    /// Reads one version with its manifest.
+    pub async fn get(
+        &self,
+        selector: VersionSelector,
+        min_revision: Revision,
+    ) -> Result<(StoredVersion, Vec<u8>), EngineError> {
+        self.reached(min_revision)?;
+        self.compute(move |shared| {
+            let reader = shared.store.read()?;
+            let (what, doc) = match &selector {
+                VersionSelector::Digest(digest) => (digest.to_string(), reader.by_digest(digest)?),
+                VersionSelector::Newest(name) => {
+                    let newest = shared.index.searchable().view.versions(name).last().map(|(_, doc)| doc);
+                    (name.to_string(), newest)
+                }
+                VersionSelector::Exact(name, version) => {
+                    (format!("{name}@{version}"), shared.index.searchable().view.find(name, version))
+                }
+            };
+            let found = match doc {
+                Some(doc) => reader.version(doc)?.zip(reader.manifest(doc)?),
+                None => None,
+            };
+            found.ok_or(EngineError::NotFound { what })
+        })
+        .await
+    }
+
+    /// Lists versions by name and semantic version.
+    pub async fn list(&self, page: Page, min_revision: Revision) -> Result<Listing, EngineError> {
+        self.reached(min_revision)?;
+        let size = match page.size {
+            0 => DEFAULT_PAGE_SIZE,
+            1..=MAX_PAGE_SIZE => page.size,
+            size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {MAX_PAGE_SIZE}"))),
+        };
+        let after = read_token(&page)?;
+        self.compute(move |shared| {
+            let (docs, total, revision) = {
+                let index = shared.index.searchable();
+                let wanted = page.filter.as_ref().map(|filter| index.view.select(filter));
+                let total = wanted.as_ref().map_or(index.view.all().len(), fitment_index::DocSet::len);
+                let docs: Vec<DocId> = index
+                    .view
+                    .after(after.as_ref())
+                    .map(|(_, doc)| doc)
+                    .filter(|&doc| wanted.as_ref().is_none_or(|wanted| wanted.contains(doc)))
+                    .take(size + 1)
+                    .collect();
+                (docs, total, shared.index.revision())
+            };
+            let reader = shared.store.read()?;
+            let mut versions: Vec<(StoredVersion, Vec<u8>)> = Vec::new();
+            let mut bytes = 0;
+            let mut next_token = String::new();
+            for doc in docs {
+                let manifest = if page.with_manifests { reader.manifest(doc)?.unwrap_or_default() } else { Vec::new() };
+                bytes += manifest.len();
+                if let Some((last, _)) = versions.last()
+                    && (versions.len() == size || (page.with_manifests && bytes > page.max_bytes))
+                {
+                    next_token = write_token(last, &page);
+                    break;
+                }
+                let Some(version) = reader.version(doc)? else { continue };
+                versions.push((version, manifest));
+            }
+            Ok(Listing { versions, next_token, total, revision })
+        })
+        .await
+    }
+
+    /// Puts a calibration into force. It is taken as fitted on the catalogue as it stands.
+    pub fn put_calibration(&self, calibration: Calibration) -> Result<(), EngineError> {
+        let shared = self.shared();
+        let _writing = shared.writing.lock();
+        let calibration = Calibration { fitted_revision: shared.store.read()?.revision()?, ..calibration };
+        shared.store.put_calibration(&calibration)?;
+        shared.refresh_calibration()
+    }
+
+    /// sha256 over the digests of the versions that may answer, in the order of their text.
+    pub fn catalog_digest(&self) -> String {
+        let index = self.shared().index.searchable();
+        let mut digests: Vec<String> = index
+            .view
+            .matchable()
+            .iter()
+            .filter_map(|doc| index.view.card(doc))
+            .map(|card| card.digest.to_string())
+            .collect();
+        digests.sort_unstable();
+        Digest::of(digests.join("\n").as_bytes()).to_string()
+    }
+}
+
+impl Shared {
+    /// One commit and its indexing.
+    fn write(&self, versions: Vec<NewVersion>) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+        // Manifests and vectors are needed again for the index; which of them count is known after the commit.
+        let copies: Vec<(Manifest, Vec<fitment_models::UnitVector>)> =
+            versions.iter().map(|version| (version.manifest.clone(), version.vectors.clone())).collect();
+        let _writing = self.writing.lock();
+        let (revision, written) = self.store.put(self.encoder.info(), versions, (self.clock)())?;
+        let entries: Vec<Entry<'_>> = written
+            .iter()
+            .zip(&copies)
+            .filter_map(|(written, (manifest, vectors))| match written {
+                Written::Created(doc, record) => {
+                    Some(Entry { doc: *doc, card: record.card.clone(), manifest, vectors })
+                }
+                Written::Unchanged(..) | Written::Refused(_) => None,
+            })
+            .collect();
+        if !entries.is_empty() {
+            self.index.apply(revision, &entries, &[])?;
+            self.refresh_calibration()?;
+        }
+        Ok(written
+            .into_iter()
+            .map(|written| match written {
+                Written::Created(_, version) => Ok(Imported { version: *version, created: true, revision }),
+                Written::Unchanged(_, version) => Ok(Imported { version: *version, created: false, revision }),
+                Written::Refused(error) => Err(error),
+            })
+            .collect())
+    }
+}
+
+/// A page token names the filter that it was made with and the last version of its page.
+fn write_token(last: &StoredVersion, page: &Page) -> String {
+    hex::encode(format!("{}\n{}\n{}", filter_fingerprint(page), last.card.name, last.card.version))
+}
+
+fn read_token(page: &Page) -> Result<Option<(ComponentName, Version)>, EngineError> {
+    if page.token.is_empty() {
+        return Ok(None);
+    }
+    let malformed = || EngineError::field("page_token", "is not a token of this catalogue; start again without one");
+    let text = hex::decode(&page.token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(malformed)?;
+    let mut parts = text.splitn(3, '\n');
+    let (Some(filter), Some(name), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(malformed());
+    };
+    if filter != filter_fingerprint(page) {
+        return Err(EngineError::field("page_token", "was made with another filter; start again without a token"));
+    }
+    let name = name.parse().map_err(|_error| malformed())?;
+    let version = version.parse().map_err(|_error| malformed())?;
+    Ok(Some((name, version)))
+}
+
+fn filter_fingerprint(page: &Page) -> String {
+    let filter = page.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+    let digest = Digest::of(filter.as_bytes()).to_string();
+    digest.chars().rev().take(16).collect()
+}

@@ -1,0 +1,97 @@
+//! The command line: what can be asked, and who answers.
+
+mod calibrate;
+mod catalog;
+mod configuration;
+mod demo;
+mod eval;
+mod matching;
+mod model;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::ConfigFlags;
+
+/// Intent in, certified component out.
+///
+/// A daemon answers an intent in plain words with the certified component that meets it, and says how little must still
+/// be generated: nothing, a configuration inside a closed schema, or everything.
+#[derive(Debug, Parser)]
+#[command(name = "fitment", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fitment demo                                   fetch the default model, serve the sample catalogue
+  fitment match \"let people pay by card\"         ask the daemon on 127.0.0.1:7411
+  fitment catalog import ./components            write a folder of manifests into the daemon's catalogue
+  fitment eval --dataset ./intents --split dev   measure the ranking on labelled intents
+
+Exit codes:
+  0 done   1 failure   2 wrong command line   3 invalid input   4 not found   5 unavailable
+  6 the state forbids it (another model, store in use, name taken)   7 damaged data";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch the default model if absent, load the sample catalogue, serve it and print what to try.
+    Demo(demo::DemoArguments),
+    /// Serve a catalogue. Never opens an outbound socket.
+    Serve(serve::ServeArguments),
+    /// Ask a daemon which component meets an intent.
+    Match(matching::MatchArguments),
+    /// Fetch, import, list and verify encoding models.
+    Model(model::ModelArguments),
+    /// Read and change a daemon's catalogue.
+    Catalog(catalog::CatalogArguments),
+    /// Measure the ranking on labelled intents, in a scratch store.
+    Eval(eval::EvalArguments),
+    /// Fit the threshold behind a promise on labelled intents.
+    Calibrate(calibrate::CalibrateArguments),
+    /// Check and show the configuration.
+    Config(configuration::ConfigArguments),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  fitment completions bash > ~/.local/share/bash-completion/completions/fitment")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs one command.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { command, config } = arguments;
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, config),
+        Command::Serve(arguments) => serve::run(arguments, config),
+        Command::Match(arguments) => matching::run(arguments),
+        Command::Model(arguments) => model::run(arguments, &config),
+        Command::Catalog(arguments) => catalog::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments, &config),
+        Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
+        Command::Config(arguments) => configuration::run(&arguments, &config),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "fitment", &mut script);
+            crate::output::line(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A runtime for a client's few calls.
+fn client_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A runtime for the daemon. The encoder and the searches have threads of their own.
+fn daemon_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("rpc").enable_all().build()?)
+}

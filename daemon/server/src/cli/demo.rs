@@ -1,0 +1,119 @@
+//! `fitment demo`: from nothing to an answered intent with one command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use fitment_catalog::Digest;
+use fitment_engine::{Calibration, Engine, evaluate};
+use fitment_models::{ModelCache, TerminalBar};
+
+use crate::config::{Config, ConfigFlags};
+use crate::output::Steps;
+use crate::{daemon, telemetry};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fitment demo
+  fitment demo --listen 127.0.0.1:0
+
+The sample catalogue is kept in the folder `demo` of the data folder, so that a second start is quick.")]
+pub(super) struct DemoArguments {
+    /// Address to serve [default: 127.0.0.1:7411]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+/// An intent for each outcome, of the sample catalogue.
+const TRY: [(&str, &str); 3] = [
+    ("zero generation", "customers should see their spending per month as bars"),
+    ("minimal generation", "take a card payment at checkout"),
+    ("raw generation", "tune the strings of my guitar through the microphone"),
+];
+
+pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Result<ExitCode> {
+    let quiet = ConfigFlags {
+        listen: arguments.listen,
+        log: Some(flags.log.clone().unwrap_or_else(|| "warn".into())),
+        ..flags
+    };
+    let mut config = quiet.load()?;
+    telemetry::start(&config)?;
+    config.data_dir = config.data_dir.join("demo").join(sample_digest());
+    let cache = ModelCache::new(&config.models_dir);
+    if cache.get(&config.model).is_err() {
+        cache.pull(&config.model, &TerminalBar::new())?;
+    }
+    super::daemon_runtime()?.block_on(async {
+        let termination = daemon::termination();
+        let listener = daemon::bind(&config).await?;
+        let address = listener.local_addr()?;
+        let handle = tokio::runtime::Handle::current();
+        let open = move |config: &Config| open_sample(config, &handle);
+        daemon::serve(config, listener, open, |engine| print_guide(engine, address), termination).await
+    })?;
+    crate::output::line("stopped")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Result<Engine> {
+    let steps = Steps::new();
+    let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
+    let engine = daemon::open_engine(config, &tell)?;
+    let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+    handle.block_on(evaluate::load(&engine, manifests, &tell))?;
+    steps.finish();
+    if let Some(calibration) = sample_calibration()?
+        && calibration.catalog_digest == engine.catalog_digest()
+    {
+        engine.put_calibration(calibration)?;
+    }
+    Ok(engine)
+}
+
+/// The calibration that ships with the sample catalogue.
+fn sample_calibration() -> anyhow::Result<Option<Calibration>> {
+    fitment_catalog::sample_calibration()
+        .map(|text| serde_json::from_str(text).context("the sample's calibration is not of its form"))
+        .transpose()
+}
+
+/// Names the state of the sample, so that another version of it gets a store of its own.
+fn sample_digest() -> String {
+    let mut bytes = Vec::new();
+    for file in fitment_catalog::sample() {
+        bytes.extend_from_slice(file.path.as_bytes());
+        bytes.extend_from_slice(file.bytes);
+    }
+    let digest = Digest::of(&bytes).to_string();
+    digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect()
+}
+
+fn print_guide(engine: &Engine, address: std::net::SocketAddr) {
+    let info = engine.info();
+    let program = program();
+    let server = if address.port() == 7411 { String::new() } else { format!(" --server {address}") };
+    let mut guide = format!(
+        "\nFitment serves {} certified components on {address} (model {}).\nPromise: {}.\n\nTry in a second terminal:\n",
+        info.matchable, info.model.name, info.calibration
+    );
+    for (outcome, intent) in TRY {
+        guide.push_str(&format!("  {program} match{server} \"{intent}\"   # {outcome}\n"));
+    }
+    guide.push_str(&format!(
+        "  {program} match{server} --explain \"restore yesterday's files\"\n  {program} catalog list{server}\n\nStop with Ctrl-C."
+    ));
+    // A closed standard output does not stop a daemon.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{guide}\n").as_bytes()));
+}
+
+/// How this binary can be called from here.
+fn program() -> String {
+    let relative = || -> Option<PathBuf> {
+        let program = std::env::current_exe().ok()?;
+        let here = std::env::current_dir().ok()?;
+        Some(program.strip_prefix(&here).map(PathBuf::from).unwrap_or(program))
+    };
+    relative().map_or_else(|| "fitment".to_owned(), |path| path.display().to_string())
+}

@@ -1,0 +1,73 @@
+//! Connecting to a running daemon.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::DEFAULT_LISTEN;
+
+/// Largest message in either direction.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Which daemon to talk to.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServerFlags {
+    /// Address of the daemon.
+    #[arg(long, value_name = "ADDR", env = "FITMENT_SERVER", default_value = DEFAULT_LISTEN)]
+    server: String,
+    /// Give up after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+}
+
+impl ServerFlags {
+    async fn connect(&self) -> anyhow::Result<Channel> {
+        let address = if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
+        let endpoint = Endpoint::from_shared(address)
+            .with_context(|| format!("`{}` is no address; write HOST:PORT", self.server))?
+            .connect_timeout(Duration::from_secs(5));
+        endpoint.connect().await.map_err(|error| {
+            anyhow::Error::new(Unreachable { address: self.server.clone(), detail: root_cause(&error) })
+        })
+    }
+
+    /// A client for intents, with a deadline on every call.
+    pub(crate) async fn matcher(&self) -> anyhow::Result<MatcherServiceClient<Channel>> {
+        Ok(MatcherServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for the catalogue.
+    pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
+        Ok(CatalogServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A request with the deadline.
+    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(Duration::from_secs(self.timeout));
+        request
+    }
+}
+
+/// No daemon answers.
+#[derive(Debug, thiserror::Error)]
+#[error("no daemon answers at {address} ({detail}); start one with `fitment demo` or `fitment serve`, or name another with --server")]
+pub(crate) struct Unreachable {
+    address: String,
+    detail: String,
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

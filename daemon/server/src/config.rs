@@ -1,0 +1,275 @@
+//! Configuration: a TOML file, then `FITMENT_*` variables, then flags; later ones win and unknown keys are refused.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use fitment_engine::Ranking;
+use serde::{Deserialize, Serialize};
+
+/// Address that is served when none is given.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
+
+/// Variables with the prefix that are no configuration keys.
+const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
+
+/// What a file, the environment and flags may say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawConfig {
+    listen: String,
+    allow_unauthenticated_network: bool,
+    data_dir: Option<PathBuf>,
+    models_dir: Option<PathBuf>,
+    model: String,
+    max_request_bytes: usize,
+    queue_capacity: usize,
+    drain_seconds: u64,
+    log: String,
+    log_format: LogFormat,
+    ranking: Ranking,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN.into(),
+            allow_unauthenticated_network: false,
+            data_dir: None,
+            models_dir: None,
+            model: fitment_models::DEFAULT_MODEL.into(),
+            max_request_bytes: 4 * 1024 * 1024,
+            queue_capacity: 256,
+            drain_seconds: 10,
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            ranking: Ranking::default(),
+        }
+    }
+}
+
+/// Configuration that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where the store and the index caches lie.
+    pub(crate) data_dir: PathBuf,
+    /// Where models lie.
+    pub(crate) models_dir: PathBuf,
+    /// Name of a known or imported model.
+    pub(crate) model: String,
+    /// Largest request message.
+    pub(crate) max_request_bytes: usize,
+    /// Matches that may wait for the encoder.
+    pub(crate) queue_capacity: usize,
+    /// How long a shutdown waits for calls in flight.
+    pub(crate) drain: std::time::Duration,
+    /// Filter of the log.
+    pub(crate) log: String,
+    /// Form of the log.
+    pub(crate) log_format: LogFormat,
+    /// Weights of the ranking.
+    pub(crate) ranking: Ranking,
+}
+
+/// Values that flags set; `None` leaves the key to the environment, the file or the default.
+#[derive(Clone, Debug, Default, Serialize, clap::Args)]
+pub(crate) struct ConfigFlags {
+    /// Configuration file (TOML); also FITMENT_CONFIG.
+    #[arg(long, value_name = "FILE", global = true, env = "FITMENT_CONFIG")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the catalogue and its index [default: the user's data folder].
+    #[arg(long, value_name = "DIR", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder of the models [default: the user's cache folder].
+    #[arg(long, value_name = "DIR", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Model to encode with: a name that `fitment model list` shows [default: all-MiniLM-L6-v2].
+    #[arg(long, value_name = "NAME", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// What to log, for example `info` or `fitment=debug` [default: info].
+    #[arg(long, value_name = "FILTER", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
+    /// Form of log lines [default: text].
+    #[arg(long, value_name = "FORM", global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Set by the commands that listen.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
+}
+
+impl ConfigFlags {
+    fn figment(&self) -> anyhow::Result<Figment> {
+        let mut figment = Figment::from(Serialized::defaults(RawConfig::default()));
+        if let Some(file) = &self.config {
+            if !file.is_file() {
+                bail!("configuration file {} does not exist; `fitment config print` shows a complete one", file.display());
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let environment = Env::prefixed("FITMENT_").ignore(&OTHER_VARIABLES).split("__");
+        Ok(figment.merge(environment).merge(Serialized::defaults(self)))
+    }
+
+    /// Reads and checks everything.
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+        let raw: RawConfig = self.figment()?.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
+        Config::try_from(raw)
+    }
+
+    /// Every key with its value and where that came from.
+    pub(crate) fn origins(&self) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+        let figment = self.figment()?;
+        let raw: RawConfig = figment.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
+        let value = serde_json::to_value(raw).context("configuration values are plain data")?;
+        let mut origins = BTreeMap::new();
+        flatten("", &value, &mut |key, value| {
+            let origin = figment.find_metadata(key).map_or("default", |metadata| match metadata.name.as_ref() {
+                name if name.contains("environment") => "environment",
+                name if name.contains("TOML") => "file",
+                name if name.contains("ConfigFlags") => "flag",
+                _ => "default",
+            });
+            origins.insert(key.to_owned(), (value.to_string(), origin.to_owned()));
+        });
+        Ok(origins)
+    }
+}
+
+fn flatten(prefix: &str, value: &serde_json::Value, each: &mut impl FnMut(&str, &serde_json::Value)) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&key, value, each);
+            }
+        }
+        leaf => each(prefix, leaf),
+    }
+}
+
+/// A configuration error in one line: what, where it was said, the way out.
+fn explain(error: &figment::Error) -> String {
+    let source = error.metadata.as_ref().map_or_else(String::new, |metadata| {
+        let place = metadata.source.as_ref().map_or_else(String::new, |source| format!(" {source}"));
+        format!(" ({}{place})", metadata.name)
+    });
+    let path = error.path.join(".");
+    let key = if path.is_empty() { String::new() } else { format!(" `{path}`") };
+    format!("configuration{key}: {}{source}; `fitment config print` lists every key", error.kind)
+}
+
+impl TryFrom<RawConfig> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(raw: RawConfig) -> anyhow::Result<Self> {
+        let RawConfig {
+            listen,
+            allow_unauthenticated_network,
+            data_dir,
+            models_dir,
+            model,
+            max_request_bytes,
+            queue_capacity,
+            drain_seconds,
+            log,
+            log_format,
+            ranking,
+        } = raw;
+        let listen: SocketAddr =
+            listen.parse().with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
+        if !listen.ip().is_loopback() && !allow_unauthenticated_network {
+            bail!(
+                "listen: {listen} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or set \
+                 allow_unauthenticated_network = true and keep strangers out by other means"
+            );
+        }
+        for (key, value, range) in [
+            ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
+            ("queue_capacity", queue_capacity, 1..=65_536),
+        ] {
+            if !range.contains(&value) {
+                bail!("{key}: {value} is out of range {}..={}", range.start(), range.end());
+            }
+        }
+        if drain_seconds > 3600 {
+            bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
+        }
+        if let Some(fault) = ranking.fault() {
+            bail!("{fault}");
+        }
+        let models_dir = match models_dir {
+            Some(folder) => folder,
+            None => fitment_models::ModelCache::default_root(|name| std::env::var_os(name))?,
+        };
+        Ok(Self {
+            listen,
+            data_dir: data_dir.map_or_else(default_data_dir, Ok)?,
+            models_dir,
+            model,
+            max_request_bytes,
+            queue_capacity,
+            drain: std::time::Duration::from_secs(drain_seconds),
+            log,
+            log_format,
+            ranking,
+        })
+    }
+}
+
+/// `$XDG_DATA_HOME/fitment`, else `$HOME/.local/share/fitment`.
+fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| Path::new(value).is_absolute()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map(|folder| folder.join("fitment"))
+        .context("neither HOME nor XDG_DATA_HOME is set; say where the catalogue lies with --data-dir DIR")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(toml: &str, expect: &str) {
+        let raw = Figment::from(Serialized::defaults(RawConfig::default())).merge(Toml::string(toml)).extract::<RawConfig>();
+        let outcome = raw.map_err(|error| explain(&error)).and_then(|raw| {
+            let raw = RawConfig { models_dir: Some("m".into()), data_dir: Some("d".into()), ..raw };
+            Config::try_from(raw).map_err(|error| error.to_string())
+        });
+        let error = outcome.expect_err("a refusal");
+        assert!(error.contains(expect), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        check("lisen = \"127.0.0.1:1\"", "lisen");
+        check("listen = \"localhost\"", "not IP:PORT");
+        check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
+        check("queue_capacity = 0", "queue_capacity");
+        check("queue_capacity = \"many\"", "queue_capacity");
+        check("[ranking]\ndense_weight = 2.0", "ranking.dense_weight");
+        check("[ranking]\ndense = 2.0", "dense");
+    }
+}

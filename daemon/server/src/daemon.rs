@@ -1,0 +1,168 @@
+//! The daemon: listener first, engine behind it, an end that drains.
+//!
+//! It opens no outbound socket. The listener and the shutdown come in from outside, so that a test can bind port 0.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fitment_engine::{Engine, EngineOptions, OnProgress};
+use fitment_models::{LoadOptions, ModelCache};
+use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
+use fitment_proto::v1::info_service_server::InfoServiceServer;
+use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::config::Config;
+use crate::rpc::{CatalogService, EdgeLayer, EngineSlot, InfoService, MatcherService, WireLimits};
+
+/// Largest answer.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+/// Calls that one connection may have open.
+const MAX_STREAMS: u32 = 1024;
+/// Bytes of one call's headers.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// Services whose health follows the engine.
+const SERVICES: [&str; 3] =
+    ["fitment.v1.MatcherService", "fitment.v1.CatalogService", "fitment.v1.InfoService"];
+
+/// Opens the model and the catalogue. Blocks.
+pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
+    let model = ModelCache::new(&config.models_dir).get(&config.model)?;
+    let embedder = fitment_models::load(&model, &LoadOptions::default())?;
+    let options = EngineOptions {
+        data_dir: config.data_dir.clone(),
+        ranking: config.ranking.clone(),
+        queue_capacity: config.queue_capacity,
+        clock: Arc::new(fitment_engine::system_clock),
+    };
+    Ok(Engine::open(options, embedder, on_progress)?)
+}
+
+/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`.
+///
+/// `open` runs on a thread of its own while the listener already answers that the engine is loading; its failure ends
+/// the daemon. `ready` runs once everything is served.
+pub(crate) async fn serve(
+    config: Config,
+    listener: TcpListener,
+    open: impl FnOnce(&Config) -> anyhow::Result<Engine> + Send + 'static,
+    ready: impl FnOnce(&Engine),
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let engine = EngineSlot::default();
+    let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
+    let (reporter, health) = tonic_health::server::health_reporter();
+    report_health(&reporter, ServingStatus::NotServing).await;
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(fitment_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let router = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(EdgeLayer)
+        .add_service(health)
+        .add_service(descriptors().build_v1()?)
+        .add_service(descriptors().build_v1alpha()?)
+        .add_service(
+            MatcherServiceServer::new(MatcherService { engine: engine.clone() })
+                .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            CatalogServiceServer::new(CatalogService { engine: engine.clone(), limits })
+                .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            InfoServiceServer::new(InfoService { engine: engine.clone(), limits, queue_capacity: config.queue_capacity })
+                .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        );
+    let (stop, stopping) = watch::channel(false);
+    let serving = tokio::spawn(router.serve_with_incoming_shutdown(
+        TcpListenerStream::new(listener),
+        stopped(stopping),
+    ));
+    let drain = config.drain;
+    let opening = tokio::task::spawn_blocking(move || open(&config));
+    tokio::pin!(shutdown);
+    tokio::select! {
+        opened = opening => {
+            let opened = opened.context("the engine's thread was lost")??;
+            engine.fill(opened.clone());
+            report_health(&reporter, ServingStatus::Serving).await;
+            ready(&opened);
+            shutdown.await;
+        }
+        () = &mut shutdown => {}
+    }
+    tracing::info!("shutting down: no new calls, waiting up to {drain:?} for those in flight");
+    report_health(&reporter, ServingStatus::NotServing).await;
+    stop.send_replace(true);
+    match tokio::time::timeout(drain, serving).await {
+        Ok(served) => Ok(served.context("the server's task was lost")??),
+        Err(_elapsed) => {
+            tracing::warn!("calls were still in flight after {drain:?}; they are cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    drop(stopping.wait_for(|&stop| stop).await);
+}
+
+async fn report_health(reporter: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        // The information service answers also while the rest is loading.
+        let own = if service.ends_with("InfoService") { ServingStatus::Serving } else { status };
+        reporter.set_service_status(service, own).await;
+    }
+    reporter.set_service_status("", status).await;
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+pub(crate) async fn termination() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be watched; stop the daemon with Ctrl-C");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => {
+            if let Err(error) = result {
+                tracing::warn!(%error, "Ctrl-C cannot be watched");
+                std::future::pending::<()>().await;
+            }
+        }
+        () = terminated => {}
+    }
+}
+
+/// Binds the address that was configured.
+pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}; is a daemon running there already? choose another with --listen 127.0.0.1:PORT", config.listen)
+    })
+}

@@ -1,0 +1,75 @@
+//! The gRPC services. Wire types are converted here and go no further inward.
+//!
+//! `edge` is what every call passes, `status` the one table of errors, `convert` the one place of conversions; the rest
+//! is a service a file.
+
+mod catalog;
+mod convert;
+mod edge;
+mod info;
+mod matcher;
+mod status;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use fitment_engine::Engine;
+use fitment_proto::v1;
+use tonic::Status;
+
+pub(crate) use self::catalog::CatalogService;
+pub(crate) use self::edge::EdgeLayer;
+pub(crate) use self::info::InfoService;
+pub(crate) use self::matcher::MatcherService;
+
+/// Intents of one batch at most.
+const MAX_BATCH: usize = 256;
+/// Texts of one Embed call at most.
+const MAX_EMBED_TEXTS: usize = 128;
+
+/// The engine, once it has come up.
+#[derive(Clone, Default)]
+pub(crate) struct EngineSlot(Arc<ArcSwapOption<Engine>>);
+
+impl EngineSlot {
+    /// From now on calls are answered.
+    pub(crate) fn fill(&self, engine: Engine) {
+        self.0.store(Some(Arc::new(engine)));
+    }
+
+    /// The engine. Errors: UNAVAILABLE while it is loading.
+    fn get(&self) -> Result<Engine, Status> {
+        self.peek().ok_or_else(status::not_ready)
+    }
+
+    fn peek(&self) -> Option<Engine> {
+        self.0.load().as_deref().cloned()
+    }
+}
+
+/// Limits of the wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WireLimits {
+    /// Largest request message in bytes.
+    pub(crate) max_request_bytes: usize,
+    /// Largest answer in bytes.
+    pub(crate) max_response_bytes: usize,
+}
+
+impl WireLimits {
+    fn describe(self, queue_capacity: usize) -> v1::Limits {
+        v1::Limits {
+            max_request_bytes: self.max_request_bytes as u64,
+            max_intent_bytes: fitment_engine::MAX_INTENT_BYTES as u64,
+            max_manifest_bytes: fitment_catalog::MAX_MANIFEST_BYTES as u64,
+            max_batch: count(MAX_BATCH),
+            max_top_k: count(fitment_engine::MAX_TOP_K),
+            queue_capacity: count(queue_capacity),
+        }
+    }
+}
+
+/// A count on the wire; what does not fit is the largest.
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

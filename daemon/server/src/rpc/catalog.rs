@@ -1,0 +1,220 @@
+//! `CatalogService`: component versions in and out.
+
+use std::pin::Pin;
+
+use fitment_engine::{Engine, EngineError, Import, Imported, Page, VersionSelector};
+use fitment_proto::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::edge::explain_transport;
+use super::status::{item_status_of, status_of};
+use super::{EngineSlot, WireLimits, convert};
+
+/// Items of an import that are committed together.
+const IMPORT_BATCH: usize = 64;
+
+/// The service.
+pub(crate) struct CatalogService {
+    pub(crate) engine: EngineSlot,
+    pub(crate) limits: WireLimits,
+}
+
+#[tonic::async_trait]
+impl v1::catalog_service_server::CatalogService for CatalogService {
+    async fn create_component(
+        &self,
+        request: Request<v1::CreateComponentRequest>,
+    ) -> Result<Response<v1::Component>, Status> {
+        let engine = self.engine.get()?;
+        create(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+    }
+
+    async fn get_component(&self, request: Request<v1::GetComponentRequest>) -> Result<Response<v1::Component>, Status> {
+        let engine = self.engine.get()?;
+        let v1::GetComponentRequest { name, version, digest, min_revision } = request.into_inner();
+        let found = async {
+            let selector = selector(&name, &version, &digest)?;
+            engine.get(selector, min_revision).await
+        };
+        let (version, manifest) = found.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(convert::component(version, manifest)))
+    }
+
+    async fn list_components(
+        &self,
+        request: Request<v1::ListComponentsRequest>,
+    ) -> Result<Response<v1::ListComponentsResponse>, Status> {
+        let engine = self.engine.get()?;
+        let request = request.into_inner();
+        let with_manifests = request.view() == v1::ComponentView::Full;
+        let v1::ListComponentsRequest { page_size, page_token, filter, view: _, min_revision } = request;
+        let listed = async {
+            let page = Page {
+                size: page_size as usize,
+                token: page_token,
+                filter: convert::filter_input(filter)?,
+                with_manifests,
+                max_bytes: self.limits.max_response_bytes / 2,
+            };
+            engine.list(page, min_revision).await
+        };
+        let listing = listed.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(v1::ListComponentsResponse {
+            components: listing
+                .versions
+                .into_iter()
+                .map(|(version, manifest)| convert::component(version, manifest))
+                .collect(),
+            next_page_token: listing.next_token,
+            total_size: listing.total as u64,
+            revision: listing.revision,
+        }))
+    }
+
+    async fn delete_component(
+        &self,
+        request: Request<v1::DeleteComponentRequest>,
+    ) -> Result<Response<v1::DeleteComponentResponse>, Status> {
+        let engine = self.engine.get()?;
+        let v1::DeleteComponentRequest { name, version, etag, request_id } = request.into_inner();
+        let deleted = async {
+            let (name, version) = (convert::component_name(&name)?, convert::version(&version)?);
+            convert::short("request_id", &request_id, 128)?;
+            engine.delete(name, version, etag, request_id).await
+        };
+        let revision = deleted.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(v1::DeleteComponentResponse { revision }))
+    }
+
+    type ImportComponentsStream = Pin<Box<dyn Stream<Item = Result<v1::ImportComponentsResponse, Status>> + Send>>;
+
+    async fn import_components(
+        &self,
+        request: Request<Streaming<v1::ImportComponentsRequest>>,
+    ) -> Result<Response<Self::ImportComponentsStream>, Status> {
+        let engine = self.engine.get()?;
+        let (results, stream) = mpsc::channel(IMPORT_BATCH);
+        tokio::spawn(import(engine, request.into_inner(), results));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<v1::Component, EngineError> {
+    let format = convert::format(request.format());
+    let v1::CreateComponentRequest { manifest, format: _, source, expected_digest, request_id, validate_only } = request;
+    let import = Import { manifest, format, source, expected_digest, request_id };
+    if validate_only {
+        let manifest = engine.check_manifest(&import)?;
+        return Ok(convert::checked_component(&manifest));
+    }
+    let Imported { version, .. } = engine.create(import).await?;
+    let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
+    Ok(convert::component(version, manifest))
+}
+
+fn selector(name: &str, version: &str, digest: &str) -> Result<VersionSelector, EngineError> {
+    if !digest.is_empty() {
+        if !name.is_empty() || !version.is_empty() {
+            return Err(EngineError::field("digest", "comes with a name or version; send one or the other"));
+        }
+        let digest = digest.parse().map_err(|error| EngineError::field("digest", format!("{error}")))?;
+        return Ok(VersionSelector::Digest(digest));
+    }
+    let name = convert::component_name(name)?;
+    if version.is_empty() {
+        return Ok(VersionSelector::Newest(name));
+    }
+    Ok(VersionSelector::Exact(name, convert::version(version)?))
+}
+
+/// Takes items as they come and commits what has gathered, so that a slow sender is answered soon and a fast one cheaply.
+async fn import(
+    engine: Engine,
+    requests: Streaming<v1::ImportComponentsRequest>,
+    results: mpsc::Sender<Result<v1::ImportComponentsResponse, Status>>,
+) {
+    let (gathered, mut waiting) = mpsc::channel(IMPORT_BATCH);
+    let reader = tokio::spawn(read_items(requests, gathered));
+    let mut index = 0u64;
+    let mut batch = Vec::with_capacity(IMPORT_BATCH);
+    loop {
+        let taken = tokio::select! {
+            taken = waiting.recv_many(&mut batch, IMPORT_BATCH) => taken,
+            () = results.closed() => 0,
+        };
+        if taken == 0 {
+            break;
+        }
+        let mut sources = Vec::with_capacity(taken);
+        let mut items = Vec::with_capacity(taken);
+        let mut broken = None;
+        for item in batch.drain(..) {
+            match item {
+                Ok(item) => {
+                    sources.push(item.source.clone());
+                    items.push(item);
+                }
+                Err(status) => broken = Some(status),
+            }
+        }
+        let written = match engine.import(items).await {
+            Ok(written) => written,
+            Err(error) => {
+                drop(results.send(Err(status_of(&error))).await);
+                break;
+            }
+        };
+        for (source, result) in sources.into_iter().zip(written) {
+            let response = item_response(index, source, result);
+            index += 1;
+            if results.send(Ok(response)).await.is_err() {
+                reader.abort();
+                return;
+            }
+        }
+        if let Some(status) = broken {
+            drop(results.send(Err(status)).await);
+            break;
+        }
+    }
+    reader.abort();
+}
+
+async fn read_items(mut requests: Streaming<v1::ImportComponentsRequest>, gathered: mpsc::Sender<Result<Import, Status>>) {
+    while let Some(request) = requests.next().await {
+        let item = request.map_err(|status| explain_transport(&status)).map(|request| {
+            let format = convert::format(request.format());
+            let v1::ImportComponentsRequest { manifest, format: _, source } = request;
+            Import { manifest, format, source, expected_digest: String::new(), request_id: String::new() }
+        });
+        let broken = item.is_err();
+        if gathered.send(item).await.is_err() || broken {
+            return;
+        }
+    }
+}
+
+fn item_response(index: u64, source: String, result: Result<Imported, EngineError>) -> v1::ImportComponentsResponse {
+    match result {
+        Ok(Imported { version, created, revision }) => v1::ImportComponentsResponse {
+            index,
+            source,
+            result: if created { v1::ImportResult::Created } else { v1::ImportResult::Unchanged } as i32,
+            status: Some(v1::ItemStatus::default()),
+            name: version.card.name.to_string(),
+            version: version.card.version.to_string(),
+            digest: version.card.digest.to_string(),
+            revision,
+        },
+        Err(error) => v1::ImportComponentsResponse {
+            index,
+            source,
+            result: v1::ImportResult::Failed as i32,
+            status: Some(item_status_of(&error)),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,382 @@
+//! Between wire types and the engine's. Every conversion names every field, so that a new one stops the build.
+
+use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
+use fitment_engine::{
+    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, StoredVersion, Timings,
+};
+use fitment_proto::v1;
+use semver::Version;
+use serde_json::{Map, Number, Value};
+
+use super::count;
+
+/// Longest filter expression, in bytes.
+const MAX_EXPRESSION_BYTES: usize = 8 * 1024;
+/// Deepest nesting of a bound configuration.
+const MAX_BOUND_DEPTH: usize = 32;
+
+/// A match request as the engine takes it.
+pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, EngineError> {
+    let v1::MatchRequest { intent, top_k, filter, bound_configuration, min_revision, vector } = request;
+    Ok(MatchQuery {
+        intent,
+        top_k: top_k as usize,
+        filter: filter_input(filter)?,
+        bound: match bound_configuration {
+            None => Value::Null,
+            Some(bound) => object(bound, 0)?,
+        },
+        min_revision,
+        vector,
+        explain: false,
+    })
+}
+
+fn object(bound: prost_types::Struct, depth: usize) -> Result<Value, EngineError> {
+    let entries = bound.fields.into_iter().map(|(key, value)| Ok((key, json(value, depth + 1)?)));
+    Ok(Value::Object(entries.collect::<Result<Map<_, _>, EngineError>>()?))
+}
+
+fn json(value: prost_types::Value, depth: usize) -> Result<Value, EngineError> {
+    use prost_types::value::Kind as Form;
+    let fault = |what: &str| EngineError::field("bound_configuration", what.to_owned());
+    if depth > MAX_BOUND_DEPTH {
+        return Err(fault("is nested more than 32 levels deep"));
+    }
+    Ok(match value.kind {
+        None | Some(Form::NullValue(_)) => Value::Null,
+        Some(Form::BoolValue(value)) => Value::Bool(value),
+        Some(Form::StringValue(value)) => Value::String(value),
+        Some(Form::NumberValue(value)) => Value::Number(number(value).ok_or_else(|| fault("holds a number that is not finite"))?),
+        Some(Form::StructValue(value)) => object(value, depth)?,
+        Some(Form::ListValue(list)) => {
+            Value::Array(list.values.into_iter().map(|value| json(value, depth + 1)).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+/// A protobuf number as the JSON number that it was written as: 3, not 3.0.
+fn number(value: f64) -> Option<Number> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        return Some(Number::from(value as i64));
+    }
+    Number::from_f64(value)
+}
+
+/// The filter of a request, whichever form it has.
+pub(super) fn filter_input(input: Option<v1::FilterInput>) -> Result<Option<Filter>, EngineError> {
+    use v1::filter_input::Form;
+    match input.and_then(|v1::FilterInput { form }| form) {
+        None => Ok(None),
+        Some(Form::Expression(text)) => {
+            short("filter.expression", &text, MAX_EXPRESSION_BYTES)?;
+            Ok(Some(Filter::parse(&text)?))
+        }
+        Some(Form::Tree(tree)) => {
+            let mut nodes = 0;
+            Ok(filter(tree, 1, &mut nodes)?.map(Filter::simplified))
+        }
+    }
+}
+
+/// `None` for a filter without a condition, which holds always.
+fn filter(tree: v1::Filter, depth: usize, nodes: &mut usize) -> Result<Option<Filter>, EngineError> {
+    use v1::filter::Condition;
+    *nodes += 1;
+    if depth > MAX_FILTER_DEPTH || *nodes > MAX_FILTER_NODES {
+        let fault = format!("is deeper than {MAX_FILTER_DEPTH} levels or larger than {MAX_FILTER_NODES} conditions");
+        return Err(EngineError::field("filter", fault));
+    }
+    let always = || Filter::And(Vec::new());
+    let mut list = |list: v1::FilterList| {
+        let filters = list.filters.into_iter().map(|tree| Ok(filter(tree, depth + 1, nodes)?.unwrap_or_else(always)));
+        filters.collect::<Result<Vec<_>, EngineError>>()
+    };
+    let Some(condition) = tree.condition else { return Ok(None) };
+    Ok(Some(match condition {
+        Condition::AllOf(all) => Filter::And(list(all)?),
+        Condition::AnyOf(any) => Filter::Or(list(any)?),
+        Condition::Not(tree) => Filter::Not(Box::new(filter(*tree, depth + 1, nodes)?.unwrap_or_else(always))),
+        Condition::Tag(tag) => Filter::Tag(tag.parse()?),
+        Condition::Kind(value) => Filter::Kind(kind_from(value)?),
+        Condition::Lifecycle(value) => Filter::Lifecycle(lifecycle_from(value)?),
+        Condition::Compliance(v1::ComplianceCondition { standard, requirement }) => {
+            if requirement.is_empty() {
+                Filter::compliance(&standard)?
+            } else {
+                Filter::compliance(&format!("{standard}/{requirement}"))?
+            }
+        }
+        Condition::License(license) => Filter::license(&license)?,
+        Condition::Namespace(namespace) => Filter::namespace(&namespace)?,
+        Condition::Name(name) => Filter::Name(component_name(&name)?),
+        Condition::MinVersion(text) => Filter::MinimumVersion(version(&text)?),
+    }))
+}
+
+/// Refuses a text that is longer than its limit.
+pub(super) fn short(field: &str, text: &str, limit: usize) -> Result<(), EngineError> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    Err(EngineError::field(field, format!("is {} bytes long, at most {limit} are taken", text.len())))
+}
+
+/// A component's name.
+pub(super) fn component_name(name: &str) -> Result<ComponentName, EngineError> {
+    name.parse().map_err(|error: fitment_catalog::CatalogError| EngineError::field("name", error.to_string()))
+}
+
+/// A semantic version.
+pub(super) fn version(version: &str) -> Result<Version, EngineError> {
+    Version::parse(version).map_err(|error| {
+        let shown: String = version.chars().take(80).collect();
+        EngineError::field("version", format!("`{shown}` is no semantic version ({error}); write it like 1.4.0"))
+    })
+}
+
+/// How a manifest's bytes are to be read.
+pub(super) fn format(format: v1::ManifestFormat) -> Format {
+    match format {
+        v1::ManifestFormat::Unspecified => Format::Auto,
+        v1::ManifestFormat::Yaml => Format::Yaml,
+        v1::ManifestFormat::Json => Format::Json,
+    }
+}
+
+fn kind_from(value: i32) -> Result<Kind, EngineError> {
+    match v1::Kind::try_from(value) {
+        Ok(v1::Kind::Ui) => Ok(Kind::Ui),
+        Ok(v1::Kind::Service) => Ok(Kind::Service),
+        Ok(v1::Kind::Library) => Ok(Kind::Library),
+        Ok(v1::Kind::Data) => Ok(Kind::Data),
+        Ok(v1::Kind::Workflow) => Ok(Kind::Workflow),
+        Ok(v1::Kind::Model) => Ok(Kind::Model),
+        Ok(v1::Kind::Infrastructure) => Ok(Kind::Infrastructure),
+        Ok(v1::Kind::Integration) => Ok(Kind::Integration),
+        Ok(v1::Kind::Mobile) => Ok(Kind::Mobile),
+        Ok(v1::Kind::Unspecified) | Err(_) => Err(EngineError::field("filter.kind", format!("{value} is no kind"))),
+    }
+}
+
+fn kind_to(kind: Kind) -> v1::Kind {
+    match kind {
+        Kind::Ui => v1::Kind::Ui,
+        Kind::Service => v1::Kind::Service,
+        Kind::Library => v1::Kind::Library,
+        Kind::Data => v1::Kind::Data,
+        Kind::Workflow => v1::Kind::Workflow,
+        Kind::Model => v1::Kind::Model,
+        Kind::Infrastructure => v1::Kind::Infrastructure,
+        Kind::Integration => v1::Kind::Integration,
+        Kind::Mobile => v1::Kind::Mobile,
+    }
+}
+
+fn lifecycle_from(value: i32) -> Result<Lifecycle, EngineError> {
+    match v1::Lifecycle::try_from(value) {
+        Ok(v1::Lifecycle::Draft) => Ok(Lifecycle::Draft),
+        Ok(v1::Lifecycle::Candidate) => Ok(Lifecycle::Candidate),
+        Ok(v1::Lifecycle::Certified) => Ok(Lifecycle::Certified),
+        Ok(v1::Lifecycle::Deprecated) => Ok(Lifecycle::Deprecated),
+        Ok(v1::Lifecycle::Revoked) => Ok(Lifecycle::Revoked),
+        Ok(v1::Lifecycle::Unspecified) | Err(_) => {
+            Err(EngineError::field("filter.lifecycle", format!("{value} is no lifecycle")))
+        }
+    }
+}
+
+fn lifecycle_to(lifecycle: Lifecycle) -> v1::Lifecycle {
+    match lifecycle {
+        Lifecycle::Draft => v1::Lifecycle::Draft,
+        Lifecycle::Candidate => v1::Lifecycle::Candidate,
+        Lifecycle::Certified => v1::Lifecycle::Certified,
+        Lifecycle::Deprecated => v1::Lifecycle::Deprecated,
+        Lifecycle::Revoked => v1::Lifecycle::Revoked,
+    }
+}
+
+fn outcome_to(outcome: Outcome) -> v1::Outcome {
+    match outcome {
+        Outcome::ZeroGeneration => v1::Outcome::ZeroGeneration,
+        Outcome::MinimalGeneration => v1::Outcome::MinimalGeneration,
+        Outcome::RawGeneration => v1::Outcome::RawGeneration,
+        Outcome::Candidates => v1::Outcome::Candidates,
+    }
+}
+
+/// A stored version and, where it was asked for, its manifest.
+pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::Component {
+    let etag = version.etag();
+    let StoredVersion { card, summary, owner, facets: _, config_schema: _, open_properties: _, create_time } = version;
+    v1::Component {
+        name: card.name.to_string(),
+        version: card.version.to_string(),
+        digest: card.digest.to_string(),
+        title: card.title,
+        summary,
+        kind: kind_to(card.kind) as i32,
+        lifecycle: lifecycle_to(card.lifecycle) as i32,
+        tags: card.tags,
+        license: card.license,
+        owner,
+        manifest_json,
+        revision: card.revision,
+        create_time: Some(prost_types::Timestamp {
+            seconds: create_time.as_second(),
+            nanos: create_time.subsec_nanosecond(),
+        }),
+        etag,
+    }
+}
+
+/// A manifest that was checked and not written.
+pub(super) fn checked_component(manifest: &Manifest) -> v1::Component {
+    v1::Component {
+        name: manifest.name().to_string(),
+        version: manifest.version().to_string(),
+        digest: manifest.digest().to_string(),
+        title: manifest.title().to_owned(),
+        summary: manifest.summary().to_owned(),
+        kind: kind_to(manifest.kind()) as i32,
+        lifecycle: lifecycle_to(manifest.lifecycle()) as i32,
+        tags: manifest.tags().iter().map(ToString::to_string).collect(),
+        license: manifest.license().as_str().to_owned(),
+        owner: manifest.owner().to_owned(),
+        manifest_json: manifest.canonical_json(),
+        revision: 0,
+        create_time: None,
+        etag: String::new(),
+    }
+}
+
+/// An answer on the wire.
+pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchResponse {
+    let MatchAnswer {
+        decision_id,
+        outcome,
+        candidates,
+        reason,
+        confidence,
+        revision,
+        calibration,
+        timings,
+        explanation: _,
+    } = answer;
+    v1::MatchResponse {
+        decision_id: decision_id.to_string(),
+        outcome: outcome_to(outcome) as i32,
+        candidates: candidates.into_iter().enumerate().map(|(rank, candidate)| candidate_to(rank, candidate)).collect(),
+        reason,
+        provenance: Some(v1::Provenance {
+            model_digest: engine.model().digest.to_string(),
+            model: engine.model().name.clone(),
+            revision,
+            calibration_id: calibration.map(|calibration| calibration.id.clone()).unwrap_or_default(),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+        timings: Some(timings_to(timings)),
+        confidence,
+    }
+}
+
+fn timings_to(timings: Timings) -> v1::Timings {
+    let Timings { queue, encode, dense, lexical, rank, total } = timings;
+    let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    v1::Timings {
+        queue_us: micros(queue),
+        encode_us: micros(encode),
+        dense_us: micros(dense),
+        lexical_us: micros(lexical),
+        rank_us: micros(rank),
+        total_us: micros(total),
+    }
+}
+
+fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
+    let Candidate { version, scored, is_match, generation, open_properties } = candidate;
+    let matched_facet = matched_facets(&version, &scored.facets).into_iter().nth(scored.best_facet);
+    let StoredVersion { card, summary, owner: _, facets: _, config_schema, open_properties: _, create_time: _ } = version;
+    v1::Candidate {
+        rank: count(rank + 1),
+        name: card.name.to_string(),
+        version: card.version.to_string(),
+        digest: card.digest.to_string(),
+        title: card.title,
+        summary,
+        is_match,
+        score: scored.score,
+        dense_score: scored.dense,
+        lexical_score: scored.lexical,
+        matched_facet,
+        generation: outcome_to(generation) as i32,
+        config_schema_json: config_schema.unwrap_or_default(),
+        open_properties,
+        lifecycle: lifecycle_to(card.lifecycle) as i32,
+    }
+}
+
+fn matched_facets(version: &StoredVersion, cosines: &[f32]) -> Vec<v1::MatchedFacet> {
+    version
+        .facets
+        .iter()
+        .zip(cosines)
+        .map(|(facet, &cosine)| v1::MatchedFacet {
+            kind: facet.kind.clone(),
+            text: facet.text.clone(),
+            cosine: f64::from(cosine),
+        })
+        .collect()
+}
+
+/// How an answer came about, on the wire.
+pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer, engine: &Engine) -> v1::Explanation {
+    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration } = explanation;
+    let dense_weight = engine.ranking().dense_weight;
+    v1::Explanation {
+        normalized_intent,
+        tokens: count(tokens),
+        truncated,
+        filter_stages: stages
+            .into_iter()
+            .map(|stage| v1::FilterStage {
+                name: stage.name,
+                excluded: stage.excluded as u64,
+                remaining: stage.remaining as u64,
+            })
+            .collect(),
+        dense_plan: plan_to(plan).to_owned(),
+        dense_rows_visited: rows_visited as u64,
+        dense_weight,
+        threshold: answer.calibration.as_ref().map(|calibration| calibration.threshold),
+        calibration,
+        candidates: answer
+            .candidates
+            .iter()
+            .zip(terms)
+            .map(|(candidate, terms)| v1::CandidateExplanation {
+                name: candidate.version.card.name.to_string(),
+                facets: matched_facets(&candidate.version, &candidate.scored.facets),
+                centroid_cosine: candidate.scored.centroid,
+                dense_part: dense_weight * candidate.scored.dense.max(0.0),
+                lexical_part: (1.0 - dense_weight) * candidate.scored.lexical,
+                terms: terms
+                    .into_iter()
+                    .map(|term| v1::TermHit { term: term.term, field: term.field, score: f64::from(term.score) })
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+fn plan_to(plan: fitment_engine::Plan) -> &'static str {
+    match plan {
+        fitment_engine::Plan::Empty => "empty",
+        fitment_engine::Plan::Exact => "exact",
+        fitment_engine::Plan::ExactSubset => "exact-subset",
+        fitment_engine::Plan::Graph => "graph",
+        fitment_engine::Plan::GraphThenExact => "graph-then-exact",
+    }
+}

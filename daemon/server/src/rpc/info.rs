@@ -1,0 +1,49 @@
+//! `InfoService`: what is being served, also while it is still loading.
+
+use fitment_proto::v1;
+use tonic::{Request, Response, Status};
+
+use super::{EngineSlot, WireLimits, count};
+
+/// The service.
+pub(crate) struct InfoService {
+    pub(crate) engine: EngineSlot,
+    pub(crate) limits: WireLimits,
+    pub(crate) queue_capacity: usize,
+}
+
+#[tonic::async_trait]
+impl v1::info_service_server::InfoService for InfoService {
+    async fn get_server_info(
+        &self,
+        _request: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        let info = self.engine.peek().map(|engine| engine.info());
+        let (model, catalog) = match info {
+            None => (None, None),
+            Some(info) => (
+                Some(v1::ModelInfo {
+                    name: info.model.name.clone(),
+                    digest: info.model.digest.to_string(),
+                    dimension: count(info.model.dimension),
+                    max_tokens: count(info.model.max_tokens),
+                }),
+                Some(v1::CatalogInfo {
+                    revision: info.revision,
+                    versions: info.versions as u64,
+                    matchable_versions: info.matchable as u64,
+                    vectors: info.vectors as u64,
+                    calibration_id: info.calibration_id.unwrap_or_default(),
+                    calibration: info.calibration,
+                }),
+            ),
+        };
+        Ok(Response::new(v1::GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: model.is_some(),
+            model,
+            catalog,
+            limits: Some(self.limits.describe(self.queue_capacity)),
+        }))
+    }
+}

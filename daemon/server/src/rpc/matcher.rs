@@ -1,0 +1,164 @@
+//! `MatcherService`: intents in, answers out.
+
+use std::pin::Pin;
+
+use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES};
+use fitment_models::TextRole;
+use fitment_proto::v1;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::edge::explain_transport;
+use super::status::{item_status_of, status_of};
+use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
+
+/// Intents of one stream that are worked on at once.
+const STREAM_CONCURRENCY: usize = 16;
+/// Longest id of a streamed intent, in bytes.
+const MAX_ID_BYTES: usize = 256;
+
+/// The service.
+pub(crate) struct MatcherService {
+    pub(crate) engine: EngineSlot,
+}
+
+#[tonic::async_trait]
+impl v1::matcher_service_server::MatcherService for MatcherService {
+    async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
+        let engine = self.engine.get()?;
+        answer(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+    }
+
+    async fn batch_match(
+        &self,
+        request: Request<v1::BatchMatchRequest>,
+    ) -> Result<Response<v1::BatchMatchResponse>, Status> {
+        let engine = self.engine.get()?;
+        let v1::BatchMatchRequest { requests } = request.into_inner();
+        if !(1..=MAX_BATCH).contains(&requests.len()) {
+            let fault = format!("holds {} intents; send 1 to {MAX_BATCH}", requests.len());
+            return Err(status_of(&EngineError::field("requests", fault)));
+        }
+        let mut items = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter().peekable();
+        // In rounds, so that one batch does not fill the encoder's queue for everybody else.
+        while requests.peek().is_some() {
+            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, request));
+            for result in join_all(round).await {
+                items.push(v1::BatchMatchItem {
+                    result: Some(match result {
+                        Ok(response) => v1::batch_match_item::Result::Response(response),
+                        Err(error) => v1::batch_match_item::Result::Error(item_status_of(&error)),
+                    }),
+                });
+            }
+        }
+        Ok(Response::new(v1::BatchMatchResponse { items }))
+    }
+
+    type StreamMatchStream = Pin<Box<dyn Stream<Item = Result<v1::StreamMatchResponse, Status>> + Send>>;
+
+    async fn stream_match(
+        &self,
+        request: Request<Streaming<v1::StreamMatchRequest>>,
+    ) -> Result<Response<Self::StreamMatchStream>, Status> {
+        let engine = self.engine.get()?;
+        let (answers, stream) = mpsc::channel(STREAM_CONCURRENCY);
+        tokio::spawn(pump(engine, request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let engine = self.engine.get()?;
+        let request = request.into_inner().request.unwrap_or_default();
+        let explained = async {
+            let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
+            let mut answer = engine.match_intent(query).await?;
+            let explanation = answer.explanation.take();
+            let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer, &engine));
+            Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &engine)), explanation })
+        };
+        explained.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
+    }
+
+    async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
+        let engine = self.engine.get()?;
+        embed(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+    }
+}
+
+async fn answer(engine: &Engine, request: v1::MatchRequest) -> Result<v1::MatchResponse, EngineError> {
+    let answer = engine.match_intent(convert::match_query(request)?).await?;
+    Ok(convert::match_response(answer, engine))
+}
+
+/// Answers a stream until either side ends it. Its work is dropped when the caller leaves.
+async fn pump(
+    engine: Engine,
+    mut requests: Streaming<v1::StreamMatchRequest>,
+    answers: mpsc::Sender<Result<v1::StreamMatchResponse, Status>>,
+) {
+    let mut running = JoinSet::new();
+    loop {
+        let request = tokio::select! {
+            () = answers.closed() => return,
+            Some(_) = running.join_next(), if running.len() >= STREAM_CONCURRENCY => continue,
+            request = requests.next(), if running.len() < STREAM_CONCURRENCY => request,
+        };
+        match request {
+            None => break,
+            Some(Err(status)) => {
+                // A receiver that left needs no answer.
+                drop(answers.send(Err(explain_transport(&status))).await);
+                return;
+            }
+            Some(Ok(v1::StreamMatchRequest { id, request })) => {
+                let (engine, answers) = (engine.clone(), answers.clone());
+                running.spawn(async move {
+                    let result = if id.len() > MAX_ID_BYTES {
+                        Err(EngineError::field("id", format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len())))
+                    } else {
+                        answer(&engine, request.unwrap_or_default()).await
+                    };
+                    let result = match result {
+                        Ok(response) => v1::stream_match_response::Result::Response(response),
+                        Err(error) => v1::stream_match_response::Result::Error(item_status_of(&error)),
+                    };
+                    drop(answers.send(Ok(v1::StreamMatchResponse { id, result: Some(result) })).await);
+                });
+            }
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedResponse, EngineError> {
+    let role = match request.role() {
+        v1::TextRole::Unspecified | v1::TextRole::Query => TextRole::Query,
+        v1::TextRole::Document => TextRole::Document,
+    };
+    let v1::EmbedRequest { texts, role: _ } = request;
+    if !(1..=MAX_EMBED_TEXTS).contains(&texts.len()) {
+        return Err(EngineError::field("texts", format!("holds {} texts; send 1 to {MAX_EMBED_TEXTS}", texts.len())));
+    }
+    if let Some((position, text)) = texts.iter().enumerate().find(|(_, text)| text.len() > MAX_INTENT_BYTES) {
+        let fault = format!("is {} bytes long, at most {MAX_INTENT_BYTES} are taken", text.len());
+        return Err(EngineError::field(format!("texts[{position}]"), fault));
+    }
+    let tokens = texts.iter().map(|text| engine.count_tokens(text)).collect::<Result<Vec<usize>, _>>()?;
+    let encoded = engine.embed(texts, role).await?;
+    Ok(v1::EmbedResponse {
+        embeddings: encoded
+            .vectors
+            .into_iter()
+            .zip(tokens)
+            .map(|(vector, tokens)| v1::Embedding { vector: vector.into_inner().into_vec(), tokens: count(tokens) })
+            .collect(),
+        model_digest: engine.model().digest.to_string(),
+        dimension: count(engine.model().dimension),
+    })
+}

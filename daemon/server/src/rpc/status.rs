@@ -1,0 +1,96 @@
+//! The one table from engine errors to gRPC codes, with google.rpc details on every error.
+
+use std::collections::HashMap;
+
+use fitment_engine::{EngineError, ErrorKind};
+use fitment_proto::{ERROR_DOMAIN, v1};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+
+/// The gRPC code of each kind of error.
+pub(crate) fn code_of(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::Aborted => Code::Aborted,
+        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::DataLoss => Code::DataLoss,
+        ErrorKind::Internal => Code::Internal,
+    }
+}
+
+/// An engine error as a status with its details.
+pub(crate) fn status_of(error: &EngineError) -> Status {
+    let (kind, reason) = error.classify();
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
+    let violations: Vec<FieldViolation> = error
+        .violations()
+        .into_iter()
+        .map(|violation| FieldViolation::new(violation.field, violation.description))
+        .collect();
+    if !violations.is_empty() {
+        details.set_bad_request(violations);
+    }
+    if let EngineError::Overloaded { retry_after, .. } = error {
+        details.set_retry_info(Some(*retry_after));
+    }
+    if kind == ErrorKind::FailedPrecondition {
+        details.set_precondition_failure(vec![PreconditionViolation::new(reason, "catalogue", error.to_string())]);
+    }
+    if kind == ErrorKind::Internal {
+        tracing::error!(%error, reason, "a request failed inside");
+    }
+    Status::with_error_details(code_of(kind), error.to_string(), details)
+}
+
+/// An engine error as the status of one item of a batch or a stream.
+pub(crate) fn item_status_of(error: &EngineError) -> v1::ItemStatus {
+    let (kind, reason) = error.classify();
+    v1::ItemStatus {
+        code: code_of(kind) as i32,
+        message: error.to_string(),
+        reason: reason.to_owned(),
+        field_violations: error
+            .violations()
+            .into_iter()
+            .map(|violation| v1::FieldViolation { field: violation.field, description: violation.description })
+            .collect(),
+    }
+}
+
+/// The answer to everything that needs the engine while it is still loading.
+pub(crate) fn not_ready() -> Status {
+    let mut details = ErrorDetails::with_error_info("NOT_READY", ERROR_DOMAIN, HashMap::<String, String>::new());
+    details.set_retry_info(Some(std::time::Duration::from_secs(1)));
+    Status::with_error_details(
+        Code::Unavailable,
+        "the model and the index are still loading; retry, or wait until grpc.health.v1 says SERVING",
+        details,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_fault_names_its_field() {
+        let status = status_of(&EngineError::field("intent", "is empty"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().expect("error info").domain, ERROR_DOMAIN);
+        assert_eq!(details.bad_request().expect("bad request").field_violations[0].field, "intent");
+    }
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let retry_after = std::time::Duration::from_millis(250);
+        let status = status_of(&EngineError::Overloaded { queue: "encoder", capacity: 1, retry_after });
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let details = status.get_error_details();
+        assert_eq!(details.retry_info().expect("retry info").retry_delay, Some(retry_after));
+    }
+}

@@ -1,0 +1,28 @@
+//! Dense search: documents of 1..n unit vectors, nearest first.
+//!
+//! From the inside out: `rows` (vectors and codes of documents), `live` (which of them still count), `graph` (a frozen
+//! HNSW graph and its search), `scan` (exact search), `segment` with `format` and `map` (rows and graph on disk), `build`
+//! (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score).
+//!
+//! What is absent: `hnsw_rs` is used to build and for nothing else. Its search and its files are never used.
+
+mod build;
+mod format;
+mod graph;
+mod index;
+mod live;
+mod map;
+mod rows;
+mod scan;
+mod search;
+mod segment;
+
+pub use build::SealInput;
+pub use index::{DenseIndex, DenseOptions, SealReason};
+pub use search::{DenseHit, DenseResult, DenseStats, Effort, Plan};
+pub use segment::Segment;
+
+/// `usize` to the `u32` that rows and slots are numbered with.
+fn number(n: usize) -> u32 {
+    u32::try_from(n).expect("the index refuses more rows than u32 can number")
+}

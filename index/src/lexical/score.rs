@@ -1,0 +1,303 @@
+//! BM25 over weighted fields, term after term.
+//!
+//! `score(d) = sum over terms t and fields f of weight(f) * idf(t) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * len / avg))`
+//! with k1 = 1.2, b = 0.75, `tf` the count of t in field f of d, `len` that field's length (as tantivy rounds it) and `avg`
+//! its mean. `idf(t) = ln(1 + (n - df + 0.5) / (df + 0.5))`, n documents, df the largest number of documents that have t in
+//! one field. Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, with the idf of
+//! Lucene. Counts include deleted documents until the engine has merged them away.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use tantivy::columnar::Column;
+use tantivy::fieldnorm::FieldNormReader;
+use tantivy::index::InvertedIndexReader;
+use tantivy::postings::{BlockSegmentPostings, TermInfo};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::tokenizer::TokenStream;
+use tantivy::{Searcher, SegmentReader, Term};
+
+use crate::doc_set::{DocId, DocSet};
+
+use super::analyze::analyzer;
+
+const K1: f32 = 1.2;
+const B: f32 = 0.75;
+
+/// Most different terms of a query that are looked at; the first ones count.
+pub const MAX_QUERY_TERMS: usize = 64;
+/// Most terms of a query text that are cut at all.
+const MAX_QUERY_TOKENS: usize = 4096;
+
+/// A document found by its words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LexicalHit {
+    /// The document.
+    pub doc: DocId,
+    /// Weighted BM25, above 0; comparable between queries only when divided by the result's normalizer.
+    pub score: f32,
+}
+
+/// The answer to a lexical search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LexicalResult {
+    /// Best first, equal ones by document; each document once.
+    pub hits: Vec<LexicalHit>,
+    /// What a document would score that has every query term once in the field of the greatest weight, that field being of
+    /// mean length: `max weight * sum of idf(t)`, terms that no document has included. `score / normalizer` is about 0..=1
+    /// and comparable between queries; repeats, short fields and several fields can raise it above 1. 0 without terms.
+    pub normalizer: f32,
+    /// The different terms of the query that were searched, in its order.
+    pub terms: Vec<String>,
+}
+
+/// What one term in one field adds to the score of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TermContribution {
+    /// The field's name.
+    pub field: String,
+    /// The term as it is indexed: folded and stemmed.
+    pub term: String,
+    /// How often the field has it.
+    pub count: u32,
+    /// What it adds, weight included. The contributions of a document sum to its score.
+    pub score: f32,
+}
+
+/// A field as the scorer sees it.
+pub(super) struct ScoredField {
+    pub(super) field: Field,
+    pub(super) weight: f32,
+}
+
+/// The different terms of a query text, in order.
+pub(super) fn query_terms(text: &str) -> Vec<String> {
+    let mut terms: Vec<String> = Vec::new();
+    let mut analyzer = analyzer();
+    let mut stream = analyzer.token_stream(text);
+    for _ in 0..MAX_QUERY_TOKENS {
+        if terms.len() == MAX_QUERY_TERMS || !stream.advance() {
+            break;
+        }
+        let term = &stream.token().text;
+        if !terms.contains(term) {
+            terms.push(term.clone());
+        }
+    }
+    terms
+}
+
+/// A query, looked up in every segment.
+pub(super) struct Lookup {
+    /// [terms], inverse document frequency.
+    pub(super) idf: Vec<f32>,
+    pub(super) segments: Vec<SegmentLookup>,
+    /// [fields][256], `k1 * (1 - b + b * len / avg)` for each coded length.
+    norms: Vec<[f32; 256]>,
+}
+
+/// The postings of a query in one segment.
+pub(super) struct SegmentLookup {
+    postings: Vec<FoundTerm>,
+    /// [fields]
+    readers: Vec<Arc<InvertedIndexReader>>,
+}
+
+struct FoundTerm {
+    term: usize,
+    field: usize,
+    info: TermInfo,
+}
+
+impl Lookup {
+    pub(super) fn new(searcher: &Searcher, fields: &[ScoredField], terms: &[String]) -> tantivy::Result<Self> {
+        let docs: u64 = searcher.segment_readers().iter().map(|reader| u64::from(reader.max_doc())).sum();
+        let mut segments = Vec::with_capacity(searcher.segment_readers().len());
+        let mut frequencies = vec![0u64; terms.len() * fields.len()];
+        let mut tokens = vec![0u64; fields.len()];
+        for reader in searcher.segment_readers() {
+            let mut lookup = SegmentLookup { postings: Vec::new(), readers: Vec::with_capacity(fields.len()) };
+            for (at, field) in fields.iter().enumerate() {
+                let inverted = reader.inverted_index(field.field)?;
+                tokens[at] += inverted.total_num_tokens();
+                for (number, term) in terms.iter().enumerate().filter(|_| field.weight > 0.0) {
+                    if let Some(info) = inverted.get_term_info(&Term::from_field_text(field.field, term))? {
+                        frequencies[number * fields.len() + at] += u64::from(info.doc_freq);
+                        lookup.postings.push(FoundTerm { term: number, field: at, info });
+                    }
+                }
+                lookup.readers.push(inverted);
+            }
+            segments.push(lookup);
+        }
+        let idf = frequencies
+            .chunks(fields.len().max(1))
+            .map(|frequencies| idf(docs, frequencies.iter().copied().max().unwrap_or(0)))
+            .collect();
+        let norms = tokens.iter().map(|&tokens| length_norms(tokens, docs)).collect();
+        Ok(Self { idf, segments, norms })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of documents; a float of them is an approximation by nature")]
+fn idf(docs: u64, frequency: u64) -> f32 {
+    let (docs, frequency) = (docs as f32, frequency.min(docs) as f32);
+    (1.0 + (docs - frequency + 0.5) / (frequency + 0.5)).ln()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of words; a float of them is an approximation by nature")]
+fn length_norms(tokens: u64, docs: u64) -> [f32; 256] {
+    let mean = (tokens as f32 / docs.max(1) as f32).max(f32::MIN_POSITIVE);
+    let mut norms = [0.0; 256];
+    for (code, norm) in (0u8..=255).zip(&mut norms) {
+        *norm = K1 * (1.0 - B + B * FieldNormReader::id_to_fieldnorm(code) as f32 / mean);
+    }
+    norms
+}
+
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "a count within one field")]
+fn saturated(count: u32, norm: f32) -> f32 {
+    let count = count as f32;
+    count * (K1 + 1.0) / (count + norm)
+}
+
+/// One segment with what a search needs of it.
+pub(super) struct Segment<'a> {
+    pub(super) reader: &'a SegmentReader,
+    pub(super) lookup: &'a SegmentLookup,
+    /// Document number of each of tantivy's.
+    pub(super) docs: Column<u64>,
+}
+
+impl Segment<'_> {
+    /// Our number of a document of this segment.
+    fn doc(&self, doc: u32) -> Option<DocId> {
+        self.docs.first(doc).and_then(|number| u32::try_from(number).ok()).map(DocId)
+    }
+
+    fn postings(&self, found: &FoundTerm) -> tantivy::Result<BlockSegmentPostings> {
+        let reader = &self.lookup.readers[found.field];
+        Ok(reader.read_block_postings_from_terminfo(&found.info, IndexRecordOption::WithFreqs)?)
+    }
+
+    /// Adds every term's part to `scores`: [documents of the segment], all 0 before.
+    pub(super) fn accumulate(
+        &self,
+        lookup: &Lookup,
+        fields: &[ScoredField],
+        scores: &mut [f32],
+    ) -> tantivy::Result<()> {
+        for found in &self.lookup.postings {
+            let weight = fields[found.field].weight * lookup.idf[found.term];
+            let norms = &lookup.norms[found.field];
+            let lengths = self.reader.get_fieldnorms_reader(fields[found.field].field)?;
+            let mut postings = self.postings(found)?;
+            while postings.block_len() > 0 {
+                for (&doc, &count) in postings.docs().iter().zip(postings.freqs()) {
+                    if let Some(score) = scores.get_mut(doc as usize) {
+                        *score += weight * saturated(count, norms[usize::from(lengths.fieldnorm_id(doc))]);
+                    }
+                }
+                postings.advance();
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers every live and allowed document with a score to `best`.
+    pub(super) fn collect(&self, scores: &[f32], allowed: Option<&DocSet>, best: &mut Best) {
+        let alive = self.reader.alive_bitset();
+        for (block, scores) in (0u32..).step_by(16).zip(scores.chunks(16)) {
+            let least = best.least();
+            if scores.iter().any(|&score| score > 0.0 && score >= least) {
+                for (doc, &score) in (block..).zip(scores) {
+                    if score <= 0.0 || score < best.least() || alive.is_some_and(|alive| alive.is_deleted(doc)) {
+                        continue;
+                    }
+                    let Some(doc) = self.doc(doc) else { continue };
+                    if allowed.is_none_or(|allowed| allowed.contains(doc)) {
+                        best.offer(LexicalHit { doc, score });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What each term and field adds to the live document with our number `doc`; none when it is not here.
+    pub(super) fn explain(
+        &self,
+        lookup: &Lookup,
+        fields: &[ScoredField],
+        target: u32,
+        name: impl Fn(usize, usize, u32, f32) -> TermContribution,
+    ) -> tantivy::Result<Vec<TermContribution>> {
+        let mut contributions = Vec::new();
+        for found in &self.lookup.postings {
+            let lengths = self.reader.get_fieldnorms_reader(fields[found.field].field)?;
+            let mut postings = self.postings(found)?;
+            while postings.block_len() > 0 && postings.docs()[postings.block_len() - 1] < target {
+                postings.advance();
+            }
+            let Ok(at) = postings.docs()[..postings.block_len()].binary_search(&target) else {
+                continue;
+            };
+            let count = postings.freq(at);
+            let norm = lookup.norms[found.field][usize::from(lengths.fieldnorm_id(target))];
+            let score = fields[found.field].weight * lookup.idf[found.term] * saturated(count, norm);
+            contributions.push(name(found.field, found.term, count, score));
+        }
+        Ok(contributions)
+    }
+}
+
+/// The best `limit` hits offered so far.
+pub(super) struct Best {
+    limit: usize,
+    heap: BinaryHeap<Reverse<Ranked>>,
+}
+
+#[derive(PartialEq)]
+struct Ranked(LexicalHit);
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Greater is better: a higher score, then a lower document.
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.score.total_cmp(&other.0.score).then(other.0.doc.cmp(&self.0.doc))
+    }
+}
+
+impl Best {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, heap: BinaryHeap::with_capacity(limit.min(4096) + 1) }
+    }
+
+    /// What a score must at least be to be taken.
+    #[inline]
+    fn least(&self) -> f32 {
+        if self.heap.len() < self.limit { 0.0 } else { self.heap.peek().map_or(0.0, |worst| worst.0.0.score) }
+    }
+
+    fn offer(&mut self, hit: LexicalHit) {
+        let hit = Ranked(hit);
+        if self.heap.len() < self.limit {
+            self.heap.push(Reverse(hit));
+        } else if self.heap.peek().is_some_and(|worst| hit > worst.0) {
+            self.heap.pop();
+            self.heap.push(Reverse(hit));
+        }
+    }
+
+    pub(super) fn into_sorted(self) -> Vec<LexicalHit> {
+        self.heap.into_sorted_vec().into_iter().map(|hit| hit.0.0).collect()
+    }
+}

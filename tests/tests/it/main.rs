@@ -1,0 +1,11 @@
+//! End to end: the real binary, the real model, real clients.
+
+mod bad_input;
+mod catalog;
+mod cli;
+mod demo;
+mod durability;
+mod matching;
+mod network;
+mod operations;
+mod python;
