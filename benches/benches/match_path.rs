@@ -14,7 +14,7 @@ fn encode(criterion: &mut Criterion) {
     let root = ModelCache::default_root(|name| std::env::var_os(name)).expect("a cache folder");
     let model = ModelCache::new(root).pull(DEFAULT_MODEL, &Silent).expect("the default model");
     let embedder = load(&model, &LoadOptions::default()).expect("a loadable model");
-    let intent = "show all monthly invoices for the support team in a web page, please";
+    let intent = "show all monthly invoices for the support team in a web page";
     criterion.bench_function("encode/16-tokens", |bencher| {
         bencher.iter(|| embedder.embed(&[intent], TextRole::Query).expect("a vector"));
     });

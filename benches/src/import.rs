@@ -65,15 +65,12 @@ fn manifests(arguments: &ImportArguments) -> anyhow::Result<Vec<String>> {
     for line in BufReader::new(file).lines().skip(1) {
         let line = line?;
         let columns: Vec<&str> = line.split('\t').collect();
-        let (Some(name), Some(summary)) = (columns.get(arguments.name_column), columns.get(arguments.summary_column)) else {
+        let (Some(name), Some(summary)) = (columns.get(arguments.name_column), columns.get(arguments.summary_column))
+        else {
             continue;
         };
-        let slug: String = name
-            .to_lowercase()
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .take(60)
-            .collect();
+        let slug: String =
+            name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
         let slug = slug.trim_matches('-').to_owned();
         // A word or two describe nothing.
         if slug.is_empty() || summary.split_whitespace().count() < 4 || !seen.insert(slug.clone()) {

@@ -33,7 +33,7 @@ struct Spread(Histogram<u64>);
 
 impl Spread {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self(Histogram::new(3)?))
+        Ok(Self(Histogram::new_with_bounds(1, 3_600_000_000, 3)?))
     }
 
     fn show(&self, what: &str) {
@@ -87,7 +87,10 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
     }
     while running.join_next().await.is_some() {}
     let seconds = started.map_or(0.0, |started: Instant| started.elapsed().as_secs_f64());
-    print(&format!("{clients} clients, {measured} answers, {failed} failed, {:.1} answers/s", measured as f64 / seconds));
+    print(&format!(
+        "{clients} clients, {measured} answers, {failed} failed, {:.1} answers/s",
+        measured as f64 / seconds
+    ));
     wall.show("match");
     encoder.show("encoder");
     rest.show("the rest");

@@ -37,7 +37,12 @@ pub(crate) async fn run(channel: Channel, arguments: &RecallArguments) -> anyhow
     let dimension = vectors.first().map(Vec::len).context("no vectors")?;
     let opened = Instant::now();
     let index = DenseIndex::open(&arguments.segment, dimension, DenseOptions::default())?;
-    print(&format!("{} rows opened in {:.3} s, graph: {}", index.len_rows(), opened.elapsed().as_secs_f64(), index.has_graph()));
+    print(&format!(
+        "{} rows opened in {:.3} s, graph: {}",
+        index.len_rows(),
+        opened.elapsed().as_secs_f64(),
+        index.has_graph()
+    ));
     let (mut found, mut wanted) = (0usize, 0usize);
     let (mut fast, mut exact) = (Vec::new(), Vec::new());
     for vector in &vectors {
@@ -51,7 +56,11 @@ pub(crate) async fn run(channel: Channel, arguments: &RecallArguments) -> anyhow
         found += truth.hits.iter().filter(|hit| served.hits.iter().any(|other| other.doc == hit.doc)).count();
     }
     print(&format!("recall@{K} {:.4} over {} queries", found as f64 / wanted.max(1) as f64, vectors.len()));
-    print(&format!("served search p50 {:.3} ms, exact search p50 {:.3} ms, one thread", median(&mut fast), median(&mut exact)));
+    print(&format!(
+        "served search p50 {:.3} ms, exact search p50 {:.3} ms, one thread",
+        median(&mut fast),
+        median(&mut exact)
+    ));
     Ok(())
 }
 

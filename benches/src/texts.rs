@@ -2,8 +2,15 @@
 
 const VERBS: [&str; 8] = ["show", "store", "send", "check", "import", "search", "schedule", "encrypt"];
 const THINGS: [&str; 9] = [
-    "monthly invoices", "customer addresses", "uploaded pictures", "sensor readings", "card payments", "audit records",
-    "chat messages", "shipping labels", "exchange rates",
+    "monthly invoices",
+    "customer addresses",
+    "uploaded pictures",
+    "sensor readings",
+    "card payments",
+    "audit records",
+    "chat messages",
+    "shipping labels",
+    "exchange rates",
 ];
 const PLACES: [&str; 7] = [
     "for the support team in a web page",
@@ -21,5 +28,5 @@ pub(crate) fn intent(n: usize) -> String {
     let verb = VERBS[n % VERBS.len()];
     let thing = THINGS[n / VERBS.len() % THINGS.len()];
     let place = PLACES[n / (VERBS.len() * THINGS.len()) % PLACES.len()];
-    if round == 0 { format!("{verb} all {thing} {place}, please") } else { format!("{verb} {round} {thing} {place}") }
+    if round == 0 { format!("{verb} all {thing} {place}") } else { format!("{verb} {round} {thing} {place}") }
 }

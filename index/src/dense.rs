@@ -2,7 +2,7 @@
 //!
 //! From the inside out: `rows` (vectors and codes of documents), `live` (which of them still count), `graph` (a frozen
 //! HNSW graph and its search), `scan` (exact search), `segment` with `format` and `map` (rows and graph on disk), `build`
-//! (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score).
+//! with `refine` (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score).
 //!
 //! What is absent: `hnsw_rs` is used to build and for nothing else. Its search and its files are never used.
 
@@ -12,6 +12,7 @@ mod graph;
 mod index;
 mod live;
 mod map;
+mod refine;
 mod rows;
 mod scan;
 mod search;

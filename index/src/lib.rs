@@ -29,5 +29,6 @@ pub use doc_set::{DocId, DocSet};
 pub use error::{ErrorKind, IndexError};
 pub use kernels::kernel_name;
 pub use lexical::{
-    FieldSpec, LexicalHit, LexicalIndex, LexicalResult, MAX_QUERY_TERMS, TermContribution, analyze as analyze_text,
+    FieldSpec, LexicalHit, LexicalIndex, LexicalResult, LexicalSearcher, MAX_QUERY_TERMS, TermContribution,
+    analyze as analyze_text,
 };

@@ -20,7 +20,6 @@ pub enum TextRole {
 
 /// What a loaded model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ModelInfo {
     /// The name it is installed under, or its folder's name.
     pub name: String,

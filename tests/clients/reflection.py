@@ -81,6 +81,12 @@ def main():
             assert found["ErrorInfo"].domain == "fitment", found
             assert found["BadRequest"].field_violations[0].field == "intent", found
 
+        try:
+            match(request(intent="restore the database"), timeout=0.00001)
+            raise AssertionError("there was no time for an answer")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+
         stream_request, stream = client.method("fitment.v1.MatcherService", "StreamMatch")
         sent = [stream_request(id=str(n), request=request(intent="restore the database")) for n in range(5)]
         answers = {answer.id: answer.response.candidates[0].name for answer in stream(iter(sent), timeout=60)}

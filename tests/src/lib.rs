@@ -30,7 +30,10 @@ pub fn workspace() -> PathBuf {
 /// Path of the `fitment` binary, built once for this process in the profile of the tests.
 pub fn binary() -> anyhow::Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}"))).as_deref().map_err(|error| anyhow::anyhow!(error.clone()))
+    BINARY
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .as_deref()
+        .map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
 fn build() -> anyhow::Result<PathBuf> {

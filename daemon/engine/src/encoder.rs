@@ -122,8 +122,7 @@ impl Encoder {
     }
 }
 
-type PendingJob<'a> =
-    (&'a [usize], oneshot::Receiver<Result<Encoded, EngineError>>, tokio::sync::SemaphorePermit<'a>);
+type PendingJob<'a> = (&'a [usize], oneshot::Receiver<Result<Encoded, EngineError>>, tokio::sync::SemaphorePermit<'a>);
 
 async fn collect(job: PendingJob<'_>, vectors: &mut [Option<UnitVector>]) -> Result<(), EngineError> {
     let (texts, answer, _permit) = job;
@@ -218,5 +217,122 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use fitment_models::ModelError;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Notes every batch, and waits at a gate before it answers.
+    struct Gated {
+        info: ModelInfo,
+        gate: Mutex<mpsc::Receiver<()>>,
+        batches: mpsc::Sender<Vec<String>>,
+    }
+
+    impl Embedder for Gated {
+        fn info(&self) -> &ModelInfo {
+            &self.info
+        }
+
+        fn tokenize(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+            Ok(text.bytes().map(u32::from).collect())
+        }
+
+        fn embed(&self, texts: &[&str], _role: TextRole) -> Result<Vec<UnitVector>, ModelError> {
+            self.batches.send(texts.iter().map(|&text| text.to_owned()).collect()).expect("the test listens");
+            self.gate.lock().recv().expect("the test opens the gate");
+            texts.iter().map(|_| UnitVector::new(vec![1.0, 0.0])).collect()
+        }
+    }
+
+    fn gated(capacity: usize) -> (Arc<Encoder>, mpsc::Sender<()>, mpsc::Receiver<Vec<String>>) {
+        let (open, gate) = mpsc::channel();
+        let (batches, seen) = mpsc::channel();
+        let info = ModelInfo {
+            name: "gated".into(),
+            digest: fitment_models::ModelDigest::of(b"gated"),
+            architecture: fitment_models::Architecture::Bert,
+            dimension: 2,
+            max_tokens: 8,
+            pooling: fitment_models::Pooling::Mean,
+            query_prefix: String::new(),
+            document_prefix: String::new(),
+            weight_bytes: 0,
+        };
+        let embedder = Gated { info, gate: Mutex::new(gate), batches };
+        (Arc::new(Encoder::start(Box::new(embedder), capacity).expect("a thread")), open, seen)
+    }
+
+    fn ask(encoder: &Arc<Encoder>, text: &str) -> tokio::task::JoinHandle<Result<Encoded, EngineError>> {
+        let (encoder, text) = (Arc::clone(encoder), text.to_owned());
+        tokio::spawn(async move { encoder.encode(vec![text], TextRole::Query).await })
+    }
+
+    /// Lets spawned tasks run until they wait.
+    async fn settle() {
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_one_batch_and_work_whose_caller_left_is_never_encoded() {
+        let (encoder, open, seen) = gated(8);
+        let first = ask(&encoder, "first");
+        settle().await;
+        assert_eq!(seen.recv().expect("a batch"), ["first"]);
+        let (second, left, third) = (ask(&encoder, "second"), ask(&encoder, "left"), ask(&encoder, "third"));
+        settle().await;
+        left.abort();
+        settle().await;
+        open.send(()).expect("open");
+        assert_eq!(seen.recv().expect("a batch"), ["second", "third"]);
+        open.send(()).expect("open");
+        for answer in [first, second, third] {
+            assert_eq!(answer.await.expect("joined").expect("encoded").vectors.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (encoder, open, seen) = gated(1);
+        let running = ask(&encoder, "running");
+        settle().await;
+        assert_eq!(seen.recv().expect("a batch"), ["running"]);
+        let waiting = ask(&encoder, "waiting");
+        settle().await;
+        let refused = ask(&encoder, "refused").await.expect("joined");
+        assert!(matches!(refused, Err(EngineError::Overloaded { capacity: 1, .. })), "{refused:?}");
+        open.send(()).expect("open");
+        open.send(()).expect("open");
+        running.await.expect("joined").expect("encoded");
+        waiting.await.expect("joined").expect("encoded");
+    }
+
+    #[tokio::test]
+    async fn intents_go_before_bulk_work() {
+        let (encoder, open, seen) = gated(8);
+        let texts: Vec<String> = (0..BULK_CHUNK * 3).map(|n| format!("text {n:02}")).collect();
+        let bulk = {
+            let encoder = Arc::clone(&encoder);
+            tokio::spawn(async move { encoder.encode_bulk(&texts, TextRole::Document).await })
+        };
+        settle().await;
+        assert_eq!(seen.recv().expect("a batch").len(), BULK_CHUNK);
+        let intent = ask(&encoder, "intent");
+        settle().await;
+        for _ in 0..4 {
+            open.send(()).expect("open");
+        }
+        assert_eq!(seen.recv().expect("a batch"), ["intent"], "before the second bulk job");
+        intent.await.expect("joined").expect("encoded");
+        assert_eq!(bulk.await.expect("joined").expect("encoded").len(), BULK_CHUNK * 3);
     }
 }

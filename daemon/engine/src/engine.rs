@@ -181,7 +181,9 @@ impl Shared {
         let model_digest = self.encoder.info().digest.to_string();
         let reader = self.store.read()?;
         let state = match reader.calibration(&model_digest)? {
-            None => InForce::Nothing("no calibration was fitted for this catalogue and model: candidates, and no promise".into()),
+            None => InForce::Nothing(
+                "no calibration was fitted for this catalogue and model: candidates, and no promise".into(),
+            ),
             Some(calibration) => {
                 let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
                 match calibration.staleness(&model_digest, &self.ranking, changed) {

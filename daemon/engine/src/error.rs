@@ -66,7 +66,9 @@ pub enum EngineError {
         request_id: String,
     },
     /// The catalogue has not reached the revision that the caller must see.
-    #[error("min_revision: the catalogue is at revision {current}, not yet at {wanted}; ask the daemon that took the write")]
+    #[error(
+        "min_revision: the catalogue is at revision {current}, not yet at {wanted}; ask the daemon that took the write"
+    )]
     RevisionNotReached {
         /// What the caller asked for.
         wanted: u64,
@@ -110,7 +112,9 @@ pub enum EngineError {
         path: PathBuf,
     },
     /// The store is damaged.
-    #[error("the store at {path} is damaged: {detail}; restore it from a copy, or move it away and import the catalogue again")]
+    #[error(
+        "the store at {path} is damaged: {detail}; restore it from a copy, or move it away and import the catalogue again"
+    )]
     StoreDamaged {
         /// The store.
         path: PathBuf,
@@ -118,7 +122,9 @@ pub enum EngineError {
         detail: String,
     },
     /// The store was written by a newer or older format.
-    #[error("the store at {path} has format version {found}, this daemon reads {supported}; use the daemon that wrote it")]
+    #[error(
+        "the store at {path} has format version {found}, this daemon reads {supported}; use the daemon that wrote it"
+    )]
     StoreFormat {
         /// The store.
         path: PathBuf,

@@ -105,7 +105,10 @@ pub async fn measure(
         let mut splits: Vec<&str> = dataset.intents.iter().map(|intent| intent.split.as_str()).collect();
         splits.sort_unstable();
         splits.dedup();
-        return Err(EngineError::field("split", format!("`{split}` holds no intents; the data set has {}", splits.join(", "))));
+        return Err(EngineError::field(
+            "split",
+            format!("`{split}` holds no intents; the data set has {}", splits.join(", ")),
+        ));
     }
     for intent in &intents {
         for name in intent.judgements.keys() {
@@ -127,10 +130,7 @@ pub async fn measure(
 }
 
 async fn measure_one(engine: &Engine, intent: &LabelledIntent) -> Result<Measured, EngineError> {
-    let filter = intent
-        .candidates
-        .as_ref()
-        .map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
+    let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
     let query = MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, ..MatchQuery::default() };
     let answer = engine.match_intent(query).await?;
     let grade = |name| intent.judgements.get(name).copied().unwrap_or(0);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fitment_catalog::{LexicalField, Manifest};
-use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex};
+use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex, LexicalSearcher};
 use fitment_models::{ModelInfo, UnitVector};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 pub use self::sealing::SealPolicy;
 use crate::error::EngineError;
@@ -25,7 +25,8 @@ pub type OnProgress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 /// The index as searches see it.
 pub struct LiveIndex {
     searchable: RwLock<Searchable>,
-    words: RwLock<LexicalIndex>,
+    words: LexicalSearcher,
+    word_writer: Mutex<LexicalIndex>,
     revision: AtomicU64,
     segment_path: PathBuf,
     model_digest: String,
@@ -67,11 +68,13 @@ impl LiveIndex {
         let model_digest = model.digest.to_string();
         let view = load_view(&reader, on_progress)?;
         let segment_path = folder.join("dense.segment");
+        sweep(folder)?;
         let dense = open_dense(&reader, &segment_path, model, revision, &view, on_progress)?;
         let words = open_words(&reader, &folder.join("lexical"), fields, revision, &view, on_progress)?;
         Ok(Self {
             searchable: RwLock::new(Searchable { dense, view }),
-            words: RwLock::new(words),
+            words: words.searcher(),
+            word_writer: Mutex::new(words),
             revision: AtomicU64::new(revision),
             segment_path,
             model_digest,
@@ -90,8 +93,8 @@ impl LiveIndex {
     }
 
     /// The words.
-    pub fn words(&self) -> RwLockReadGuard<'_, LexicalIndex> {
-        self.words.read()
+    pub fn words(&self) -> &LexicalSearcher {
+        &self.words
     }
 
     /// Applies one commit of the store. Callers serialise their calls in the order of revisions.
@@ -105,7 +108,7 @@ impl LiveIndex {
             }
         }
         {
-            let mut words = self.words.write();
+            let mut words = self.word_writer.lock();
             for entry in puts {
                 put_words(&mut words, entry.doc, entry.manifest)?;
             }
@@ -131,6 +134,18 @@ fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Resul
     let fields = fitment_catalog::lexical_fields(manifest);
     let texts: Vec<(&str, &str)> = fields.iter().map(|(field, text)| (field.as_str(), text.as_str())).collect();
     Ok(words.upsert(doc, &texts)?)
+}
+
+/// Removes what a crash left of segments that were being written.
+fn sweep(folder: &Path) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Io { path: folder.to_path_buf(), source };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(".tmp") && entry.file_type().map_err(failed)?.is_file() {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn load_view(reader: &StoreReader, on_progress: OnProgress<'_>) -> Result<CatalogView, EngineError> {
@@ -184,9 +199,13 @@ fn open_dense(
                     }
                     tracing::warn!(path = %path.display(), "the dense segment does not hold what the store holds; rebuilding");
                 }
-                _ => tracing::warn!(path = %path.display(), "the dense segment is of another model or revision; rebuilding"),
+                _ => {
+                    tracing::warn!(path = %path.display(), "the dense segment is of another model or revision; rebuilding")
+                }
             },
-            Err(error) => tracing::warn!(path = %path.display(), %error, "the dense segment cannot be used; rebuilding"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the dense segment cannot be used; rebuilding")
+            }
         }
     }
     let mut dense = DenseIndex::new(model.dimension, DenseOptions::default())?;
@@ -201,7 +220,12 @@ fn open_dense(
 }
 
 /// Puts a document's stored vectors into the index; a document that was deleted since has none.
-fn put_vectors(reader: &StoreReader, dense: &mut DenseIndex, model_digest: &str, doc: DocId) -> Result<(), EngineError> {
+fn put_vectors(
+    reader: &StoreReader,
+    dense: &mut DenseIndex,
+    model_digest: &str,
+    doc: DocId,
+) -> Result<(), EngineError> {
     let dimension = dense.dimension();
     let Some(floats) = reader.vectors(model_digest, doc)? else { return Ok(()) };
     let facets: Vec<&[f32]> = floats.chunks_exact(dimension).collect();

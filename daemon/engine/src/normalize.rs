@@ -14,7 +14,10 @@ pub fn normalize_intent(intent: &str) -> Result<String, EngineError> {
     if intent.len() > MAX_INTENT_BYTES {
         return Err(EngineError::field(
             "intent",
-            format!("is {} bytes long, at most {MAX_INTENT_BYTES} are taken; state the need in a few sentences", intent.len()),
+            format!(
+                "is {} bytes long, at most {MAX_INTENT_BYTES} are taken; state the need in a few sentences",
+                intent.len()
+            ),
         ));
     }
     let normalized = normalize_text(intent);

@@ -189,14 +189,23 @@ fn checked_bound(bound: Value) -> Result<Value, EngineError> {
 
 fn checked_vector(given: &[f32], dimension: usize) -> Result<UnitVector, EngineError> {
     if given.len() != dimension {
-        return Err(EngineError::field("vector", format!("has {} values, the model's dimension is {dimension}", given.len())));
+        return Err(EngineError::field(
+            "vector",
+            format!("has {} values, the model's dimension is {dimension}", given.len()),
+        ));
     }
     if let Some(position) = given.iter().position(|value| !value.is_finite()) {
-        return Err(EngineError::field("vector", format!("value {position} is {}; send finite numbers", given[position])));
+        return Err(EngineError::field(
+            "vector",
+            format!("value {position} is {}; send finite numbers", given[position]),
+        ));
     }
     let norm = given.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if (norm - 1.0).abs() > 1e-3 {
-        return Err(EngineError::field("vector", format!("has length {norm:.6}; send the unit vector that Embed gave")));
+        return Err(EngineError::field(
+            "vector",
+            format!("has length {norm:.6}; send the unit vector that Embed gave"),
+        ));
     }
     UnitVector::new(given.to_vec()).map_err(|error| EngineError::field("vector", error.to_string()))
 }
@@ -289,7 +298,8 @@ fn decide(shared: &Shared, mut candidates: Vec<Candidate>, confidence: f64, revi
     let (outcome, reason) = match (&calibration, candidates.first_mut()) {
         (_, None) => (
             Outcome::RawGeneration,
-            "no certified component may answer: the catalogue is empty for this request, or the filter leaves nothing".to_owned(),
+            "no certified component may answer: the catalogue is empty for this request, or the filter leaves nothing"
+                .to_owned(),
         ),
         (None, Some(_)) => (Outcome::Candidates, fault),
         (Some(calibration), Some(best)) if confidence >= calibration.threshold => {

@@ -46,7 +46,7 @@ pub struct FieldWeights {
 
 impl Default for Ranking {
     fn default() -> Self {
-        Self { dense_weight: 0.7, centroid_weight: 0.5, depth: 100, fields: FieldWeights::default() }
+        Self { dense_weight: 0.75, centroid_weight: 0.7, depth: 100, fields: FieldWeights::default() }
     }
 }
 
@@ -111,7 +111,7 @@ pub struct Scored {
     pub score: f64,
     /// Best facet and centroid mixed, -1..=1.
     pub dense: f64,
-    /// BM25 relative to what the query could reach, 0..=1.
+    /// BM25 `b` against the query's reference `r` as `b / (b + r)`, 0..1.
     pub lexical: f64,
     /// Cosine of the centroid, -1..=1.
     pub centroid: f64,
@@ -166,7 +166,8 @@ fn score(ranking: &Ranking, doc: DocId, facets: Vec<f32>, centroid_norm: f32, le
     let centroid = f64::from(mean / centroid_norm).clamp(-1.0, 1.0);
     let best = if facets.is_empty() { 0.0 } else { f64::from(best) };
     let dense = ranking.centroid_weight * centroid + (1.0 - ranking.centroid_weight) * best;
-    let lexical = lexical.clamp(0.0, 1.0);
+    // Half at the reference: bounded without a clamp, so that no two scores above it look alike.
+    let lexical = lexical.max(0.0) / (lexical.max(0.0) + 1.0);
     let score = ranking.dense_weight * dense.max(0.0) + (1.0 - ranking.dense_weight) * lexical;
     Scored { doc, score: score.clamp(0.0, 1.0), dense, lexical, centroid, facets, best_facet }
 }
@@ -198,7 +199,8 @@ mod tests {
         check(1.0, &[0, 1, 2, 3]);
         check(0.0, &[3, 1, 0, 2]);
         check(0.7, &[0, 1, 2, 3]);
-        check(0.4, &[3, 0, 1, 2]);
+        check(0.4, &[0, 1, 3, 2]);
+        check(0.2, &[3, 1, 0, 2]);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use fitment_catalog::{ComponentName, Digest, Manifest};
 use fitment_index::DocId;
 use fitment_models::{ModelInfo, UnitVector};
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 
 pub use self::records::{Card, Facet, StoredVersion};
 use self::records::{NameRecord, RequestRecord, decode, encode};
@@ -327,7 +329,12 @@ impl Store {
                 .transpose()?
                 .ok_or_else(|| EngineError::Internal(format!("{subject} has no record")))?;
             if !etag.is_empty() && stored.etag() != etag {
-                return Err(EngineError::EtagMismatch { name, version, expected: etag.to_owned(), actual: stored.etag() });
+                return Err(EngineError::EtagMismatch {
+                    name,
+                    version,
+                    expected: etag.to_owned(),
+                    actual: stored.etag(),
+                });
             }
             let revision = meta_u64(&meta, "revision")? + 1;
             stored_versions.remove(doc)?;
@@ -436,7 +443,10 @@ fn floats(bytes: &[u8]) -> Result<Vec<f32>, EngineError> {
     Ok(bytes.chunks_exact(4).map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])).collect())
 }
 
-fn meta_bytes<const N: usize>(meta: &impl ReadableTable<&'static str, &'static [u8]>, key: &str) -> Result<[u8; N], EngineError> {
+fn meta_bytes<const N: usize>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<[u8; N], EngineError> {
     meta.get(key)?
         .and_then(|value| value.value().try_into().ok())
         .ok_or_else(|| EngineError::Internal(format!("the store's `{key}` is missing or malformed")))

@@ -92,7 +92,8 @@ impl CatalogView {
 
     /// Marks which matchable versions of a component are overtaken by a newer one.
     fn reorder(&mut self, name: &ComponentName) {
-        let docs: Vec<DocId> = self.versions(name).map(|(_, doc)| doc).filter(|&doc| self.matchable.contains(doc)).collect();
+        let docs: Vec<DocId> =
+            self.versions(name).map(|(_, doc)| doc).filter(|&doc| self.matchable.contains(doc)).collect();
         let Some((newest, older)) = docs.split_last() else { return };
         self.overtaken.remove(*newest);
         self.overtaken.extend(older.iter().copied());
@@ -101,7 +102,10 @@ impl CatalogView {
     /// Versions of a component, oldest first.
     pub fn versions(&self, name: &ComponentName) -> impl Iterator<Item = (&Version, DocId)> {
         let first = (name.clone(), oldest());
-        self.names.range(first..).take_while(move |((other, _), _)| other == name).map(|((_, version), &doc)| (version, doc))
+        self.names
+            .range(first..)
+            .take_while(move |((other, _), _)| other == name)
+            .map(|((_, version), &doc)| (version, doc))
     }
 
     /// The document of one version.
@@ -125,7 +129,10 @@ impl CatalogView {
     }
 
     /// Versions after a place in the order of name and semantic version.
-    pub fn after<'a>(&'a self, place: Option<&(ComponentName, Version)>) -> impl Iterator<Item = (&'a (ComponentName, Version), DocId)> {
+    pub fn after<'a>(
+        &'a self,
+        place: Option<&(ComponentName, Version)>,
+    ) -> impl Iterator<Item = (&'a (ComponentName, Version), DocId)> {
         let start = place.map_or(Bound::Unbounded, Bound::Excluded);
         self.names.range::<(ComponentName, Version), _>((start, Bound::Unbounded)).map(|(key, &doc)| (key, doc))
     }
@@ -177,9 +184,9 @@ impl CatalogView {
     /// The versions that a filter holds for.
     pub fn select(&self, filter: &Filter) -> DocSet {
         match filter {
-            Filter::And(filters) => {
-                filters.iter().fold(self.all.clone(), |set, filter| if set.is_empty() { set } else { set.and(&self.select(filter)) })
-            }
+            Filter::And(filters) => filters
+                .iter()
+                .fold(self.all.clone(), |set, filter| if set.is_empty() { set } else { set.and(&self.select(filter)) }),
             Filter::Or(filters) => filters.iter().fold(DocSet::new(), |set, filter| set.or(&self.select(filter))),
             Filter::Not(filter) => self.all.and_not(&self.select(filter)),
             Filter::Tag(tag) => self.tags.get(tag.as_str()),

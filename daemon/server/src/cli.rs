@@ -10,6 +10,7 @@ mod model;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -37,7 +38,7 @@ Examples:
 
 Exit codes:
   0 done   1 failure   2 wrong command line   3 invalid input   4 not found   5 unavailable
-  6 the state forbids it (another model, store in use, name taken)   7 damaged data";
+  6 the state forbids it (another model, store in use, name taken)   7 damaged data   130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -91,7 +92,31 @@ fn client_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// A runtime for the daemon. The encoder and the searches have threads of their own.
-fn daemon_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// Runs a daemon to its end. The encoder and the searches have threads of their own.
+fn run_daemon(daemon: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    /// What still computes when the daemon has ended gets this long; a commit is done within it, a start-up need not be.
+    const LEFTOVERS: Duration = Duration::from_secs(2);
+    let runtime = worker_runtime()?;
+    let result = runtime.block_on(daemon);
+    runtime.shutdown_timeout(LEFTOVERS);
+    result
+}
+
+/// Runs work with an engine in this process, until it is done or Ctrl-C is pressed.
+fn run_interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    worker_runtime()?.block_on(async {
+        tokio::select! {
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        }
+    })
+}
+
+fn worker_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("rpc").enable_all().build()?)
 }
+
+/// Ctrl-C was pressed.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;

@@ -58,7 +58,9 @@ impl ServerFlags {
 
 /// No daemon answers.
 #[derive(Debug, thiserror::Error)]
-#[error("no daemon answers at {address} ({detail}); start one with `fitment demo` or `fitment serve`, or name another with --server")]
+#[error(
+    "no daemon answers at {address} ({detail}); start one with `fitment demo` or `fitment serve`, or name another with --server"
+)]
 pub(crate) struct Unreachable {
     address: String,
     detail: String,

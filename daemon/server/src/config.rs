@@ -124,7 +124,10 @@ impl ConfigFlags {
         let mut figment = Figment::from(Serialized::defaults(RawConfig::default()));
         if let Some(file) = &self.config {
             if !file.is_file() {
-                bail!("configuration file {} does not exist; `fitment config print` shows a complete one", file.display());
+                bail!(
+                    "configuration file {} does not exist; `fitment config print` shows a complete one",
+                    file.display()
+                );
             }
             figment = figment.merge(Toml::file_exact(file));
         }
@@ -197,8 +200,9 @@ impl TryFrom<RawConfig> for Config {
             log_format,
             ranking,
         } = raw;
-        let listen: SocketAddr =
-            listen.parse().with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
+        let listen: SocketAddr = listen
+            .parse()
+            .with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
         if !listen.ip().is_loopback() && !allow_unauthenticated_network {
             bail!(
                 "listen: {listen} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or set \
@@ -253,7 +257,8 @@ mod tests {
 
     #[track_caller]
     fn check(toml: &str, expect: &str) {
-        let raw = Figment::from(Serialized::defaults(RawConfig::default())).merge(Toml::string(toml)).extract::<RawConfig>();
+        let raw =
+            Figment::from(Serialized::defaults(RawConfig::default())).merge(Toml::string(toml)).extract::<RawConfig>();
         let outcome = raw.map_err(|error| explain(&error)).and_then(|raw| {
             let raw = RawConfig { models_dir: Some("m".into()), data_dir: Some("d".into()), ..raw };
             Config::try_from(raw).map_err(|error| error.to_string())

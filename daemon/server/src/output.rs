@@ -1,6 +1,6 @@
 //! What commands print: tables for people, JSON for programs, and exit codes that stay.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -15,7 +15,11 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::cli::Interrupted;
 use crate::client::Unreachable;
+
+/// Width of tables where the output is no terminal.
+const PLAIN_WIDTH: u16 = 140;
 
 /// How a command ended, the same in every version; clap itself ends with 2 on a wrong command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(crate) enum Exit {
     Precondition = 6,
     /// Stored or fetched bytes are damaged.
     Damaged = 7,
+    /// Ctrl-C.
+    Interrupted = 130,
     /// Anything else.
     Failure = 1,
 }
@@ -57,6 +63,9 @@ pub(crate) fn report_failure(error: &anyhow::Error) -> ExitCode {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(status) = error.downcast_ref::<Status>() {
         return exit_of_code(status.code());
+    }
+    if error.downcast_ref::<Interrupted>().is_some() {
+        return Exit::Interrupted;
     }
     if error.downcast_ref::<Unreachable>().is_some() {
         return Exit::Unavailable;
@@ -123,8 +132,11 @@ fn ok_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
 /// An empty table for people, as wide as the terminal.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(PLAIN_WIDTH);
+    }
     table.set_header(header.iter().copied());
     table
 }

@@ -1,6 +1,6 @@
 //! From rows to a segment: gather what is alive, let `hnsw_rs` build a graph, copy it, make every row reachable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,12 +9,13 @@ use tracing::{debug, warn};
 
 use crate::error::IndexError;
 use crate::kernels::kernels;
-use crate::quantize::Query;
+use crate::quantize::approximate;
 
 use super::graph::{BaseView, GraphView, Level, Scratch, flatten, spread};
 use super::index::DenseOptions;
 use super::live::Tombstones;
 use super::number;
+use super::refine::{Refine, query_of};
 use super::rows::{Head, RowView, Rows};
 use super::segment::{GraphParameters, Segment, Storage, Top};
 
@@ -24,6 +25,9 @@ const SERIAL_ROWS: usize = 256;
 const CHUNK_ROWS: usize = 2048;
 /// Most layers of a graph; `hnsw_rs` allows 16.
 const MAX_LAYERS: usize = 16;
+/// `hnsw_rs` looks this much less widely than asked for; `refine` looks as widely as asked for.
+const COARSE: usize = 4;
+const COARSE_LEAST: usize = 48;
 /// How many reachable rows an unreachable one is linked from, and how widely they are looked for.
 const RELINKS: usize = 3;
 const RELINK_EF: usize = 64;
@@ -59,7 +63,7 @@ impl SealInput {
 
     /// Builds the segment. With a graph this takes minutes for a hundred thousand rows: call it on a thread of its own.
     ///
-    /// progress: told rows done and rows in all, from time to time. cancel: when set, the build ends soon with
+    /// progress: told steps done and steps in all, from time to time. cancel: when set, the build ends soon with
     /// [`IndexError::Cancelled`].
     pub fn build(&self, progress: &(dyn Fn(usize, usize) + Sync), cancel: &AtomicBool) -> Result<Segment, IndexError> {
         let rows = self.gather();
@@ -70,7 +74,7 @@ impl SealInput {
         } else {
             (None, (Vec::new(), Vec::new()))
         };
-        progress(rows.scales.len(), rows.scales.len());
+        progress(1, 1);
         let storage = Storage::Owned { rows, offsets: base.0, neighbors: base.1 };
         let mut segment = Segment::assemble(self.dimension, storage, top, Vec::new());
         segment.ticket = Some(self.ticket);
@@ -108,10 +112,20 @@ fn build_graph(
         .thread_name(|at| format!("index-build-{at}"))
         .build()
         .map_err(|source| IndexError::Threads { threads, source })?;
+    let count = rows.rows();
+    let (nodes, twins) = tell_twins(rows);
     let (entry, mut lists, levels) = pool.install(|| {
-        let hnsw = insert_all(rows, options, progress, cancel)?;
-        Ok::<_, IndexError>(freeze(&hnsw, rows.rows()))
+        let hnsw = insert_all(rows, &nodes, options, &|done| progress(done, count * 2), cancel)?;
+        let (entry, lists, levels) = freeze(&hnsw, count);
+        drop(hnsw);
+        let refine = Refine { rows, entry, levels: &levels, limit: options.m * 2, ef: options.ef_construction };
+        let lists = refine.run(&nodes, &lists, &|done| progress(count + done, count * 2), cancel)?;
+        Ok::<_, IndexError>((entry, lists, levels))
     })?;
+    for (twin, first) in twins {
+        lists[first as usize].push(twin);
+        lists[twin as usize].push(first);
+    }
     let relinked = link_unreachable(rows, entry, &mut lists, &levels);
     if relinked > 0 {
         debug!(relinked, rows = rows.rows(), "rows that the build left unreachable were linked again");
@@ -130,7 +144,7 @@ impl Distance<i8> for CodeDistance {
         let (a, a_scale) = a.split_at(self.stride);
         let (b, b_scale) = b.split_at(self.stride);
         let dot = kernels().dot_i8(a, b);
-        (1.0 - crate::quantize::approximate(dot, scale_of(a_scale), scale_of(b_scale))).max(0.0)
+        (1.0 - approximate(dot, scale_of(a_scale), scale_of(b_scale))).max(0.0)
     }
 }
 
@@ -138,32 +152,53 @@ fn scale_of(bytes: &[i8]) -> f32 {
     f32::from_le_bytes(bytemuck::cast_slice(bytes).try_into().expect("four bytes of scale follow the codes"))
 }
 
+/// Rows apart from those whose codes equal an earlier row's, and these, each with that earlier row.
+///
+/// Equal rows (versions of a component that share a text) would choose each other as neighbours and nobody else. So only
+/// the first of them is a node of the graph, and the others hang on it.
+fn tell_twins(rows: RowView<'_>) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let mut first_of: HashMap<(&[i8], u32), u32> = HashMap::with_capacity(rows.rows());
+    let (mut nodes, mut twins) = (Vec::with_capacity(rows.rows()), Vec::new());
+    for row in 0..number(rows.rows()) {
+        let first = *first_of.entry((rows.code(row), rows.scales[row as usize].to_bits())).or_insert(row);
+        if first == row {
+            nodes.push(row);
+        } else {
+            twins.push((row, first));
+        }
+    }
+    (nodes, twins)
+}
+
 fn insert_all<'h>(
     rows: RowView<'_>,
+    nodes: &[u32],
     options: &DenseOptions,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    progress: &(dyn Fn(usize) + Sync),
     cancel: &AtomicBool,
 ) -> Result<Hnsw<'h, i8, CodeDistance>, IndexError> {
-    let (count, stride) = (rows.rows(), rows.code_stride());
-    let hnsw = Hnsw::new(options.m, count, MAX_LAYERS, options.ef_construction, CodeDistance { stride });
-    let point = |row: usize| {
+    let (count, stride) = (nodes.len(), rows.code_stride());
+    let ef = options.ef_construction.min((options.ef_construction / COARSE).max(COARSE_LEAST));
+    let m = (options.m / 2).max(4);
+    let hnsw = Hnsw::new(m, count, MAX_LAYERS, ef, CodeDistance { stride });
+    let point = |row: u32| {
         let mut point = Vec::with_capacity(stride + 4);
-        point.extend_from_slice(rows.code(number(row)));
-        point.extend_from_slice(bytemuck::cast_slice(&rows.scales[row].to_le_bytes()));
+        point.extend_from_slice(rows.code(row));
+        point.extend_from_slice(bytemuck::cast_slice(&rows.scales[row as usize].to_le_bytes()));
         point
     };
-    let order = insertion_order(count);
+    let order: Vec<u32> = insertion_order(count).into_iter().map(|at| nodes[at]).collect();
     let serial = SERIAL_ROWS.min(count);
     for &row in &order[..serial] {
-        hnsw.insert_slice((&point(row), row));
+        hnsw.insert_slice((&point(row), row as usize));
     }
     let mut done = serial;
     for chunk in order[serial..].chunks(CHUNK_ROWS) {
         if cancel.load(Ordering::Relaxed) {
             return Err(IndexError::Cancelled { rows_done: done, rows: count });
         }
-        progress(done, count);
-        let points: Vec<(Vec<i8>, usize)> = chunk.iter().map(|&row| (point(row), row)).collect();
+        progress(done);
+        let points: Vec<(Vec<i8>, usize)> = chunk.iter().map(|&row| (point(row), row as usize)).collect();
         let slices: Vec<(&[i8], usize)> = points.iter().map(|(point, row)| (point.as_slice(), *row)).collect();
         hnsw.parallel_insert_slice(&slices);
         done += chunk.len();
@@ -171,7 +206,7 @@ fn insert_all<'h>(
     Ok(hnsw)
 }
 
-/// Every row once, far from its neighbours in the catalogue: documents that were imported together are alike, and a graph
+/// Every place once, far from the ones before it: documents that were imported together are alike, and a graph
 /// that grows by one cluster after another links the clusters badly.
 fn insertion_order(rows: usize) -> Vec<usize> {
     // A step of about rows / golden ratio that has no divisor in common with the number of rows visits each row once.
@@ -249,11 +284,7 @@ fn link_unreachable(rows: RowView<'_>, entry: u32, lists: &mut [Vec<u32>], level
             continue;
         }
         relinked += 1;
-        let query = Query {
-            vector: rows.vector(row).to_vec(),
-            codes: rows.code(row).to_vec(),
-            scale: rows.scales[row as usize],
-        };
+        let query = query_of(rows, row);
         let was_reached = &reached;
         let walk = graph.search(rows, &query, RELINK_EF, usize::MAX, &mut scratch, |near| was_reached[near as usize]);
         if walk.found.is_empty() {
@@ -271,4 +302,76 @@ fn link_unreachable(rows: RowView<'_>, entry: u32, lists: &mut [Vec<u32>], level
         }
     }
     relinked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circle(count: u16) -> Rows {
+        let mut rows = Rows::new(2);
+        for at in 0..count {
+            let angle = f32::from(at) * std::f32::consts::TAU / f32::from(count);
+            rows.push(u32::from(at), [([angle.cos(), angle.sin()].as_slice(), 1.0)]);
+        }
+        rows
+    }
+
+    /// Rows 0-1-2-3 are linked to each other; 4-5 and 6-7 only among themselves.
+    #[test]
+    fn islands_are_linked_from_the_nearest_reachable_rows() {
+        let rows = circle(8);
+        let mut lists = vec![vec![1], vec![0, 2], vec![1, 3], vec![2], vec![5], vec![4], vec![7], vec![6]];
+        assert_eq!(link_unreachable(rows.view(), 0, &mut lists, &[]), 2);
+        let (offsets, neighbors) = flatten(&lists);
+        let base = BaseView { offsets: &offsets, neighbors: &neighbors };
+        let graph = GraphView { entry: 0, base, upper: &[] };
+        assert!(graph.reachable().iter().all(|&reached| reached));
+        assert!(lists[3].contains(&4), "{lists:?}");
+        assert_eq!(link_unreachable(rows.view(), 0, &mut lists, &[]), 0);
+    }
+
+    #[test]
+    fn every_row_of_a_built_graph_is_reachable() {
+        let rows = circle(3000);
+        let options = DenseOptions { m: 4, ef_construction: 16, build_threads: 2, ..DenseOptions::default() };
+        let (top, base) =
+            build_graph(rows.view(), &options, &|_, _| {}, &AtomicBool::new(false)).expect("not cancelled");
+        let base = BaseView { offsets: &base.0, neighbors: &base.1 };
+        let graph = GraphView { entry: top.entry, base, upper: &top.levels };
+        assert!(graph.reachable().iter().all(|&reached| reached));
+    }
+
+    #[test]
+    fn equal_rows_hang_on_the_first_of_them() {
+        let mut rows = circle(3);
+        rows.copy(circle(3).view(), 1);
+        rows.copy(circle(3).view(), 1);
+        assert_eq!(tell_twins(rows.view()), (vec![0, 1, 2], vec![(3, 1), (4, 1)]));
+    }
+
+    #[test]
+    fn each_row_is_inserted_once() {
+        for rows in [0, 1, 2, 3, 10, 999, 1000, 30_030] {
+            let mut order = insertion_order(rows);
+            order.sort_unstable();
+            assert_eq!(order, (0..rows).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn distance_is_never_negative() {
+        let rows = circle(50);
+        let point = |row: u32| {
+            let mut point = rows.view().code(row).to_vec();
+            point.extend_from_slice(bytemuck::cast_slice(&rows.scales[row as usize].to_le_bytes()));
+            point
+        };
+        let distance = CodeDistance { stride: rows.view().code_stride() };
+        for row in 0..50 {
+            let own = distance.eval(&point(row), &point(row));
+            assert!((0.0..0.01).contains(&own), "{own}");
+        }
+        assert!((distance.eval(&point(0), &point(25)) - 2.0).abs() < 0.01);
+    }
 }

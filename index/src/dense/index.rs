@@ -16,12 +16,12 @@ use super::segment::Segment;
 
 /// Largest dimension: int8 dot products of it stay well inside 32 bits.
 pub(super) const MAX_DIMENSION: usize = 8192;
-/// Most rows of an index.
-pub(super) const MAX_ROWS: usize = i32::MAX as usize;
+/// Most rows of an index: with the most neighbours that options allow, the graph's offsets still fit 32 bits.
+pub(super) const MAX_ROWS: usize = 1 << 24;
 /// Below this many rows nothing is worth tidying.
 const TIDY_ROWS: usize = 1024;
 
-/// How an index is built and searched. The defaults are those of the measurements in docs/decisions/0003.
+/// How an index is built and searched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseOptions {
     /// From this many rows on a segment gets a graph; below it, search is exact. Default 25,000.
@@ -30,7 +30,7 @@ pub struct DenseOptions {
     pub exact_filter_rows: usize,
     /// Neighbours of a row on the upper graph layers; twice that on the lowest. 4..=64, default 16.
     pub m: usize,
-    /// Candidates kept while a row is linked into the graph. 8..=2048, default 200.
+    /// Rows looked at for the neighbours of a row while a graph is built. 8..=2048, default 128.
     pub ef_construction: usize,
     /// Rows kept during a graph search, at least. 8..=8192, default 128.
     pub ef_search: usize,
@@ -50,7 +50,7 @@ impl Default for DenseOptions {
             graph_threshold: 25_000,
             exact_filter_rows: 20_000,
             m: 16,
-            ef_construction: 200,
+            ef_construction: 128,
             ef_search: 128,
             oversample: 2,
             head_limit: 32_768,

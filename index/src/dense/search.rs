@@ -158,7 +158,8 @@ impl DenseIndex {
         // The allowed set may name documents of other blocks, so this is what may pass at most.
         let passing = allowed.map_or(rows, |allowed| allowed.len().min(slots) * rows / slots);
         let filtered = passing < rows;
-        let mut ef = least.max(k_docs.saturating_mul(facets));
+        // A walk keeps rows, the answer counts documents; and the last of a walk are found the least surely.
+        let mut ef = least.max(k_docs.saturating_mul(facets + 1));
         if filtered && (passing <= self.options().exact_filter_rows || passing < rows / SELECTIVE)
             || ef.saturating_mul(GRAPH_WORTH) > passing
         {

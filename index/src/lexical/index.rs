@@ -1,25 +1,25 @@
-//! The lexical index as callers hold it: tantivy's files, one writer, and searches.
+//! The lexical index as its owner holds it: tantivy's files, one writer, and its searcher.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parking_lot::Mutex;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
+use tantivy::{Index, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
-use crate::doc_set::{DocId, DocSet};
+use crate::doc_set::DocId;
 use crate::error::IndexError;
 
 use super::analyze::analyzer;
-use super::score::{Best, LexicalResult, Lookup, ScoredField, Segment, TermContribution, query_terms};
+use super::search::LexicalSearcher;
 
 /// Name of our analyzer in tantivy's schema. Another name for each way of cutting text, so that an index made by an older
 /// way is seen to differ.
 const ANALYZER: &str = "fitment1";
 /// Name of the field that holds document numbers; fields of callers get a prefix, so none can be called this.
-const DOC_FIELD: &str = "doc";
+pub(super) const DOC_FIELD: &str = "doc";
 const FIELD_PREFIX: &str = "f_";
 const WRITER_HEAP_BYTES: usize = 32 << 20;
 /// Segments of one size before they are merged: few, since every query looks every term up in every segment.
@@ -47,14 +47,18 @@ impl FieldSpec {
 /// [`commit`](Self::commit). Any number of searches run beside one writer.
 pub struct LexicalIndex {
     path: Option<PathBuf>,
-    fields: Vec<FieldSpec>,
-    tantivy_fields: Vec<Field>,
-    doc_field: Field,
-    reader: IndexReader,
+    searcher: LexicalSearcher,
     writer: IndexWriter,
     stamp: Option<String>,
-    /// Score arrays that are not in use.
-    scores: Mutex<Vec<Vec<f32>>>,
+}
+
+/// An index is searched as its [`LexicalSearcher`] is.
+impl Deref for LexicalIndex {
+    type Target = LexicalSearcher;
+
+    fn deref(&self) -> &LexicalSearcher {
+        &self.searcher
+    }
 }
 
 impl LexicalIndex {
@@ -95,13 +99,9 @@ impl LexicalIndex {
         writer.set_merge_policy(Box::new(merging));
         let opened = Self {
             path: path.map(Path::to_owned),
-            fields: fields.to_vec(),
-            tantivy_fields,
-            doc_field,
-            reader,
+            searcher: LexicalSearcher::new(fields.to_vec(), tantivy_fields, doc_field, reader),
             writer,
             stamp,
-            scores: Mutex::new(Vec::new()),
         };
         opened.check_segments(&place)?;
         Ok(opened)
@@ -109,12 +109,12 @@ impl LexicalIndex {
 
     /// Checks what the search relies on and no checksum covers: that the parts of a segment are of one size.
     fn check_segments(&self, place: &Path) -> Result<(), IndexError> {
-        for reader in self.reader.searcher().segment_readers() {
+        for reader in self.reader().searcher().segment_readers() {
             let docs = reader.fast_fields().u64(DOC_FIELD).map_err(|error| unreadable(place, &error))?;
             if docs.num_docs() != reader.max_doc() {
                 return Err(IndexError::damaged(place, "document numbers and documents differ in count"));
             }
-            for &field in &self.tantivy_fields {
+            for &field in self.tantivy_fields() {
                 let lengths = reader.get_fieldnorms_reader(field).map_err(|error| unreadable(place, &error))?;
                 if lengths.num_docs() != reader.max_doc() {
                     return Err(IndexError::damaged(place, "field lengths and documents differ in count"));
@@ -129,9 +129,9 @@ impl LexicalIndex {
     /// [`IndexError::UnknownField`] changes nothing.
     pub fn upsert(&mut self, doc: DocId, texts: &[(&str, &str)]) -> Result<(), IndexError> {
         let mut document = TantivyDocument::new();
-        document.add_u64(self.doc_field, u64::from(doc.0));
+        document.add_u64(self.doc_field(), u64::from(doc.0));
         for (name, text) in texts {
-            document.add_text(self.tantivy_fields[self.field(name)?], text);
+            document.add_text(self.tantivy_fields()[self.field(name)?], text);
         }
         self.remove(doc);
         self.writer.add_document(document).map_err(|source| lexical("take a document", source))?;
@@ -140,7 +140,7 @@ impl LexicalIndex {
 
     /// Takes a document out; nothing happens when it is not there.
     pub fn remove(&mut self, doc: DocId) {
-        self.writer.delete_term(Term::from_field_u64(self.doc_field, u64::from(doc.0)));
+        self.writer.delete_term(Term::from_field_u64(self.doc_field(), u64::from(doc.0)));
     }
 
     /// Takes all documents out.
@@ -156,7 +156,7 @@ impl LexicalIndex {
         commit.set_payload(stamp);
         commit.commit().map_err(|source| lexical(action, source))?;
         self.stamp = Some(stamp.to_owned());
-        self.reader.reload().map_err(|source| lexical("load what it committed", source))
+        self.reader().reload().map_err(|source| lexical("load what it committed", source))
     }
 
     /// Merges all segments into one, which makes searches faster after a bulk load. Blocks until done; commit first.
@@ -167,143 +167,21 @@ impl LexicalIndex {
             self.writer.merge(&segments).wait().map_err(|source| lexical(action, source))?;
             self.writer.garbage_collect_files().wait().map_err(|source| lexical(action, source))?;
         }
-        self.reader.reload().map_err(|source| lexical("load what it merged", source))
+        self.reader().reload().map_err(|source| lexical("load what it merged", source))
+    }
+
+    /// Searches that go on beside writes: a handle that sees every commit once it is made, and never waits for one.
+    pub fn searcher(&self) -> LexicalSearcher {
+        self.searcher.clone()
     }
 
     /// The stamp of the last commit; none before the first.
     pub fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
     }
-
-    /// How many documents searches see.
-    pub fn len_docs(&self) -> usize {
-        self.reader.searcher().segment_readers().iter().map(|reader| reader.num_docs() as usize).sum()
-    }
-
-    /// The documents that searches see.
-    pub fn docs(&self) -> Result<DocSet, IndexError> {
-        let searcher = self.reader.searcher();
-        let mut docs = DocSet::new();
-        for reader in searcher.segment_readers() {
-            let numbers = reader.fast_fields().u64(DOC_FIELD).map_err(|source| lexical("list documents", source))?;
-            let live = reader.doc_ids_alive().filter_map(|doc| numbers.first(doc));
-            docs.extend(live.filter_map(|number| u32::try_from(number).ok()).map(DocId));
-        }
-        Ok(docs)
-    }
-
-    /// Its fields, with the weights that a search uses unless told otherwise.
-    pub fn fields(&self) -> &[FieldSpec] {
-        &self.fields
-    }
-
-    /// The `k` documents of `allowed` (of all without one) that share words with `text`, best first.
-    ///
-    /// weights: [fields], in the order of [`LexicalIndex::fields`], instead of theirs. A text of stop words alone finds
-    /// nothing. Only the first [`MAX_QUERY_TERMS`](crate::MAX_QUERY_TERMS) different terms are looked at.
-    pub fn search(
-        &self,
-        text: &str,
-        k: usize,
-        allowed: Option<&DocSet>,
-        weights: Option<&[f32]>,
-    ) -> Result<LexicalResult, IndexError> {
-        let fields = self.scored_fields(weights)?;
-        let terms = query_terms(text);
-        let searcher = self.reader.searcher();
-        self.search_terms(&searcher, &fields, terms, k, allowed).map_err(|source| lexical("search", source))
-    }
-
-    fn search_terms(
-        &self,
-        searcher: &Searcher,
-        fields: &[ScoredField],
-        terms: Vec<String>,
-        k: usize,
-        allowed: Option<&DocSet>,
-    ) -> tantivy::Result<LexicalResult> {
-        let lookup = Lookup::new(searcher, fields, &terms)?;
-        let heaviest = fields.iter().map(|field| field.weight).fold(0.0, f32::max);
-        let normalizer = heaviest * lookup.idf.iter().sum::<f32>();
-        let mut best = Best::new(k.min(self.len_docs()));
-        if k > 0 && !allowed.is_some_and(DocSet::is_empty) {
-            let mut scores = self.scores.lock().pop().unwrap_or_default();
-            for (reader, found) in searcher.segment_readers().iter().zip(&lookup.segments) {
-                let segment = Segment { reader, lookup: found, docs: reader.fast_fields().u64(DOC_FIELD)? };
-                scores.clear();
-                scores.resize(reader.max_doc() as usize, 0.0);
-                segment.accumulate(&lookup, fields, &mut scores)?;
-                segment.collect(&scores, allowed, &mut best);
-            }
-            self.scores.lock().push(scores);
-        }
-        Ok(LexicalResult { hits: best.into_sorted(), normalizer, terms })
-    }
-
-    /// What each term of `text` adds to the score of `doc`, field by field; empty when the document shares no word or is
-    /// not there. weights: as for [`LexicalIndex::search`].
-    pub fn explain(
-        &self,
-        text: &str,
-        doc: DocId,
-        weights: Option<&[f32]>,
-    ) -> Result<Vec<TermContribution>, IndexError> {
-        let fields = self.scored_fields(weights)?;
-        let terms = query_terms(text);
-        let searcher = self.reader.searcher();
-        self.explain_terms(&searcher, &fields, &terms, doc).map_err(|source| lexical("explain a score", source))
-    }
-
-    fn explain_terms(
-        &self,
-        searcher: &Searcher,
-        fields: &[ScoredField],
-        terms: &[String],
-        doc: DocId,
-    ) -> tantivy::Result<Vec<TermContribution>> {
-        let lookup = Lookup::new(searcher, fields, terms)?;
-        let number = Term::from_field_u64(self.doc_field, u64::from(doc.0));
-        for (reader, found) in searcher.segment_readers().iter().zip(&lookup.segments) {
-            let numbers = reader.inverted_index(self.doc_field)?;
-            let Some(postings) = numbers.read_block_postings(&number, IndexRecordOption::Basic)? else {
-                continue;
-            };
-            let Some(&target) = postings.docs().iter().find(|&&target| !reader.is_deleted(target)) else {
-                continue;
-            };
-            let segment = Segment { reader, lookup: found, docs: reader.fast_fields().u64(DOC_FIELD)? };
-            return segment.explain(&lookup, fields, target, |field, term, count, score| TermContribution {
-                field: self.fields[field].name.clone(),
-                term: terms[term].clone(),
-                count,
-                score,
-            });
-        }
-        Ok(Vec::new())
-    }
-
-    fn field(&self, name: &str) -> Result<usize, IndexError> {
-        self.fields.iter().position(|field| field.name == name).ok_or_else(|| IndexError::UnknownField {
-            name: name.to_owned(),
-            known: self.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    fn scored_fields(&self, weights: Option<&[f32]>) -> Result<Vec<ScoredField>, IndexError> {
-        if let Some(weights) = weights {
-            if weights.len() != self.fields.len() {
-                let value = format!("{} numbers for {} fields", weights.len(), self.fields.len());
-                return Err(IndexError::Option { name: "weights", value, range: "one number for each field" });
-            }
-            check_weights(weights.iter().copied())?;
-        }
-        let weight = |at: usize| weights.map_or(self.fields[at].weight, |weights| weights[at]);
-        let fields = self.tantivy_fields.iter().enumerate();
-        Ok(fields.map(|(at, &field)| ScoredField { field, weight: weight(at) }).collect())
-    }
 }
 
-fn check_weights(weights: impl IntoIterator<Item = f32>) -> Result<(), IndexError> {
+pub(super) fn check_weights(weights: impl IntoIterator<Item = f32>) -> Result<(), IndexError> {
     match weights.into_iter().find(|weight| !weight.is_finite() || *weight < 0.0) {
         None => Ok(()),
         Some(weight) => {
@@ -357,7 +235,7 @@ fn unreadable(path: &Path, error: &TantivyError) -> IndexError {
     IndexError::damaged(path, error.to_string())
 }
 
-fn lexical(action: &'static str, source: TantivyError) -> IndexError {
+pub(super) fn lexical(action: &'static str, source: TantivyError) -> IndexError {
     IndexError::Lexical { action, source }
 }
 
@@ -365,7 +243,7 @@ impl std::fmt::Debug for LexicalIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LexicalIndex")
             .field("path", &self.path)
-            .field("fields", &self.fields)
+            .field("fields", &self.fields())
             .field("stamp", &self.stamp)
             .finish_non_exhaustive()
     }

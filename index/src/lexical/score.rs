@@ -93,8 +93,8 @@ pub(super) struct Lookup {
     /// [terms], inverse document frequency.
     pub(super) idf: Vec<f32>,
     pub(super) segments: Vec<SegmentLookup>,
-    /// [fields][256], `k1 * (1 - b + b * len / avg)` for each coded length.
-    norms: Vec<[f32; 256]>,
+    /// [fields]
+    saturation: Vec<Saturation>,
 }
 
 /// The postings of a query in one segment.
@@ -135,8 +135,8 @@ impl Lookup {
             .chunks(fields.len().max(1))
             .map(|frequencies| idf(docs, frequencies.iter().copied().max().unwrap_or(0)))
             .collect();
-        let norms = tokens.iter().map(|&tokens| length_norms(tokens, docs)).collect();
-        Ok(Self { idf, segments, norms })
+        let saturation = tokens.iter().map(|&tokens| Saturation::new(tokens, docs)).collect();
+        Ok(Self { idf, segments, saturation })
     }
 }
 
@@ -146,14 +146,41 @@ fn idf(docs: u64, frequency: u64) -> f32 {
     (1.0 + (docs - frequency + 0.5) / (frequency + 0.5)).ln()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of words; a float of them is an approximation by nature")]
-fn length_norms(tokens: u64, docs: u64) -> [f32; 256] {
-    let mean = (tokens as f32 / docs.max(1) as f32).max(f32::MIN_POSITIVE);
-    let mut norms = [0.0; 256];
-    for (code, norm) in (0u8..=255).zip(&mut norms) {
-        *norm = K1 * (1.0 - B + B * FieldNormReader::id_to_fieldnorm(code) as f32 / mean);
+/// How much a count of a term is worth in one field: `tf * (k1 + 1) / (tf + norm)`.
+struct Saturation {
+    /// [256], `norm = k1 * (1 - b + b * len / avg)` for each coded length.
+    norms: [f32; 256],
+    /// The worth of the counts 1 to `TABLED`, for each coded length: nearly all there are.
+    table: [[f32; 256]; TABLED],
+}
+
+const TABLED: usize = 4;
+
+impl Saturation {
+    #[expect(clippy::cast_precision_loss, reason = "counts of words; a float of them is an approximation by nature")]
+    fn new(tokens: u64, docs: u64) -> Self {
+        let mean = (tokens as f32 / docs.max(1) as f32).max(f32::MIN_POSITIVE);
+        let mut norms = [0.0; 256];
+        for (code, norm) in (0u8..=255).zip(&mut norms) {
+            *norm = K1 * (1.0 - B + B * FieldNormReader::id_to_fieldnorm(code) as f32 / mean);
+        }
+        let mut table = [[0.0; 256]; TABLED];
+        for (count, row) in (1u32..).zip(&mut table) {
+            for (worth, &norm) in row.iter_mut().zip(&norms) {
+                *worth = saturated(count, norm);
+            }
+        }
+        Self { norms, table }
     }
-    norms
+
+    /// count: at least 1. length: as tantivy codes it.
+    #[inline]
+    fn of(&self, count: u32, length: u8) -> f32 {
+        match self.table.get((count as usize).wrapping_sub(1)) {
+            Some(row) => row[usize::from(length)],
+            None => saturated(count, self.norms[usize::from(length)]),
+        }
+    }
 }
 
 #[inline]
@@ -191,13 +218,13 @@ impl Segment<'_> {
     ) -> tantivy::Result<()> {
         for found in &self.lookup.postings {
             let weight = fields[found.field].weight * lookup.idf[found.term];
-            let norms = &lookup.norms[found.field];
+            let saturation = &lookup.saturation[found.field];
             let lengths = self.reader.get_fieldnorms_reader(fields[found.field].field)?;
             let mut postings = self.postings(found)?;
             while postings.block_len() > 0 {
                 for (&doc, &count) in postings.docs().iter().zip(postings.freqs()) {
                     if let Some(score) = scores.get_mut(doc as usize) {
-                        *score += weight * saturated(count, norms[usize::from(lengths.fieldnorm_id(doc))]);
+                        *score += weight * saturation.of(count, lengths.fieldnorm_id(doc));
                     }
                 }
                 postings.advance();
@@ -210,8 +237,8 @@ impl Segment<'_> {
     pub(super) fn collect(&self, scores: &[f32], allowed: Option<&DocSet>, best: &mut Best) {
         let alive = self.reader.alive_bitset();
         for (block, scores) in (0u32..).step_by(16).zip(scores.chunks(16)) {
-            let least = best.least();
-            if scores.iter().any(|&score| score > 0.0 && score >= least) {
+            let highest = scores.iter().fold(0f32, |highest, &score| if score > highest { score } else { highest });
+            if highest > 0.0 && highest >= best.least() {
                 for (doc, &score) in (block..).zip(scores) {
                     if score <= 0.0 || score < best.least() || alive.is_some_and(|alive| alive.is_deleted(doc)) {
                         continue;
@@ -244,8 +271,8 @@ impl Segment<'_> {
                 continue;
             };
             let count = postings.freq(at);
-            let norm = lookup.norms[found.field][usize::from(lengths.fieldnorm_id(target))];
-            let score = fields[found.field].weight * lookup.idf[found.term] * saturated(count, norm);
+            let worth = lookup.saturation[found.field].of(count, lengths.fieldnorm_id(target));
+            let score = fields[found.field].weight * lookup.idf[found.term] * worth;
             contributions.push(name(found.field, found.term, count, score));
         }
         Ok(contributions)

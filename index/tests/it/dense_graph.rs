@@ -127,10 +127,10 @@ fn equal_vectors_stay_reachable() {
     let options = DenseOptions { graph_threshold: 1000, m: 8, ef_construction: 40, ..DenseOptions::default() };
     let mut index = DenseIndex::new(16, options).unwrap();
     let mut originals = Vec::new();
-    for group in 0..40 {
+    for group in 0..30 {
         let vector = vectors.vector();
-        for copy in 0..100 {
-            upsert(&mut index, group * 100 + copy, std::slice::from_ref(&vector));
+        for copy in 0..200 {
+            upsert(&mut index, group * 200 + copy, std::slice::from_ref(&vector));
         }
         originals.push(vector);
     }
@@ -139,7 +139,7 @@ fn equal_vectors_stay_reachable() {
         let result = index.search(vector, 10, None, Effort::Rows(128)).unwrap();
         assert_eq!(result.stats.plan, Plan::Graph);
         for hit in &result.hits {
-            assert_eq!(hit.doc.0 / 100, group, "{hit:?}");
+            assert_eq!(hit.doc.0 / 200, group, "{hit:?}");
         }
     }
 }

@@ -122,11 +122,19 @@ fn writes_are_seen_after_a_commit_and_carry_its_stamp() {
 
 #[test]
 fn a_full_match_in_the_heaviest_field_is_about_one() {
-    let documents: Vec<(u32, String, String)> = (0..200)
-        .map(|doc| {
-            (doc, format!("thing{doc} part{} unit", doc % 20), format!("filler text number{doc} of size{}", doc % 9))
-        })
-        .collect();
+    let word = |mut number: u32| {
+        let mut word = String::from("k");
+        for _ in 0..3 {
+            word.push(char::from(b"bcdfghjklm"[number as usize % 10]));
+            number /= 10;
+        }
+        word
+    };
+    let document = |doc: u32| {
+        let name = format!("{} {} unit", word(doc), word(500 + doc % 20));
+        (doc, name, format!("filler text {}", word(900 + doc % 9)))
+    };
+    let documents: Vec<(u32, String, String)> = (0..200).map(document).collect();
     let documents: Vec<(u32, &str, &str)> = documents.iter().map(|(d, n, t)| (*d, n.as_str(), t.as_str())).collect();
     let index = index(&documents);
     let fraction = |text: &str| {

@@ -1,5 +1,6 @@
 //! Segment files: what is written is read, what is damaged is refused.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fitment_index::{DenseIndex, DenseOptions, DocId, Effort, ErrorKind, IndexError, Segment};
@@ -89,8 +90,7 @@ fn what_does_not_fit_is_told_apart_from_damage() {
     assert!(matches!(error, IndexError::Mismatch { what: "format version", .. }), "{error}");
 }
 
-fn check_refused(path: &Path, bytes: &[u8], what: &str) {
-    std::fs::write(path, bytes).unwrap();
+fn check_refused(path: &Path, what: &str) {
     match open(path) {
         Err(error) => assert_eq!(error.kind(), ErrorKind::Rebuild, "{what}: {error}"),
         Ok(_) => panic!("accepted: {what}"),
@@ -104,15 +104,24 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
     for graph in [false, true] {
         build(&mut filled(graph)).unwrap().write_to(&path, b"stamp").unwrap();
         let good = std::fs::read(&path).unwrap();
-        for length in (0..good.len()).step_by(7).chain(good.len() - 70..good.len()) {
-            check_refused(&path, &good[..length], &format!("cut to {length}"));
+        // In place: rewriting the file thousands of times would make the file system flush it each time.
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut put = |at: usize, byte: u8| {
+            file.seek(SeekFrom::Start(at as u64)).unwrap();
+            file.write_all(&[byte]).unwrap();
+        };
+        for (at, &byte) in good.iter().enumerate() {
+            put(at, byte ^ (1 << (at % 8)));
+            check_refused(&path, &format!("bit of byte {at}"));
+            put(at, byte);
         }
-        for at in (0..good.len()).step_by(3).chain(0..512) {
-            let mut bytes = good.clone();
-            bytes[at] ^= 1 << (at % 8);
-            check_refused(&path, &bytes, &format!("bit of byte {at}"));
+        assert_eq!(open(&path).unwrap().len_docs(), 60);
+        put(good.len(), 0);
+        check_refused(&path, "a byte more");
+        for length in (0..good.len()).rev() {
+            file.set_len(length as u64).unwrap();
+            check_refused(&path, &format!("cut to {length}"));
         }
-        check_refused(&path, &[good.clone(), vec![0]].concat(), "a byte more");
     }
 }
 
@@ -145,7 +154,8 @@ fn wrong_numbers_under_right_checksums_are_refused() {
         assert!(length > word * 4 + 4, "section {number} holds enough to be damaged");
         let mut bytes = good.clone();
         bytes[start + word * 4..][..4].copy_from_slice(&u32::MAX.to_le_bytes());
-        check_refused(&path, &resealed(bytes), &format!("section {number}, word {word}"));
+        std::fs::write(&path, resealed(bytes)).unwrap();
+        check_refused(&path, &format!("section {number}, word {word}"));
     }
     // Dimension, documents, rows, flags, entry, layers, length of the stamp.
     for field in [1, 2, 3, 4, 5, 6, 9] {

@@ -1,5 +1,6 @@
 //! Bad input of every kind gets its documented code and details, and the daemon goes on.
 
+use bytes::{Buf, BufMut};
 use fitment_proto::v1;
 use fitment_tests::{Daemon, manifest};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -87,7 +88,7 @@ impl Encoder for RawBytes {
     type Error = Status;
 
     fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        tonic::codegen::bytes::BufMut::put_slice(buffer, &item);
+        buffer.put_slice(&item);
         Ok(())
     }
 }
@@ -97,7 +98,6 @@ impl Decoder for RawBytes {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        use tonic::codegen::bytes::Buf;
         Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
     }
 }
@@ -133,7 +133,8 @@ async fn manifests_that_are_refused() -> anyhow::Result<()> {
     let mut catalog = daemon.catalog().await?;
     let good = manifest("a/b", "1.0.0", "Does one thing.");
     let open_schema = "config_schema: {type: object, properties: {a: {type: string}}}\n";
-    let remote = "config_schema: {type: object, additionalProperties: false, properties: {a: {$ref: 'http://127.0.0.1/x'}}}\n";
+    let remote =
+        "config_schema: {type: object, additionalProperties: false, properties: {a: {$ref: 'http://127.0.0.1/x'}}}\n";
     let bomb = "&a [x,x,x,x,x,x,x,x,x,x]\n".to_owned()
         + &(0..12).map(|n| format!("k{n}: &b{n} [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n")).collect::<String>();
     let cases: [(Vec<u8>, &str); 12] = [

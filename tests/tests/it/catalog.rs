@@ -22,9 +22,18 @@ async fn versions_are_immutable_and_writes_idempotent() -> anyhow::Result<()> {
         ..Default::default()
     };
     let status = catalog.create_component(request("Does another thing.", "", "")).await.expect_err("taken");
-    assert_eq!((status.code(), status.get_details_error_info().expect("details").reason.as_str()), (Code::AlreadyExists, "VERSION_TAKEN"));
-    let status = catalog.create_component(request("Does one thing.", "", &format!("sha256:{}", "0".repeat(64)))).await.expect_err("digest");
-    assert_eq!((status.code(), status.get_details_error_info().expect("details").reason.as_str()), (Code::InvalidArgument, "DIGEST_MISMATCH"));
+    assert_eq!(
+        (status.code(), status.get_details_error_info().expect("details").reason.as_str()),
+        (Code::AlreadyExists, "VERSION_TAKEN")
+    );
+    let status = catalog
+        .create_component(request("Does one thing.", "", &format!("sha256:{}", "0".repeat(64))))
+        .await
+        .expect_err("digest");
+    assert_eq!(
+        (status.code(), status.get_details_error_info().expect("details").reason.as_str()),
+        (Code::InvalidArgument, "DIGEST_MISMATCH")
+    );
     catalog.create_component(request("Does one thing.", "", &first.digest)).await?;
     let mut other = request("x", "id-1", "");
     other.manifest = manifest("a/c", "1.0.0", "Third thing.").into_bytes();
@@ -54,7 +63,8 @@ async fn what_is_deleted_is_in_no_answer_and_its_version_stays_taken() -> anyhow
     assert!(response.candidates.iter().all(|candidate| candidate.name != "messaging/sms"));
     let status = create(&mut catalog, manifest("messaging/sms", "0.9.0", "Other text.")).await.expect_err("taken");
     assert_eq!(status.downcast_ref::<tonic::Status>().expect("a status").code(), Code::AlreadyExists);
-    let same = manifest("messaging/sms", "0.9.0", "Sends short text messages to phones.").replace("[tests]", "[tests, legacy]");
+    let same = manifest("messaging/sms", "0.9.0", "Sends short text messages to phones.")
+        .replace("[tests]", "[tests, legacy]");
     create(&mut catalog, same).await?;
 
     // The same after a restart, from what is on disk.
@@ -131,10 +141,19 @@ async fn an_import_answers_every_item() -> anyhow::Result<()> {
         if item.result() == v1::ImportResult::Failed {
             let status = item.status.expect("a status");
             assert_eq!((status.code, status.reason.as_str()), (3, "MANIFEST_INVALID"));
-            assert!(status.field_violations.iter().any(|violation| violation.description.contains("version") || violation.field == "version"), "{status:?}");
+            assert!(
+                status
+                    .field_violations
+                    .iter()
+                    .any(|violation| violation.description.contains("version") || violation.field == "version"),
+                "{status:?}"
+            );
         }
     }
     assert_eq!(next, 150);
-    assert_eq!(counts, [("IMPORT_RESULT_CREATED", 145), ("IMPORT_RESULT_FAILED", 3), ("IMPORT_RESULT_UNCHANGED", 2)].into());
+    assert_eq!(
+        counts,
+        [("IMPORT_RESULT_CREATED", 145), ("IMPORT_RESULT_FAILED", 3), ("IMPORT_RESULT_UNCHANGED", 2)].into()
+    );
     Ok(())
 }

@@ -24,7 +24,8 @@ fn configuration_comes_from_file_environment_and_flags_and_unknown_keys_are_refu
     std::fs::write(&file, "listen = \"127.0.0.1:1111\"\nqueue_capacity = 7\nmodel = \"from-file\"\n")?;
     let mut command = fitment()?;
     command.args(["config", "print", "--json", "--model", "from-flag", "--config"]).arg(&file);
-    let output = command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DENSE_WEIGHT", "0.25").output()?;
+    let output =
+        command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DENSE_WEIGHT", "0.25").output()?;
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     for (key, value, origin) in [
         ("listen", "\"127.0.0.1:2222\"", "environment"),
@@ -52,7 +53,10 @@ fn a_catalogue_goes_in_and_out_as_files() -> anyhow::Result<()> {
     let (source, exported) = (folder.path().join("in"), folder.path().join("out"));
     std::fs::create_dir_all(&source)?;
     for n in 0..3 {
-        std::fs::write(source.join(format!("{n}.yaml")), manifest(&format!("a/part-{n}"), "1.0.0", &format!("Part {n}.")))?;
+        std::fs::write(
+            source.join(format!("{n}.yaml")),
+            manifest(&format!("a/part-{n}"), "1.0.0", &format!("Part {n}.")),
+        )?;
     }
     std::fs::write(source.join("bad.yaml"), "name: nothing else\n")?;
     let catalog = |command: &[&str]| -> anyhow::Result<std::process::Output> {
@@ -87,7 +91,8 @@ fn an_absent_daemon_is_said_with_the_way_out() -> anyhow::Result<()> {
 
 /// Where the labelled sets lie.
 fn intents() -> PathBuf {
-    let folder = std::env::var_os("FITMENT_INTENTS_DIR").map_or_else(|| workspace().join("../shared/intents"), PathBuf::from);
+    let folder =
+        std::env::var_os("FITMENT_INTENTS_DIR").map_or_else(|| workspace().join("../shared/intents"), PathBuf::from);
     assert!(
         folder.is_dir(),
         "no labelled intents at {}: set FITMENT_INTENTS_DIR to the folder that holds clinc150, metatool, nl2bash and bfcl",

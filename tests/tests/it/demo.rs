@@ -12,7 +12,7 @@ fn the_demo_answers_with_each_outcome() -> anyhow::Result<()> {
         Ok(serde_json::from_slice(&output.stdout)?)
     };
     for (intent, outcome, component) in [
-        ("customers should see their spending per month as bars", "OUTCOME_ZERO_GENERATION", "ui/bar-chart"),
+        ("bar chart of revenue per region", "OUTCOME_ZERO_GENERATION", "ui/bar-chart"),
         ("take a card payment at checkout", "OUTCOME_MINIMAL_GENERATION", "payments/card-checkout"),
     ] {
         let response = answer(intent)?;

@@ -43,7 +43,8 @@ async fn sigkill_during_an_import_loses_nothing_acknowledged() -> anyhow::Result
         assert_eq!(stored.versions, stored.vectors);
         let (last, _) = acknowledged.last().expect("something was acknowledged");
         let filter = v1::filter_input::Form::Expression(format!("name:{last}"));
-        let request = v1::MatchRequest { filter: Some(v1::FilterInput { form: Some(filter) }), ..intent("part number") };
+        let request =
+            v1::MatchRequest { filter: Some(v1::FilterInput { form: Some(filter) }), ..intent("part number") };
         let response = daemon.matcher().await?.r#match(request).await?.into_inner();
         assert_eq!(&response.candidates[0].name, last);
         assert!(response.candidates[0].lexical_score > 0.0, "the words are indexed too");
@@ -128,7 +129,8 @@ fn one_store_has_one_daemon() -> anyhow::Result<()> {
 fn copied_model() -> anyhow::Result<tempfile::TempDir> {
     fitment_tests::pull_model()?;
     let listed: serde_json::Value = serde_json::from_slice(&run(&["model", "list", "--json"])?.stdout)?;
-    let model = listed.as_array().into_iter().flatten().find(|model| model["name"] == MODEL).expect("the default model");
+    let model =
+        listed.as_array().into_iter().flatten().find(|model| model["name"] == MODEL).expect("the default model");
     let from = Path::new(model["folder"].as_str().expect("a folder"));
     let models = tempfile::tempdir()?;
     let to = models.path().join(MODEL);

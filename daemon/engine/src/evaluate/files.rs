@@ -36,8 +36,8 @@ pub fn read_dataset(path: &Path, split: &str) -> Result<LabelledFiles, EngineErr
     if split.contains(['/', '\\', '.']) {
         return Err(EngineError::field("split", format!("`{split}` is no name of a split")));
     }
-    let [corpus, queries, qrels] =
-        ["corpus.jsonl".into(), "queries.jsonl".into(), format!("qrels/{split}.tsv")].map(|file: String| path.join(file));
+    let [corpus, queries, qrels] = ["corpus.jsonl".into(), "queries.jsonl".into(), format!("qrels/{split}.tsv")]
+        .map(|file: String| path.join(file));
     let bytes = [read(&corpus)?, read(&queries)?, read(&qrels)?];
     let names = [corpus, queries, qrels].map(|file| file.display().to_string());
     let dataset = Dataset::from_beir(&BeirFolder {
@@ -65,7 +65,10 @@ pub fn read_catalog_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Engi
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
     const MAX_DEPTH: usize = 16;
     if depth > MAX_DEPTH {
-        return Err(EngineError::field("catalog", format!("{} is nested more than {MAX_DEPTH} folders deep", folder.display())));
+        return Err(EngineError::field(
+            "catalog",
+            format!("{} is nested more than {MAX_DEPTH} folders deep", folder.display()),
+        ));
     }
     let failed = |source| EngineError::Io { path: folder.to_path_buf(), source };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -85,7 +88,10 @@ fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
     let failed = |source| EngineError::Io { path: path.to_path_buf(), source };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(EngineError::field("dataset", format!("{} has {size} bytes, at most {MAX_FILE_BYTES} are read", path.display())));
+        return Err(EngineError::field(
+            "dataset",
+            format!("{} has {size} bytes, at most {MAX_FILE_BYTES} are read", path.display()),
+        ));
     }
     std::fs::read(path).map_err(failed)
 }

@@ -26,11 +26,7 @@ impl Judged {
 
     /// As the calibration wants it: is the first one right?
     pub fn observation(&self) -> Observation {
-        Observation {
-            confidence: self.confidence,
-            correct: self.hit(1) > 0.0,
-            in_scope: self.in_scope(),
-        }
+        Observation { confidence: self.confidence, correct: self.hit(1) > 0.0, in_scope: self.in_scope() }
     }
 
     fn hit(&self, k: usize) -> f64 {
@@ -55,7 +51,10 @@ impl Judged {
 }
 
 fn discounted_gain(grades: &[u32], k: usize) -> f64 {
-    (2u32..).zip(grades.iter().take(k)).map(|(rank, &grade)| (f64::from(grade).exp2() - 1.0) / f64::from(rank).log2()).sum()
+    (2u32..)
+        .zip(grades.iter().take(k))
+        .map(|(rank, &grade)| (f64::from(grade).exp2() - 1.0) / f64::from(rank).log2())
+        .sum()
 }
 
 /// Every metric over a set of judged queries, by its name. AUROC and FPR95 are left out when one of the sides is empty.

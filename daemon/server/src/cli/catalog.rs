@@ -130,18 +130,24 @@ async fn import(path: &Path, common: &Common) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|item| output::message_json("fitment.v1.ImportComponentsResponse", item))
             .collect::<Result<_, _>>()?;
-        output::json(&serde_json::json!({"created": created, "unchanged": unchanged, "failed": failed, "revision": revision}))?;
+        output::json(
+            &serde_json::json!({"created": created, "unchanged": unchanged, "failed": failed, "revision": revision}),
+        )?;
     } else {
         for item in &failed {
             eprintln!("{}", item.status.clone().unwrap_or_default().message);
         }
-        output::line(format!("{created} created, {unchanged} unchanged, {} failed; revision {revision}", failed.len()))?;
+        output::line(format!(
+            "{created} created, {unchanged} unchanged, {} failed; revision {revision}",
+            failed.len()
+        ))?;
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(output::Exit::InvalidInput as u8) })
 }
 
 async fn export(folder: &Path, common: &Common) -> anyhow::Result<ExitCode> {
-    let occupied = folder.exists() && std::fs::read_dir(folder).with_context(|| folder.display().to_string())?.next().is_some();
+    let occupied =
+        folder.exists() && std::fs::read_dir(folder).with_context(|| folder.display().to_string())?.next().is_some();
     anyhow::ensure!(!occupied, "{} is not empty; export into a new folder", folder.display());
     let mut client = common.server.catalog().await?;
     let versions = all_versions(&mut client, common, None, v1::ComponentView::Full).await?;
@@ -203,8 +209,9 @@ async fn list(filter: Option<String>, common: &Common) -> anyhow::Result<ExitCod
 }
 
 async fn delete(component: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let (name, version) =
-        component.split_once('@').with_context(|| format!("`{component}` names no version; write NAMESPACE/NAME@VERSION"))?;
+    let (name, version) = component
+        .split_once('@')
+        .with_context(|| format!("`{component}` names no version; write NAMESPACE/NAME@VERSION"))?;
     let request = v1::DeleteComponentRequest { name: name.into(), version: version.into(), ..Default::default() };
     let deleted = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
     if common.json {
@@ -231,8 +238,11 @@ async fn diff(folder: &Path, common: &Common) -> anyhow::Result<ExitCode> {
         a.keys().filter(|key| !b.contains_key(*key)).cloned().collect::<Vec<_>>()
     };
     let (added, missing) = (only(&here, &there), only(&there, &here));
-    let changed: Vec<String> =
-        here.iter().filter(|(key, digest)| there.get(*key).is_some_and(|other| other != *digest)).map(|(key, _)| key.clone()).collect();
+    let changed: Vec<String> = here
+        .iter()
+        .filter(|(key, digest)| there.get(*key).is_some_and(|other| other != *digest))
+        .map(|(key, _)| key.clone())
+        .collect();
     if common.json {
         output::json(&serde_json::json!({"only_in_folder": added, "only_in_catalog": missing, "changed": changed}))?;
     } else {

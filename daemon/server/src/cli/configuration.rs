@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-
 use crate::config::ConfigFlags;
 use crate::output;
 

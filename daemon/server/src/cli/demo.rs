@@ -27,7 +27,7 @@ pub(super) struct DemoArguments {
 
 /// An intent for each outcome, of the sample catalogue.
 const TRY: [(&str, &str); 3] = [
-    ("zero generation", "customers should see their spending per month as bars"),
+    ("zero generation", "bar chart of revenue per region"),
     ("minimal generation", "take a card payment at checkout"),
     ("raw generation", "tune the strings of my guitar through the microphone"),
 ];
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
     if cache.get(&config.model).is_err() {
         cache.pull(&config.model, &TerminalBar::new())?;
     }
-    super::daemon_runtime()?.block_on(async {
+    super::run_daemon(async {
         let termination = daemon::termination();
         let listener = daemon::bind(&config).await?;
         let address = listener.local_addr()?;

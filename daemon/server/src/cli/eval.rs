@@ -96,9 +96,9 @@ pub(super) fn measure(arguments: &DataArguments, config: Config) -> anyhow::Resu
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
     let engine = daemon::open_engine(&config, &tell)?;
-    let measured = super::daemon_runtime()?.block_on(async {
+    let measured = super::run_interruptible(async {
         evaluate::load(&engine, manifests, &tell).await?;
-        evaluate::measure(&engine, &files.dataset, &arguments.split, &tell).await
+        Ok(evaluate::measure(&engine, &files.dataset, &arguments.split, &tell).await?)
     })?;
     steps.finish();
     Ok(Run { engine, files, measured, _scratch: scratch })

@@ -117,15 +117,16 @@ fn show(response: &v1::MatchResponse) -> anyhow::Result<()> {
     let best = response.candidates.first();
     let verdict = match (response.outcome(), best) {
         (v1::Outcome::ZeroGeneration, Some(best)) => format!("use {}@{} as it is", best.name, best.version),
-        (v1::Outcome::MinimalGeneration, Some(best)) => format!(
-            "use {}@{} and configure {}",
-            best.name,
-            best.version,
-            best.open_properties.join(", ")
-        ),
+        (v1::Outcome::MinimalGeneration, Some(best)) => {
+            format!("use {}@{} and configure {}", best.name, best.version, best.open_properties.join(", "))
+        }
         _ => response.reason.clone(),
     };
-    output::line(format!("outcome: {} (confidence {:.3})\n{verdict}", outcome_word(response.outcome()), response.confidence))?;
+    output::line(format!(
+        "outcome: {} (confidence {:.3})\n{verdict}",
+        outcome_word(response.outcome()),
+        response.confidence
+    ))?;
     if !response.candidates.is_empty() {
         let promised = response.candidates.iter().any(|candidate| candidate.is_match);
         if !promised {
@@ -188,8 +189,12 @@ fn show_explanation(explanation: &v1::Explanation) -> anyhow::Result<()> {
         None => output::line(format!("  {}", explanation.calibration))?,
     }
     for candidate in &explanation.candidates {
-        let mut terms: Vec<String> =
-            candidate.terms.iter().take(6).map(|hit| format!("{} in {} {:.2}", hit.term, hit.field, hit.score)).collect();
+        let mut terms: Vec<String> = candidate
+            .terms
+            .iter()
+            .take(6)
+            .map(|hit| format!("{} in {} {:.2}", hit.term, hit.field, hit.score))
+            .collect();
         if terms.is_empty() {
             terms.push("no word in common".into());
         }
@@ -212,5 +217,9 @@ fn millis(micros: u64) -> f64 {
 
 fn shorten(text: &str) -> String {
     const LONGEST: usize = 72;
-    if text.chars().count() <= LONGEST { text.to_owned() } else { format!("{}…", text.chars().take(LONGEST).collect::<String>()) }
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(LONGEST).collect::<String>())
+    }
 }

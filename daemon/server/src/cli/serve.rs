@@ -24,7 +24,7 @@ pub(super) struct ServeArguments {
 pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = ConfigFlags { listen: arguments.listen, ..flags }.load()?;
     telemetry::start(&config)?;
-    super::daemon_runtime()?.block_on(async {
+    super::run_daemon(async {
         // A signal that comes while the engine is loading must be heard too.
         let termination = daemon::termination();
         let listener = daemon::bind(&config).await?;

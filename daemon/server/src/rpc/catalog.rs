@@ -32,7 +32,10 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         create(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
-    async fn get_component(&self, request: Request<v1::GetComponentRequest>) -> Result<Response<v1::Component>, Status> {
+    async fn get_component(
+        &self,
+        request: Request<v1::GetComponentRequest>,
+    ) -> Result<Response<v1::Component>, Status> {
         let engine = self.engine.get()?;
         let v1::GetComponentRequest { name, version, digest, min_revision } = request.into_inner();
         let found = async {
@@ -104,7 +107,8 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
 
 async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<v1::Component, EngineError> {
     let format = convert::format(request.format());
-    let v1::CreateComponentRequest { manifest, format: _, source, expected_digest, request_id, validate_only } = request;
+    let v1::CreateComponentRequest { manifest, format: _, source, expected_digest, request_id, validate_only } =
+        request;
     let import = Import { manifest, format, source, expected_digest, request_id };
     if validate_only {
         let manifest = engine.check_manifest(&import)?;
@@ -183,7 +187,10 @@ async fn import(
     reader.abort();
 }
 
-async fn read_items(mut requests: Streaming<v1::ImportComponentsRequest>, gathered: mpsc::Sender<Result<Import, Status>>) {
+async fn read_items(
+    mut requests: Streaming<v1::ImportComponentsRequest>,
+    gathered: mpsc::Sender<Result<Import, Status>>,
+) {
     while let Some(request) = requests.next().await {
         let item = request.map_err(|status| explain_transport(&status)).map(|request| {
             let format = convert::format(request.format());

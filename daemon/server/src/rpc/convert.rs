@@ -47,7 +47,9 @@ fn json(value: prost_types::Value, depth: usize) -> Result<Value, EngineError> {
         None | Some(Form::NullValue(_)) => Value::Null,
         Some(Form::BoolValue(value)) => Value::Bool(value),
         Some(Form::StringValue(value)) => Value::String(value),
-        Some(Form::NumberValue(value)) => Value::Number(number(value).ok_or_else(|| fault("holds a number that is not finite"))?),
+        Some(Form::NumberValue(value)) => {
+            Value::Number(number(value).ok_or_else(|| fault("holds a number that is not finite"))?)
+        }
         Some(Form::StructValue(value)) => object(value, depth)?,
         Some(Form::ListValue(list)) => {
             Value::Array(list.values.into_iter().map(|value| json(value, depth + 1)).collect::<Result<_, _>>()?)
@@ -298,7 +300,8 @@ fn timings_to(timings: Timings) -> v1::Timings {
 fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
     let Candidate { version, scored, is_match, generation, open_properties } = candidate;
     let matched_facet = matched_facets(&version, &scored.facets).into_iter().nth(scored.best_facet);
-    let StoredVersion { card, summary, owner: _, facets: _, config_schema, open_properties: _, create_time: _ } = version;
+    let StoredVersion { card, summary, owner: _, facets: _, config_schema, open_properties: _, create_time: _ } =
+        version;
     v1::Candidate {
         rank: count(rank + 1),
         name: card.name.to_string(),
@@ -333,7 +336,8 @@ fn matched_facets(version: &StoredVersion, cosines: &[f32]) -> Vec<v1::MatchedFa
 
 /// How an answer came about, on the wire.
 pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer, engine: &Engine) -> v1::Explanation {
-    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration } = explanation;
+    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration } =
+        explanation;
     let dense_weight = engine.ranking().dense_weight;
     v1::Explanation {
         normalized_intent,

@@ -89,7 +89,9 @@ fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
 fn deadline_exceeded(limit: Duration) -> Status {
     Status::with_error_details(
         Code::DeadlineExceeded,
-        format!("the deadline of {limit:?} passed before the answer was ready; allow more time or retry when load is lower"),
+        format!(
+            "the deadline of {limit:?} passed before the answer was ready; allow more time or retry when load is lower"
+        ),
         ErrorDetails::with_error_info("DEADLINE_EXCEEDED", ERROR_DOMAIN, []),
     )
 }
@@ -115,7 +117,9 @@ pub(crate) fn explain_transport(status: &Status) -> Status {
         code => (code, "TRANSPORT"),
     };
     let message = match reason {
-        "MALFORMED_MESSAGE" => format!("the request is not a valid protobuf message ({message}); send UTF-8 strings and known types"),
+        "MALFORMED_MESSAGE" => {
+            format!("the request is not a valid protobuf message ({message}); send UTF-8 strings and known types")
+        }
         "METHOD_UNKNOWN" => "no such method; reflection lists what is served".to_owned(),
         _ => message.to_owned(),
     };
@@ -143,12 +147,55 @@ mod tests {
         check("-1S", None);
     }
 
+    /// A call that never ends and notes that it was dropped.
+    #[derive(Clone)]
+    struct Endless(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    struct Noted(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    impl Service<Request<Body>> for Endless {
+        type Response = Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = Answer<Self::Error>;
+
+        fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: Request<Body>) -> Self::Future {
+            let noted = Noted(std::sync::Arc::clone(&self.0));
+            Box::pin(async move {
+                let _noted = noted;
+                std::future::pending().await
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_at_its_deadline_and_its_work_is_dropped() {
+        let dropped = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let mut edge = EdgeLayer.layer(Endless(std::sync::Arc::clone(&dropped)));
+        let request = Request::builder().header(TIMEOUT_HEADER, "50m").body(Body::empty()).expect("a request");
+        let response = edge.call(request).await.expect("infallible");
+        let status = Status::from_header_map(response.headers()).expect("a status");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().expect("details").reason, "DEADLINE_EXCEEDED");
+        assert!(dropped.load(std::sync::atomic::Ordering::SeqCst));
+    }
+
     #[test]
     fn the_transport_speaks_in_documented_codes() {
         let explained = explain_transport(&Status::internal("failed to decode Protobuf message: invalid string value"));
         assert_eq!(explained.code(), Code::InvalidArgument);
         assert_eq!(explained.get_details_error_info().expect("details").reason, "MALFORMED_MESSAGE");
-        let explained = explain_transport(&Status::out_of_range("Error, decoded message length too large: found 9 bytes"));
+        let explained =
+            explain_transport(&Status::out_of_range("Error, decoded message length too large: found 9 bytes"));
         assert_eq!(explained.code(), Code::ResourceExhausted);
     }
 }

@@ -120,7 +120,10 @@ async fn pump(
                 let (engine, answers) = (engine.clone(), answers.clone());
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
-                        Err(EngineError::field("id", format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len())))
+                        Err(EngineError::field(
+                            "id",
+                            format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
+                        ))
                     } else {
                         answer(&engine, request.unwrap_or_default()).await
                     };
