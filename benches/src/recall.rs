@@ -15,6 +15,9 @@ use crate::{print, texts};
 
 /// Hits compared.
 const K: usize = 10;
+/// Hits asked for and rows kept by a match.
+const DEPTH: usize = 100;
+const EFFORT: Effort = Effort::Rows(256);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecallArguments {
@@ -47,13 +50,13 @@ pub(crate) async fn run(channel: Channel, arguments: &RecallArguments) -> anyhow
     let (mut fast, mut exact) = (Vec::new(), Vec::new());
     for vector in &vectors {
         let started = Instant::now();
-        let served = index.search(vector, K, None, Effort::Default)?;
+        let served = index.search(vector, DEPTH, None, EFFORT)?;
         fast.push(started.elapsed().as_secs_f64() * 1000.0);
         let started = Instant::now();
         let truth = index.search(vector, K, None, Effort::Exact)?;
         exact.push(started.elapsed().as_secs_f64() * 1000.0);
         wanted += truth.hits.len();
-        found += truth.hits.iter().filter(|hit| served.hits.iter().any(|other| other.doc == hit.doc)).count();
+        found += truth.hits.iter().filter(|hit| served.hits.iter().take(K).any(|other| other.doc == hit.doc)).count();
     }
     print(&format!("recall@{K} {:.4} over {} queries", found as f64 / wanted.max(1) as f64, vectors.len()));
     print(&format!(

@@ -19,7 +19,7 @@ mod search;
 mod segment;
 
 pub use build::SealInput;
-pub use index::{DenseIndex, DenseOptions, SealReason};
+pub use index::{DenseIndex, DenseOptions, FacetScorer, SealReason};
 pub use search::{DenseHit, DenseResult, DenseStats, Effort, Plan};
 pub use segment::Segment;
 

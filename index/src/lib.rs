@@ -23,7 +23,8 @@ mod dense;
 mod lexical;
 
 pub use dense::{
-    DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, Plan, SealInput, SealReason, Segment,
+    DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, SealInput, SealReason,
+    Segment,
 };
 pub use doc_set::{DocId, DocSet};
 pub use error::{ErrorKind, IndexError};

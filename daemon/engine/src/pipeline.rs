@@ -22,6 +22,9 @@ pub const MAX_TOP_K: usize = 100;
 /// Candidates of an answer when the caller does not say.
 pub const DEFAULT_TOP_K: usize = 5;
 
+/// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
+const EFFORT: Effort = Effort::Rows(256);
+
 /// An intent and what is asked about it.
 #[derive(Clone, Debug, Default)]
 pub struct MatchQuery {
@@ -145,7 +148,7 @@ impl Engine {
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
-            let ranked = timed(&mut timings.rank, || rank(shared, &index, &vector, &dense, &words));
+            let ranked = timed(&mut timings.rank, || rank(shared, &index, &vector, &dense, &words))?;
             let revision = shared.index.revision();
             drop(index);
             let decision = Instant::now();
@@ -223,13 +226,18 @@ fn allowed_set(index: &Searchable, query: &MatchQuery) -> (DocSet, Vec<FilterSta
     (allowed, stages)
 }
 
+/// The allowed set, or nothing where it leaves nothing out: then no search has to ask it.
+fn narrowed<'a>(index: &Searchable, allowed: &'a DocSet) -> Option<&'a DocSet> {
+    (allowed.len() < index.view.all().len()).then_some(allowed)
+}
+
 fn dense_search(
     shared: &Shared,
     index: &Searchable,
     vector: &UnitVector,
     allowed: &DocSet,
 ) -> Result<DenseResult, EngineError> {
-    Ok(index.dense.search(vector.as_slice(), shared.ranking.depth, Some(allowed), Effort::default())?)
+    Ok(index.dense.search(vector.as_slice(), shared.ranking.depth, narrowed(index, allowed), EFFORT)?)
 }
 
 fn lexical_search(
@@ -238,9 +246,7 @@ fn lexical_search(
     intent: &str,
     allowed: &DocSet,
 ) -> Result<LexicalResult, EngineError> {
-    // Without anything to leave out the search may skip what cannot win.
-    let everything = allowed.len() == index.view.all().len();
-    Ok(shared.index.words().search(intent, shared.ranking.depth, (!everything).then_some(allowed), None)?)
+    Ok(shared.index.words().search(intent, shared.ranking.depth, narrowed(index, allowed), None)?)
 }
 
 fn rank(
@@ -249,13 +255,12 @@ fn rank(
     vector: &UnitVector,
     dense: &DenseResult,
     words: &LexicalResult,
-) -> Vec<Scored> {
+) -> Result<Vec<Scored>, EngineError> {
+    let scorer = index.dense.scorer(vector.as_slice())?;
     let evidence = LexicalEvidence { hits: &words.hits, reference: words.normalizer.max(f32::EPSILON) };
-    fuse(&shared.ranking, &dense.hits, &evidence, |doc| {
-        let card = index.view.card(doc)?;
-        let cosines = index.dense.facet_scores(doc, vector.as_slice()).ok()??;
-        Some((cosines, card.centroid_norm))
-    })
+    Ok(fuse(&shared.ranking, &dense.hits, &evidence, |doc| {
+        Some((scorer.facet_scores(doc)?, index.view.card(doc)?.centroid_norm))
+    }))
 }
 
 fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> Result<Vec<Candidate>, EngineError> {

@@ -16,7 +16,7 @@ use redb::{
 };
 
 pub use self::records::{Card, Facet, StoredVersion};
-use self::records::{NameRecord, RequestRecord, decode, encode};
+use self::records::{CardOfVersion, NameRecord, RequestRecord, decode, encode};
 use crate::calibration::Calibration;
 use crate::error::EngineError;
 
@@ -404,7 +404,7 @@ impl StoreReader {
     pub fn cards(&self, mut each: impl FnMut(DocId, Card) -> Result<(), EngineError>) -> Result<(), EngineError> {
         for entry in self.transaction.open_table(VERSIONS)?.iter()? {
             let (doc, record) = entry?;
-            each(DocId(doc.value()), decode(record.value())?)?;
+            each(DocId(doc.value()), decode::<CardOfVersion>(record.value())?.card)?;
         }
         Ok(())
     }

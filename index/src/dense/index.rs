@@ -284,15 +284,11 @@ impl DenseIndex {
         self.sealed.as_ref().is_some_and(|sealed| sealed.segment.has_graph())
     }
 
-    /// Cosine of the query with each facet of a document, in the order they were given; none when it is not here.
+    /// Cosines of one query with the facets of documents that the caller names one after the other.
     ///
-    /// query: as for [`DenseIndex::search`]. Scores: [facets], exact f32 cosines, -1..=1.
-    pub fn facet_scores(&self, doc: DocId, query: &[f32]) -> Result<Option<Vec<f32>>, IndexError> {
-        let query = Query::new(query, self.dimension)?;
-        Ok(self.place_of(doc.0).map(|place| {
-            let view = self.block(place.block).rows;
-            view.range(place.slot).map(|row| cosine(view, &query, row)).collect()
-        }))
+    /// query: as for [`DenseIndex::search`].
+    pub fn scorer(&self, query: &[f32]) -> Result<FacetScorer<'_>, IndexError> {
+        Ok(FacetScorer { index: self, query: Query::new(query, self.dimension)? })
     }
 
     /// The facets of a document as they are kept (normalised), in order; none when it is not here.
@@ -397,6 +393,23 @@ impl DenseIndex {
             let slot = self.slot_in(block, doc)?;
             (!self.block(block).tombstones.is_dead(slot)).then_some(Place { block, slot })
         })
+    }
+}
+
+/// A query that was checked once, for scoring documents by name. Made by [`DenseIndex::scorer`].
+pub struct FacetScorer<'a> {
+    index: &'a DenseIndex,
+    query: Query,
+}
+
+impl FacetScorer<'_> {
+    /// Cosine of the query with each facet of a document, in the order they were given; none when it is not here.
+    ///
+    /// Scores: [facets], exact f32 cosines, -1..=1.
+    pub fn facet_scores(&self, doc: DocId) -> Option<Vec<f32>> {
+        let place = self.index.place_of(doc.0)?;
+        let view = self.index.block(place.block).rows;
+        Some(view.range(place.slot).map(|row| cosine(view, &self.query, row)).collect())
     }
 }
 

@@ -37,8 +37,8 @@ fn bad_vectors_change_nothing() {
         let error = index.upsert(DocId(7), &[good, bad]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert_eq!(index.search(bad, 1, None, Effort::Default).unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert!(index.facet_scores(DocId(7), bad).is_err());
-        assert_eq!(index.facet_scores(DocId(7), &[1.0, 0.0]).unwrap(), Some(vec![1.0]));
+        assert!(index.scorer(bad).is_err());
+        assert_eq!(index.scorer(&[1.0, 0.0]).unwrap().facet_scores(DocId(7)), Some(vec![1.0]));
     };
     check(&mut index, &[f32::NAN, 1.0]);
     check(&mut index, &[f32::INFINITY, 1.0]);
@@ -74,8 +74,8 @@ fn the_best_facet_is_named_and_ties_go_to_the_lower_number() {
     let hits = index.search(&east, 3, None, Effort::Default).unwrap().hits;
     let found: Vec<(u32, u16)> = hits.iter().map(|hit| (hit.doc.0, hit.facet)).collect();
     assert_eq!(found, [(3, 0), (9, 1), (5, 0)]);
-    assert_eq!(index.facet_scores(DocId(9), &east).unwrap(), Some(vec![0.0, 1.0, 1.0]));
-    assert_eq!(index.facet_scores(DocId(1), &east).unwrap(), None);
+    assert_eq!(index.scorer(&east).unwrap().facet_scores(DocId(9)), Some(vec![0.0, 1.0, 1.0]));
+    assert_eq!(index.scorer(&east).unwrap().facet_scores(DocId(1)), None);
     assert_eq!(index.facets(DocId(5)), Some(vec![north.as_slice()]));
 }
 

@@ -73,7 +73,7 @@ fn run(options: DenseOptions, seed: u64, steps: &[Step]) {
     }
     assert_eq!(index.docs(), model.keys().copied().map(DocId).collect());
     for (doc, facets) in &model {
-        let scores = index.facet_scores(DocId(*doc), &facets[0]).unwrap().unwrap();
+        let scores = index.scorer(&facets[0]).unwrap().facet_scores(DocId(*doc)).unwrap();
         assert_eq!(scores.len(), facets.len());
         assert!(scores[0] > 1.0 - 1e-6);
     }
@@ -86,7 +86,7 @@ fn compare(index: &DenseIndex, model: &Documents, query: &[f32], k: usize, allow
     for (hit, (doc, score)) in result.hits.iter().zip(&expected) {
         assert!((f64::from(hit.score) - score).abs() < 1e-6, "{hit:?} for {doc} {score}");
         assert!(allowed.is_none_or(|allowed| allowed.contains(hit.doc)));
-        let facets = index.facet_scores(hit.doc, query).unwrap().unwrap();
+        let facets = index.scorer(query).unwrap().facet_scores(hit.doc).unwrap();
         assert_eq!(facets[usize::from(hit.facet)].to_bits(), hit.score.to_bits());
     }
     assert!(result.hits.is_sorted_by(|a, b| (b.score, a.doc) < (a.score, b.doc)));

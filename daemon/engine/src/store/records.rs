@@ -16,7 +16,6 @@ use crate::error::EngineError;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredVersion {
     /// What is kept in memory of it.
-    #[serde(flatten)]
     pub card: Card,
     /// What it does.
     pub summary: String,
@@ -61,6 +60,12 @@ pub struct Card {
     pub centroid_norm: f32,
     /// The revision that it was written at.
     pub revision: Revision,
+}
+
+/// A [`StoredVersion`] of which the rest is skipped unread.
+#[derive(Deserialize)]
+pub(super) struct CardOfVersion {
+    pub(super) card: Card,
 }
 
 /// One searchable text.
