@@ -2,8 +2,6 @@
 //!
 //! `cargo bench -p fitment-benches`
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 use criterion::{Criterion, criterion_group, criterion_main};
 use fitment_index::{DenseIndex, DenseOptions, DocId, Effort};
 use fitment_models::{DEFAULT_MODEL, LoadOptions, ModelCache, Silent, TextRole, load};

@@ -71,7 +71,7 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
         if n < arguments.warm_up as usize {
             continue;
         }
-        started.get_or_insert_with(|| Instant::now() - took);
+        started.get_or_insert_with(|| Instant::now().checked_sub(took));
         let Ok(answer) = answer else {
             failed += 1;
             continue;
@@ -86,7 +86,7 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
         rest.0.saturating_record(micros.saturating_sub(timings.encode_us + timings.queue_us));
     }
     while running.join_next().await.is_some() {}
-    let seconds = started.map_or(0.0, |started: Instant| started.elapsed().as_secs_f64());
+    let seconds = started.flatten().map_or(0.0, |started: Instant| started.elapsed().as_secs_f64());
     print(&format!(
         "{clients} clients, {measured} answers, {failed} failed, {:.1} answers/s",
         measured as f64 / seconds

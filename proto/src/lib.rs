@@ -4,7 +4,11 @@
 
 /// Version 1 of the protocol.
 pub mod v1 {
-    #![expect(clippy::pedantic, reason = "generated code; the comments of the .proto are its manual")]
+    #![expect(
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code; the comments of the .proto are its manual"
+    )]
     tonic::include_proto!("fitment.v1");
 }
 

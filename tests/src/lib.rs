@@ -131,7 +131,7 @@ impl Daemon {
             match received.recv_timeout(START_LIMIT) {
                 Ok(line) if line.contains(before) && daemon.address.is_empty() => {
                     let rest = line.split(before).nth(1).unwrap_or_default();
-                    daemon.address = rest.split_whitespace().next().unwrap_or_default().to_owned();
+                    rest.split_whitespace().next().unwrap_or_default().clone_into(&mut daemon.address);
                 }
                 Ok(line) if line.trim() == ready => return Ok(daemon),
                 Ok(_) => {}

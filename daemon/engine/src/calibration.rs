@@ -193,19 +193,19 @@ mod tests {
     #[test]
     fn bound_agrees_with_closed_forms() {
         // No errors among n: 1 - (1 - confidence)^(1/n).
-        for trials in [1u64, 10, 45, 300] {
-            let exact = 1.0 - 0.1f64.powf(1.0 / trials as f64);
-            let bound = clopper_pearson_upper(0, trials, 0.9).expect("valid");
+        for trials in [1u32, 10, 45, 300] {
+            let exact = 1.0 - 0.1f64.powf(1.0 / f64::from(trials));
+            let bound = clopper_pearson_upper(0, trials.into(), 0.9).expect("valid");
             assert!((bound - exact).abs() < 1e-6, "{trials}: {bound} against {exact}");
         }
         assert!((clopper_pearson_upper(5, 5, 0.9).expect("valid") - 1.0).abs() < f64::EPSILON);
     }
 
-    fn observations(correct: usize, wrong: usize, outside: usize) -> Vec<Observation> {
+    fn observations(correct: u32, wrong: u32, outside: u32) -> Vec<Observation> {
         let mut seen = Vec::new();
-        let mut push = |count: usize, base: f64, correct, in_scope| {
+        let mut push = |count: u32, base: f64, correct, in_scope| {
             for step in 0..count {
-                seen.push(Observation { confidence: base - step as f64 * 1e-4, correct, in_scope });
+                seen.push(Observation { confidence: base - f64::from(step) * 1e-4, correct, in_scope });
             }
         };
         push(correct, 0.9, true, true);

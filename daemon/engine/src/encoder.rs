@@ -21,7 +21,7 @@ const BULK_CHUNK: usize = 16;
 const BULK_CAPACITY: usize = 64;
 
 /// Encodes texts on a thread of its own.
-pub struct Encoder {
+pub(crate) struct Encoder {
     embedder: Arc<dyn Embedder>,
     interactive: Sender<Job>,
     bulk: Sender<Job>,
@@ -51,7 +51,7 @@ impl Encoder {
     /// Starts the thread. It ends when the encoder is dropped.
     ///
     /// `capacity`: interactive jobs that may wait, at least 1.
-    pub fn start(embedder: Box<dyn Embedder>, capacity: usize) -> Result<Self, EngineError> {
+    pub(crate) fn start(embedder: Box<dyn Embedder>, capacity: usize) -> Result<Self, EngineError> {
         let embedder: Arc<dyn Embedder> = embedder.into();
         let capacity = capacity.max(1);
         let (interactive, interactive_jobs) = bounded(capacity);
@@ -66,23 +66,23 @@ impl Encoder {
     }
 
     /// What the model is.
-    pub fn info(&self) -> &ModelInfo {
+    pub(crate) fn info(&self) -> &ModelInfo {
         self.embedder.info()
     }
 
     /// Length of a text in tokens after truncation, and whether it fills the model's window.
-    pub fn count_tokens(&self, text: &str) -> Result<(usize, bool), EngineError> {
+    pub(crate) fn count_tokens(&self, text: &str) -> Result<(usize, bool), EngineError> {
         let tokens = self.embedder.count_tokens(text)?;
         Ok((tokens, tokens >= self.info().max_tokens))
     }
 
     /// How many interactive jobs may wait.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Encodes texts that somebody waits for. Refused at once when the queue is full; dropping the future drops the work.
-    pub async fn encode(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
+    pub(crate) async fn encode(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
         let (job, answer) = Job::new(texts, role);
         self.interactive.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded {
@@ -96,7 +96,7 @@ impl Encoder {
     }
 
     /// Encodes any number of texts behind all interactive work, waiting for room.
-    pub async fn encode_bulk(&self, texts: &[String], role: TextRole) -> Result<Vec<UnitVector>, EngineError> {
+    pub(crate) async fn encode_bulk(&self, texts: &[String], role: TextRole) -> Result<Vec<UnitVector>, EngineError> {
         // Texts of like length in one job waste no padding.
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&text| texts[text].len());

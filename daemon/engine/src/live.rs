@@ -13,7 +13,7 @@ use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex, Le
 use fitment_models::{ModelInfo, UnitVector};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-pub use self::sealing::SealPolicy;
+pub(crate) use self::sealing::SealPolicy;
 use crate::error::EngineError;
 use crate::rank::FieldWeights;
 use crate::store::{Card, Change, Revision, Store, StoreReader};
@@ -23,7 +23,7 @@ use crate::view::CatalogView;
 pub type OnProgress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The index as searches see it.
-pub struct LiveIndex {
+pub(crate) struct LiveIndex {
     searchable: RwLock<Searchable>,
     words: LexicalSearcher,
     word_writer: Mutex<LexicalIndex>,
@@ -34,7 +34,7 @@ pub struct LiveIndex {
 }
 
 /// What one search holds still.
-pub struct Searchable {
+pub(crate) struct Searchable {
     /// Vectors.
     pub dense: DenseIndex,
     /// Cards and filters.
@@ -42,7 +42,7 @@ pub struct Searchable {
 }
 
 /// One version for the index.
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Its document.
     pub doc: DocId,
     /// Its card.
@@ -55,7 +55,7 @@ pub struct Entry<'a> {
 
 impl LiveIndex {
     /// Brings the index up from the store and what lies in `folder`.
-    pub fn open(
+    pub(crate) fn open(
         store: &Store,
         folder: &Path,
         model: &ModelInfo,
@@ -83,22 +83,22 @@ impl LiveIndex {
     }
 
     /// The revision that searches see.
-    pub fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
     }
 
     /// Holds the index still for one search.
-    pub fn searchable(&self) -> RwLockReadGuard<'_, Searchable> {
+    pub(crate) fn searchable(&self) -> RwLockReadGuard<'_, Searchable> {
         self.searchable.read()
     }
 
     /// The words.
-    pub fn words(&self) -> &LexicalSearcher {
+    pub(crate) fn words(&self) -> &LexicalSearcher {
         &self.words
     }
 
     /// Applies one commit of the store. Callers serialise their calls in the order of revisions.
-    pub fn apply(&self, revision: Revision, puts: &[Entry<'_>], deletes: &[DocId]) -> Result<(), EngineError> {
+    pub(crate) fn apply(&self, revision: Revision, puts: &[Entry<'_>], deletes: &[DocId]) -> Result<(), EngineError> {
         {
             // Deleted versions leave every answer before their words leave the lexical index.
             let mut searchable = self.searchable.write();
@@ -200,11 +200,11 @@ fn open_dense(
                     tracing::warn!(path = %path.display(), "the dense segment does not hold what the store holds; rebuilding");
                 }
                 _ => {
-                    tracing::warn!(path = %path.display(), "the dense segment is of another model or revision; rebuilding")
+                    tracing::warn!(path = %path.display(), "the dense segment is of another model or revision; rebuilding");
                 }
             },
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the dense segment cannot be used; rebuilding")
+                tracing::warn!(path = %path.display(), %error, "the dense segment cannot be used; rebuilding");
             }
         }
     }

@@ -122,7 +122,7 @@ pub struct Scored {
 }
 
 /// Lexical hits, and the score that a document with every word of the query would have.
-pub struct LexicalEvidence<'a> {
+pub(crate) struct LexicalEvidence<'a> {
     /// The hits.
     pub hits: &'a [LexicalHit],
     /// What they are measured against, > 0.
@@ -133,7 +133,7 @@ pub struct LexicalEvidence<'a> {
 ///
 /// Every candidate of either search gets its exact dense score from `facet_cosines` (cosines in facet order, and the
 /// length of the mean facet vector); a document that it does not know any more is left out.
-pub fn fuse(
+pub(crate) fn fuse(
     ranking: &Ranking,
     dense: &[DenseHit],
     lexical: &LexicalEvidence<'_>,

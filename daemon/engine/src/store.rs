@@ -269,10 +269,11 @@ impl Store {
                 manifests.insert(doc, version.manifest.canonical_json().as_slice())?;
                 names.insert(
                     (name.as_str(), semver.as_str()),
-                    encode(&NameRecord { digest: digest.clone(), doc: Some(doc) })?.as_slice(),
+                    encode(&NameRecord { digest, doc: Some(doc) })?.as_slice(),
                 )?;
                 digests.insert(digest.to_string().as_bytes(), doc)?;
-                let floats: Vec<f32> = version.vectors.iter().flat_map(|vector| vector.as_slice()).copied().collect();
+                let floats: Vec<f32> =
+                    version.vectors.iter().flat_map(fitment_models::UnitVector::as_slice).copied().collect();
                 vectors.insert((model_digest.as_str(), doc), bytemuck::cast_slice(&floats))?;
                 changes.insert((next_revision, position), (OP_PUT, doc))?;
                 position += 1;

@@ -13,7 +13,7 @@ use crate::store::Card;
 
 /// The catalogue in memory.
 #[derive(Debug, Default)]
-pub struct CatalogView {
+pub(crate) struct CatalogView {
     cards: HashMap<DocId, Card>,
     names: BTreeMap<(ComponentName, Version), DocId>,
     all: DocSet,
@@ -42,7 +42,7 @@ pub struct FilterStage {
 
 impl CatalogView {
     /// Adds a version, or replaces its card.
-    pub fn insert(&mut self, doc: DocId, card: Card) {
+    pub(crate) fn insert(&mut self, doc: DocId, card: Card) {
         self.names.insert((card.name.clone(), card.version.clone()), doc);
         self.all.insert(doc);
         if matchable(card.lifecycle) {
@@ -67,7 +67,7 @@ impl CatalogView {
     }
 
     /// Takes a version out; true when it was there.
-    pub fn remove(&mut self, doc: DocId) -> bool {
+    pub(crate) fn remove(&mut self, doc: DocId) -> bool {
         let Some(card) = self.cards.remove(&doc) else { return false };
         for set in [&mut self.all, &mut self.matchable, &mut self.overtaken] {
             set.remove(doc);
@@ -100,7 +100,7 @@ impl CatalogView {
     }
 
     /// Versions of a component, oldest first.
-    pub fn versions(&self, name: &ComponentName) -> impl Iterator<Item = (&Version, DocId)> {
+    pub(crate) fn versions(&self, name: &ComponentName) -> impl Iterator<Item = (&Version, DocId)> {
         let first = (name.clone(), oldest());
         self.names
             .range(first..)
@@ -109,27 +109,27 @@ impl CatalogView {
     }
 
     /// The document of one version.
-    pub fn find(&self, name: &ComponentName, version: &Version) -> Option<DocId> {
+    pub(crate) fn find(&self, name: &ComponentName, version: &Version) -> Option<DocId> {
         self.names.get(&(name.clone(), version.clone())).copied()
     }
 
     /// What is known of a document.
-    pub fn card(&self, doc: DocId) -> Option<&Card> {
+    pub(crate) fn card(&self, doc: DocId) -> Option<&Card> {
         self.cards.get(&doc)
     }
 
     /// Every version.
-    pub fn all(&self) -> &DocSet {
+    pub(crate) fn all(&self) -> &DocSet {
         &self.all
     }
 
     /// Versions that may answer a match: certified and deprecated ones.
-    pub fn matchable(&self) -> &DocSet {
+    pub(crate) fn matchable(&self) -> &DocSet {
         &self.matchable
     }
 
     /// Versions after a place in the order of name and semantic version.
-    pub fn after<'a>(
+    pub(crate) fn after<'a>(
         &'a self,
         place: Option<&(ComponentName, Version)>,
     ) -> impl Iterator<Item = (&'a (ComponentName, Version), DocId)> {
@@ -140,7 +140,7 @@ impl CatalogView {
     /// What may answer a match: matchable, within the filter, and of each component only the newest version of those.
     ///
     /// `stages` receives what each step took out, when it is given.
-    pub fn allowed(&self, filter: Option<&Filter>, mut stages: Option<&mut Vec<FilterStage>>) -> DocSet {
+    pub(crate) fn allowed(&self, filter: Option<&Filter>, mut stages: Option<&mut Vec<FilterStage>>) -> DocSet {
         let mut note = |name: String, before: usize, after: usize| {
             if let Some(stages) = &mut stages {
                 stages.push(FilterStage { name, excluded: before - after, remaining: after });
@@ -182,7 +182,7 @@ impl CatalogView {
     }
 
     /// The versions that a filter holds for.
-    pub fn select(&self, filter: &Filter) -> DocSet {
+    pub(crate) fn select(&self, filter: &Filter) -> DocSet {
         match filter {
             Filter::And(filters) => filters
                 .iter()

@@ -91,9 +91,9 @@ pub struct Listing {
 /// A manifest after its first look.
 enum Checked {
     /// Needs no write.
-    Done(Result<Imported, EngineError>),
+    Done(Box<Result<Imported, EngineError>>),
     /// To be written, with its idempotency key.
-    New(Manifest, String),
+    New(Box<Manifest>, String),
 }
 
 impl Engine {
@@ -139,9 +139,9 @@ impl Engine {
         let mut manifests = Vec::new();
         for item in checked {
             slots.push(match item {
-                Checked::Done(result) => Some(result),
+                Checked::Done(result) => Some(*result),
                 Checked::New(manifest, request_id) => {
-                    manifests.push((manifest, request_id));
+                    manifests.push((*manifest, request_id));
                     None
                 }
             });
@@ -166,16 +166,16 @@ impl Engine {
             .map(|item| {
                 let manifest = match self.check_manifest(&item) {
                     Ok(manifest) => manifest,
-                    Err(error) => return Ok(Checked::Done(Err(error))),
+                    Err(error) => return Ok(Checked::Done(Box::new(Err(error)))),
                 };
                 // A retry under an id is settled by the write itself.
                 if item.request_id.is_empty()
                     && let Some(doc) = reader.by_digest(&manifest.digest())?
                     && let Some(version) = reader.version(doc)?
                 {
-                    return Ok(Checked::Done(Ok(Imported { version, created: false, revision })));
+                    return Ok(Checked::Done(Box::new(Ok(Imported { version, created: false, revision }))));
                 }
-                Ok(Checked::New(manifest, item.request_id))
+                Ok(Checked::New(Box::new(manifest), item.request_id))
             })
             .collect()
     }

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Match(arguments) => matching::run(arguments),
         Command::Model(arguments) => model::run(arguments, &config),
         Command::Catalog(arguments) => catalog::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments, &config),
+        Command::Eval(arguments) => eval::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {

@@ -89,7 +89,7 @@ pub(crate) struct Config {
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
 pub(crate) struct ConfigFlags {
-    /// Configuration file (TOML); also FITMENT_CONFIG.
+    /// Configuration file (TOML); also `FITMENT_CONFIG`.
     #[arg(long, value_name = "FILE", global = true, env = "FITMENT_CONFIG")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,

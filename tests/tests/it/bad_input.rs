@@ -135,8 +135,7 @@ async fn manifests_that_are_refused() -> anyhow::Result<()> {
     let open_schema = "config_schema: {type: object, properties: {a: {type: string}}}\n";
     let remote =
         "config_schema: {type: object, additionalProperties: false, properties: {a: {$ref: 'http://127.0.0.1/x'}}}\n";
-    let bomb = "&a [x,x,x,x,x,x,x,x,x,x]\n".to_owned()
-        + &(0..12).map(|n| format!("k{n}: &b{n} [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n")).collect::<String>();
+    let bomb = "&a [x,x,x,x,x,x,x,x,x,x]\n".to_owned() + &["- [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"; 12].concat();
     let cases: [(Vec<u8>, &str); 12] = [
         (good.clone().into_bytes().into_iter().chain(*b"colour: red\n").collect(), "colour"),
         (good.replace("1.0.0", "one").into_bytes(), "version"),

@@ -42,8 +42,8 @@ fn names(response: &v1::MatchResponse) -> Vec<&str> {
     response.candidates.iter().map(|candidate| candidate.name.as_str()).collect()
 }
 
-fn expression(text: &str) -> Option<v1::FilterInput> {
-    Some(v1::FilterInput { form: Some(v1::filter_input::Form::Expression(text.to_owned())) })
+fn expression(text: &str) -> v1::FilterInput {
+    v1::FilterInput { form: Some(v1::filter_input::Form::Expression(text.to_owned())) }
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn filters_apply_inside_the_search() -> anyhow::Result<()> {
         ("lifecycle:draft", vec![]),
         ("license:MIT", vec![]),
     ] {
-        let request = v1::MatchRequest { filter: expression(filter), ..intent("text the customer's mobile") };
+        let request = v1::MatchRequest { filter: Some(expression(filter)), ..intent("text the customer's mobile") };
         let response = matcher.r#match(request).await?.into_inner();
         let mut found = names(&response);
         found.sort_unstable();
@@ -106,7 +106,7 @@ async fn filters_apply_inside_the_search() -> anyhow::Result<()> {
 async fn explain_shows_every_part() -> anyhow::Result<()> {
     let (_folder, daemon) = small_catalog().await?;
     let mut matcher = daemon.matcher().await?;
-    let request = v1::MatchRequest { filter: expression("not kind:ui"), ..intent("send a text message") };
+    let request = v1::MatchRequest { filter: Some(expression("not kind:ui")), ..intent("send a text message") };
     let explained = matcher.explain(v1::ExplainRequest { request: Some(request) }).await?.into_inner();
     let response = explained.response.expect("an answer");
     let explanation = explained.explanation.expect("an explanation");
@@ -186,7 +186,7 @@ async fn the_newest_matchable_version_answers() -> anyhow::Result<()> {
     assert_eq!(versions[0], ("messaging/sms", "0.10.0"));
     assert_eq!(versions.iter().filter(|(name, _)| *name == "messaging/sms").count(), 1);
     // Only the old version carries the tag, so with this filter it is the newest one.
-    let request = v1::MatchRequest { filter: expression("tag:legacy"), ..intent("text message") };
+    let request = v1::MatchRequest { filter: Some(expression("tag:legacy")), ..intent("text message") };
     let response = matcher.r#match(request).await?.into_inner();
     assert_eq!(response.candidates[0].version, "0.9.0");
     Ok(())

@@ -14,7 +14,7 @@ use crate::error::EngineError;
 
 /// When the background thread seals.
 #[derive(Clone, Copy, Debug)]
-pub struct SealPolicy {
+pub(crate) struct SealPolicy {
     /// How often it looks.
     pub every: Duration,
     /// How long writes must have been quiet.

@@ -94,16 +94,15 @@ fn print_guide(engine: &Engine, address: std::net::SocketAddr) {
     let info = engine.info();
     let program = program();
     let server = if address.port() == 7411 { String::new() } else { format!(" --server {address}") };
-    let mut guide = format!(
-        "\nFitment serves {} certified components on {address} (model {}).\nPromise: {}.\n\nTry in a second terminal:\n",
-        info.matchable, info.model.name, info.calibration
+    let lines = TRY.map(|(outcome, intent)| format!("  {program} match{server} \"{intent}\"   # {outcome}"));
+    let guide = format!(
+        "\nFitment serves {} certified components on {address} (model {}).\nPromise: {}.\n\nTry in a second terminal:\n{}\n  \
+         {program} match{server} --explain \"restore yesterday's files\"\n  {program} catalog list{server}\n\nStop with Ctrl-C.",
+        info.matchable,
+        info.model.name,
+        info.calibration,
+        lines.join("\n")
     );
-    for (outcome, intent) in TRY {
-        guide.push_str(&format!("  {program} match{server} \"{intent}\"   # {outcome}\n"));
-    }
-    guide.push_str(&format!(
-        "  {program} match{server} --explain \"restore yesterday's files\"\n  {program} catalog list{server}\n\nStop with Ctrl-C."
-    ));
     // A closed standard output does not stop a daemon.
     drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{guide}\n").as_bytes()));
 }

@@ -64,7 +64,7 @@ pub(super) struct Run {
     _scratch: tempfile::TempDir,
 }
 
-pub(super) fn run(arguments: EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = flags.load()?;
     telemetry::start(&config)?;
     let run = measure(&arguments.data, config)?;

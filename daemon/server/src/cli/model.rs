@@ -100,7 +100,7 @@ fn list(cache: &ModelCache, json: bool) -> anyhow::Result<ExitCode> {
                 serde_json::json!({
                     "name": model.name,
                     "known": model.known,
-                    "state": state(&model.state),
+                    "state": state(model.state),
                     "bytes": model.size,
                     "dimension": model.dimension,
                     "max_tokens": model.max_tokens,
@@ -116,7 +116,7 @@ fn list(cache: &ModelCache, json: bool) -> anyhow::Result<ExitCode> {
     for model in models {
         table.add_row([
             model.name.clone(),
-            state(&model.state).to_owned(),
+            state(model.state).to_owned(),
             model.size.div_ceil(1_000_000).to_string(),
             model.dimension.to_string(),
             model.max_tokens.to_string(),
@@ -127,7 +127,7 @@ fn list(cache: &ModelCache, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(state: &ModelState) -> &'static str {
+fn state(state: ModelState) -> &'static str {
     match state {
         ModelState::Installed => "installed",
         ModelState::Absent => "absent",
