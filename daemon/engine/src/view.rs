@@ -270,3 +270,97 @@ impl<K: Ord> Postings<K> {
         self.0.get(key).cloned().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fitment_catalog::{Format, Manifest};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TAGS: [&str; 3] = ["a", "b", "c"];
+    const KINDS: [&str; 3] = ["ui", "service", "data"];
+    const LIFECYCLES: [&str; 5] = ["draft", "candidate", "certified", "deprecated", "revoked"];
+    const LICENSES: [&str; 3] = ["MIT", "Apache-2.0", "Apache-2.0 OR MIT"];
+    const VERSIONS: [&str; 4] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "2.1.0"];
+    const NAMES: [&str; 4] = ["x/one", "x/two", "y/one", "y/three"];
+
+    prop_compose! {
+        fn manifest()(
+            name in 0..NAMES.len(), version in 0..VERSIONS.len(), kind in 0..KINDS.len(), license in 0..LICENSES.len(),
+            lifecycle in 0..LIFECYCLES.len(), tags in prop::collection::btree_set(0..TAGS.len(), 0..3), covered in any::<bool>(),
+        ) -> Manifest {
+            let tags: Vec<&str> = tags.into_iter().map(|tag| TAGS[tag]).collect();
+            let compliance = if covered { "compliance: { gdpr: [art-32] }\n" } else { "" };
+            let text = format!(
+                "name: {}\nversion: {}\ntitle: T\nsummary: S\nkind: {}\nlifecycle: {}\nlicense: {}\nowner: o\ntags: [{}]\n{compliance}",
+                NAMES[name], VERSIONS[version], KINDS[kind], LIFECYCLES[lifecycle], LICENSES[license], tags.join(", ")
+            );
+            Manifest::parse("test", text.as_bytes(), Format::Yaml).expect("a valid manifest")
+        }
+    }
+
+    fn filter() -> impl Strategy<Value = Filter> {
+        let leaf = prop_oneof![
+            prop::sample::select(&TAGS[..]).prop_map(|tag| format!("tag:{tag}")),
+            prop::sample::select(&KINDS[..]).prop_map(|kind| format!("kind:{kind}")),
+            prop::sample::select(&LIFECYCLES[..]).prop_map(|lifecycle| format!("lifecycle:{lifecycle}")),
+            prop::sample::select(&["MIT", "Apache-2.0", "MPL-2.0"][..]).prop_map(|id| format!("license:{id}")),
+            prop::sample::select(&["x", "y", "z"][..]).prop_map(|namespace| format!("namespace:{namespace}")),
+            prop::sample::select(&NAMES[..]).prop_map(|name| format!("name:{name}")),
+            prop::sample::select(&VERSIONS[..]).prop_map(|version| format!("version>={version}")),
+            prop::sample::select(&["gdpr", "gdpr/art-32", "gdpr/art-5"][..])
+                .prop_map(|law| format!("compliance:{law}")),
+        ]
+        .prop_map(|text| Filter::parse(&text).expect("a valid filter"));
+        leaf.prop_recursive(3, 16, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Filter::And),
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Filter::Or),
+                inner.prop_map(|filter| Filter::Not(Box::new(filter))),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Bitmaps agree with asking every manifest, also after removals, and only the newest version answers.
+        #[test]
+        fn bitmaps_agree_with_the_manifests(
+            manifests in prop::collection::vec(manifest(), 1..24), filter in filter(), removed in any::<u32>(),
+        ) {
+            let mut view = CatalogView::default();
+            let mut stored: BTreeMap<(ComponentName, Version), (DocId, Manifest)> = BTreeMap::new();
+            for (number, manifest) in (0u32..).zip(manifests) {
+                let key = (manifest.name().clone(), manifest.version().clone());
+                // A version is written once, as the store sees to it.
+                if let std::collections::btree_map::Entry::Vacant(place) = stored.entry(key) {
+                    view.insert(DocId(number), Card::of(&manifest, &[], 1));
+                    place.insert((DocId(number), manifest));
+                }
+            }
+            stored.retain(|_, (doc, _)| {
+                let keep = removed & (1 << doc.0) == 0;
+                assert!(keep || view.remove(*doc));
+                keep
+            });
+            let expected: DocSet =
+                stored.values().filter(|(_, manifest)| filter.matches(manifest)).map(|(doc, _)| *doc).collect();
+            prop_assert_eq!(view.select(&filter), expected);
+
+            for filter in [None, Some(&filter)] {
+                // In the map's order later versions come later: the last one of a name stands.
+                let newest: BTreeMap<&ComponentName, DocId> = stored
+                    .iter()
+                    .filter(|(_, (_, manifest))| matchable(manifest.lifecycle()))
+                    .filter(|(_, (_, manifest))| filter.is_none_or(|filter| filter.matches(manifest)))
+                    .map(|((name, _), (doc, _))| (name, *doc))
+                    .collect();
+                let mut stages = Vec::new();
+                let allowed = view.allowed(filter, Some(&mut stages));
+                prop_assert_eq!(&allowed, &newest.into_values().collect::<DocSet>());
+                let excluded: usize = stages.iter().map(|stage| stage.excluded).sum();
+                prop_assert_eq!(stored.len() - excluded, allowed.len(), "the stages account for every version");
+            }
+        }
+    }
+}

@@ -85,19 +85,7 @@ impl StoredVersion {
         create_time: jiff::Timestamp,
     ) -> Self {
         Self {
-            card: Card {
-                name: manifest.name().clone(),
-                version: manifest.version().clone(),
-                digest: manifest.digest(),
-                title: manifest.title().to_owned(),
-                kind: manifest.kind(),
-                lifecycle: manifest.lifecycle(),
-                tags: manifest.tags().iter().map(ToString::to_string).collect(),
-                license: manifest.license().as_str().to_owned(),
-                compliance: manifest.compliance().clone(),
-                centroid_norm: centroid_norm(vectors),
-                revision,
-            },
+            card: Card::of(manifest, vectors, revision),
             summary: manifest.summary().to_owned(),
             owner: manifest.owner().to_owned(),
             facets: fitment_catalog::facets(manifest)
@@ -120,6 +108,25 @@ impl StoredVersion {
         let digest = self.card.digest.to_string();
         let hex = digest.rsplit(':').next().unwrap_or_default();
         format!("{}-{}", self.card.revision, &hex[..hex.len().min(16)])
+    }
+}
+
+impl Card {
+    /// The card of a manifest, its facets' vectors and the revision that it is written at.
+    pub(crate) fn of(manifest: &Manifest, vectors: &[UnitVector], revision: Revision) -> Self {
+        Self {
+            name: manifest.name().clone(),
+            version: manifest.version().clone(),
+            digest: manifest.digest(),
+            title: manifest.title().to_owned(),
+            kind: manifest.kind(),
+            lifecycle: manifest.lifecycle(),
+            tags: manifest.tags().iter().map(ToString::to_string).collect(),
+            license: manifest.license().as_str().to_owned(),
+            compliance: manifest.compliance().clone(),
+            centroid_norm: centroid_norm(vectors),
+            revision,
+        }
     }
 }
 

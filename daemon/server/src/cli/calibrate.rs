@@ -33,7 +33,7 @@ pub(super) struct CalibrateArguments {
 pub(super) fn run(arguments: &CalibrateArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = flags.load()?;
     telemetry::start(&config)?;
-    let run = measure(&arguments.data, config)?;
+    let run = measure(&arguments.data, config, None)?;
     let name = format!("{} {}", run.files.name, arguments.data.split);
     let calibration = evaluate::calibrate(
         &run.engine,

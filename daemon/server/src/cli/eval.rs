@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_engine::evaluate::{self, LabelledFiles, Measured};
-use fitment_engine::{Engine, Ranking};
+use fitment_engine::{Calibration, Engine, Ranking};
 
 use crate::config::{Config, ConfigFlags};
 use crate::output::{self, Steps};
@@ -17,6 +17,7 @@ Examples:
   fitment eval --dataset ./intents/clinc150 --split dev --json clinc150.json
   fitment eval --dataset ./intents/nl2bash --split dev --ranker lexical
   fitment eval --dataset sample --split test                        # the sample catalogue's own intents
+  fitment eval --dataset sample --split test --calibration calibration.json
   fitment eval --dataset intents.csv --catalog ./components --split dev
 
 A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv) brings its own components; a CSV file is measured on the
@@ -24,6 +25,9 @@ catalogue in --catalog, or on the sample catalogue. The store is a scratch one a
 pub(super) struct EvalArguments {
     #[command(flatten)]
     data: DataArguments,
+    /// Put this calibration (see `fitment calibrate`) into force, to measure its promise: adds coverage and precision.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
     /// Write the figures to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -67,7 +71,7 @@ pub(super) struct Run {
 pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = flags.load()?;
     telemetry::start(&config)?;
-    let run = measure(&arguments.data, config)?;
+    let run = measure(&arguments.data, config, arguments.calibration.as_deref())?;
     let report =
         evaluate::report(&run.engine, &run.files.name, &run.files.dataset, &arguments.data.split, &run.measured);
     if let Some(file) = &arguments.json {
@@ -84,7 +88,8 @@ pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Res
 }
 
 /// Builds the catalogue in a scratch store and answers every intent of the split.
-pub(super) fn measure(arguments: &DataArguments, config: Config) -> anyhow::Result<Run> {
+pub(super) fn measure(arguments: &DataArguments, config: Config, calibration: Option<&Path>) -> anyhow::Result<Run> {
+    let calibration = calibration.map(read_calibration).transpose()?;
     let (files, manifests) = read(arguments)?;
     let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
     let ranking = match arguments.ranker {
@@ -98,10 +103,32 @@ pub(super) fn measure(arguments: &DataArguments, config: Config) -> anyhow::Resu
     let engine = daemon::open_engine(&config, &tell)?;
     let measured = super::run_interruptible(async {
         evaluate::load(&engine, manifests, &tell).await?;
+        if let Some(calibration) = calibration {
+            put_into_force(&engine, calibration)?;
+        }
         Ok(evaluate::measure(&engine, &files.dataset, &arguments.split, &tell).await?)
     })?;
     steps.finish();
     Ok(Run { engine, files, measured, _scratch: scratch })
+}
+
+fn read_calibration(file: &Path) -> anyhow::Result<Calibration> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is no calibration that `fitment calibrate` wrote", file.display()))
+}
+
+/// Errors: a calibration that was fitted on another catalogue, with another model or other weights.
+fn put_into_force(engine: &Engine, calibration: Calibration) -> anyhow::Result<()> {
+    let id = calibration.id.clone();
+    anyhow::ensure!(
+        calibration.catalog_digest == engine.catalog_digest(),
+        "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
+    );
+    engine.put_calibration(calibration)?;
+    let info = engine.info();
+    anyhow::ensure!(info.calibration_id.as_ref() == Some(&id), "{}", info.calibration);
+    Ok(())
 }
 
 type Manifests = Vec<(String, Vec<u8>)>;
