@@ -294,7 +294,7 @@ fn require_model_name(name: &str) -> Result<(), ModelError> {
 }
 
 /// Whether `name` may name a model and hence a folder on any system.
-pub(crate) fn is_model_name(name: &str) -> bool {
+pub fn is_model_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.chars().all(|other| other.is_ascii_alphanumeric() || matches!(other, '.' | '_' | '-'))

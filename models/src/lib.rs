@@ -31,7 +31,8 @@ mod tokenize;
 mod vector;
 
 pub use cache::{
-    CheckState, FileCheck, HubAccess, InstalledModel, MODELS_DIR_VARIABLE, ModelCache, ModelState, ModelStatus, Sources,
+    CheckState, FileCheck, HubAccess, InstalledModel, MODELS_DIR_VARIABLE, ModelCache, ModelState, ModelStatus,
+    Sources, is_model_name,
 };
 pub use digest::{FileDigest, ModelDigest};
 pub use embed::{Embedder, ModelInfo, TextRole};

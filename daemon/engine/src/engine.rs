@@ -82,9 +82,14 @@ impl Engine {
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
         let EngineOptions { data_dir, ranking, queue_capacity, clock } = options;
-        let store = Store::open(&data_dir.join("catalog.redb"))?;
+        let (path, caches) = (data_dir.join("catalog.redb"), data_dir.join("index"));
+        if !path.exists() && caches.exists() {
+            let detail = format!("it is missing beside the index that was made from it ({})", caches.display());
+            return Err(EngineError::StoreDamaged { path, detail });
+        }
+        let store = Store::open(&path)?;
         store.bind_model(embedder.info())?;
-        let index = LiveIndex::open(&store, &data_dir.join("index"), embedder.info(), &ranking.fields, on_progress)?;
+        let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
         let encoder = Encoder::start(embedder, queue_capacity)?;
         let shared = Arc::new(Shared {
             calibration: CalibrationState::default(),

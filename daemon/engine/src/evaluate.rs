@@ -107,7 +107,10 @@ pub async fn measure(
         splits.dedup();
         return Err(EngineError::field(
             "split",
-            format!("`{split}` holds no intents; the data set has {}", splits.join(", ")),
+            format!(
+                "`{split}` holds no intents; the data set has {}",
+                if splits.is_empty() { "none at all".into() } else { splits.join(", ") }
+            ),
         ));
     }
     for intent in &intents {
@@ -132,7 +135,12 @@ pub async fn measure(
 async fn measure_one(engine: &Engine, intent: &LabelledIntent) -> Result<Measured, EngineError> {
     let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
     let query = MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, ..MatchQuery::default() };
-    let answer = engine.match_intent(query).await?;
+    let answer = engine.match_intent(query).await.map_err(|error| match error {
+        EngineError::InvalidField { field, description } => {
+            EngineError::InvalidField { field: format!("dataset: intent `{}`: {field}", intent.id), description }
+        }
+        other => other,
+    })?;
     let grade = |name| intent.judgements.get(name).copied().unwrap_or(0);
     Ok(Measured {
         judged: Judged {

@@ -21,10 +21,15 @@ pub fn normalize_intent(intent: &str) -> Result<String, EngineError> {
         ));
     }
     let normalized = normalize_text(intent);
-    if normalized.is_empty() {
+    if normalized.chars().all(is_invisible) {
         return Err(EngineError::field("intent", "is empty or blank; say in plain words what is needed"));
     }
     Ok(normalized)
+}
+
+/// Characters that show nothing by themselves; an intent of nothing else is blank.
+fn is_invisible(character: char) -> bool {
+    matches!(character, ' ' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// [`normalize_intent`] without its limits, for texts that were checked elsewhere.
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn blank_and_long_intents_are_refused() {
-        for intent in ["", " \n\t", "\u{0}\u{3000}"] {
+        for intent in ["", " \n\t", "\u{0}\u{3000}", "\u{200b}\u{200d} \u{feff}"] {
             assert!(normalize_intent(intent).is_err(), "{intent:?}");
         }
         assert!(normalize_intent(&"a".repeat(MAX_INTENT_BYTES)).is_ok());

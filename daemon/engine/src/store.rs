@@ -98,8 +98,14 @@ impl Store {
             std::fs::create_dir_all(folder).map_err(|source| EngineError::Io { path: folder.to_path_buf(), source })?;
         }
         let damaged = |detail: String| EngineError::StoreDamaged { path: path.to_path_buf(), detail };
+        if !path.exists() {
+            create(path)?;
+        } else if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+            // redb would take an empty file for a new one; a store is never empty once it has its name.
+            return Err(damaged("it is empty".into()));
+        }
         // redb answers most damage with an error, some with a panic; neither may take the daemon down unexplained.
-        let opened = catch_unwind(AssertUnwindSafe(|| Database::create(path)))
+        let opened = catch_unwind(AssertUnwindSafe(|| Database::open(path)))
             .map_err(|panic| damaged(panic_message(panic.as_ref())))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => EngineError::StoreInUse { path: path.to_path_buf() },
@@ -368,6 +374,20 @@ impl Store {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Makes a store under another name and gives it its own once it is whole, so that a crash leaves none or a good one.
+fn create(path: &Path) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Io { path: path.to_path_buf(), source };
+    let new = path.with_extension("redb.new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    drop(Database::create(&new).map_err(|error| EngineError::Store(Box::new(error.into())))?);
+    std::fs::rename(&new, path).map_err(failed)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// A consistent view of one revision of the store.

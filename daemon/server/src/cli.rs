@@ -102,12 +102,12 @@ fn run_daemon(daemon: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resul
     result
 }
 
-/// Runs work with an engine in this process, until it is done or Ctrl-C is pressed.
+/// Runs work with an engine in this process, until it is done, or Ctrl-C or SIGTERM come.
 fn run_interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     worker_runtime()?.block_on(async {
         tokio::select! {
             result = work => result,
-            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+            () = crate::daemon::termination() => Err(Interrupted.into()),
         }
     })
 }

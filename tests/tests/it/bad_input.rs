@@ -33,7 +33,16 @@ async fn requests_that_break_their_limits() -> anyhow::Result<()> {
         deep = v1::Filter { condition: Some(v1::filter::Condition::Not(Box::new(deep))) };
     }
     let deep = Some(v1::FilterInput { form: Some(v1::filter_input::Form::Tree(deep)) });
+    let leaf = |condition| {
+        let tree = v1::Filter { condition: Some(condition) };
+        Some(v1::FilterInput { form: Some(v1::filter_input::Form::Tree(tree)) })
+    };
+    let tag = leaf(v1::filter::Condition::Tag("A tag".into()));
+    let version = leaf(v1::filter::Condition::MinVersion("new".into()));
     let cases = [
+        (v1::MatchRequest { filter: tag, ..intent("pay") }, "INVALID_FIELD", "filter.tag"),
+        (v1::MatchRequest { filter: version, ..intent("pay") }, "INVALID_FIELD", "filter.min_version"),
+        (intent("\u{200b}\u{feff}"), "INVALID_FIELD", "intent"),
         (intent(""), "INVALID_FIELD", "intent"),
         (intent(" \n\t "), "INVALID_FIELD", "intent"),
         (intent(&"pay ".repeat(1 << 18)), "INVALID_FIELD", "intent"),
@@ -54,6 +63,8 @@ async fn requests_that_break_their_limits() -> anyhow::Result<()> {
     check(&status, Code::FailedPrecondition, "REVISION_NOT_REACHED", "");
     let status = matcher.batch_match(v1::BatchMatchRequest { requests: vec![] }).await.expect_err("empty batch");
     check(&status, Code::InvalidArgument, "INVALID_FIELD", "requests");
+    let status = matcher.embed(v1::EmbedRequest { texts: vec!["a".into()], role: 9 }).await.expect_err("no such role");
+    check(&status, Code::InvalidArgument, "INVALID_FIELD", "role");
     let texts = vec!["a".to_owned(); 129];
     let status = matcher.embed(v1::EmbedRequest { texts, role: 0 }).await.expect_err("too many texts");
     check(&status, Code::InvalidArgument, "INVALID_FIELD", "texts");
@@ -136,7 +147,7 @@ async fn manifests_that_are_refused() -> anyhow::Result<()> {
     let remote =
         "config_schema: {type: object, additionalProperties: false, properties: {a: {$ref: 'http://127.0.0.1/x'}}}\n";
     let bomb = "&a [x,x,x,x,x,x,x,x,x,x]\n".to_owned() + &["- [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"; 12].concat();
-    let cases: [(Vec<u8>, &str); 12] = [
+    let cases: [(Vec<u8>, &str); 13] = [
         (good.clone().into_bytes().into_iter().chain(*b"colour: red\n").collect(), "colour"),
         (good.replace("1.0.0", "one").into_bytes(), "version"),
         (good.replace("a/b", "A B").into_bytes(), "name"),
@@ -146,6 +157,7 @@ async fn manifests_that_are_refused() -> anyhow::Result<()> {
         ((good.clone() + remote).into_bytes(), "config_schema"),
         ((good.clone() + "title: twice\n").into_bytes(), ""),
         (bomb.into_bytes(), ""),
+        (good.replace("Does one thing", "\u{202e}gniht eno seoD").into_bytes(), "summary"),
         (vec![0xff, 0xfe, 0x00], ""),
         (vec![b'a'; 300 * 1024], ""),
         (Vec::new(), ""),

@@ -141,5 +141,16 @@ fn eval_names_what_is_wrong_with_a_data_set() -> anyhow::Result<()> {
     }
     let output = run(&["eval", "--dataset", "/nowhere/at/all"])?;
     assert_eq!(output.status.code(), Some(3));
+
+    let beir = folder.path().join("beir");
+    std::fs::create_dir_all(beir.join("qrels"))?;
+    std::fs::write(beir.join("corpus.jsonl"), "")?;
+    std::fs::write(beir.join("queries.jsonl"), "{\"_id\": \"q\", \"text\": \"a thing\"}\n")?;
+    std::fs::write(beir.join("qrels/dev.tsv"), "query-id\tcorpus-id\tscore\n")?;
+    for (split, expect) in [("dev", "holds no components"), ("test", "test.tsv does not exist")] {
+        let output = fitment()?.args(["eval", "--split", split, "--dataset"]).arg(&beir).output()?;
+        assert_eq!(output.status.code(), Some(3), "{split}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(expect), "{split}: {}", text(&output.stderr));
+    }
     Ok(())
 }

@@ -68,7 +68,7 @@ async fn half_a_store_is_refused_with_the_way_out() -> anyhow::Result<()> {
     let folder = one_component().await?;
     let store = folder.path().join("catalog.redb");
     let whole = std::fs::read(&store)?;
-    for length in [whole.len() / 2, 100, 4096] {
+    for length in [whole.len() / 2, 100, 4096, 0] {
         std::fs::write(&store, &whole[..length])?;
         let output = fitment()?.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).output()?;
         assert_eq!(output.status.code(), Some(7), "{length} bytes: {}", text(&output.stderr));

@@ -12,7 +12,7 @@ use crate::{CatalogError, ComponentName, Manifest};
 
 /// The files of a BEIR folder. A query belongs to the split that its `metadata.split` names or whose judgements speak
 /// of it; queries of splits that are not given here are left out. A query of a given split without judgements is out of
-/// scope. `metadata.candidates` restricts the components that a query chooses from.
+/// scope; one that names no split and that no file judges is so in every split. `metadata.candidates` restricts the components that a query chooses from.
 #[derive(Debug, Clone)]
 pub struct BeirFolder<'b> {
     /// `corpus.jsonl`: one component a line (`_id`, `title`, `text`, `metadata`).
@@ -95,7 +95,7 @@ fn judgements(file: File<'_>, names: &Names) -> Result<Judgements, CatalogError>
                 cells.len()
             )));
         };
-        if i == 0 && score == "score" {
+        if i == 0 && score.parse::<f64>().is_err() {
             continue;
         }
         let score: u32 = score
@@ -137,20 +137,12 @@ fn intents(
                 )));
             }
         }
-        let only_split = if judged.len() == 1 { judged.keys().next().copied() } else { None };
         let judged_in: Vec<&str> =
             judged.iter().filter(|(_, of_split)| of_split.contains_key(&line.id)).map(|(split, _)| *split).collect();
         let splits: Vec<&str> = match own_split {
             Some(split) => judged.keys().copied().filter(|given| *given == split).collect(),
-            None if judged_in.is_empty() => match only_split {
-                Some(split) => vec![split],
-                None => {
-                    return Err(fault(format!(
-                        "query `{}` has no judgements and no metadata.split; say which split it is of",
-                        shorten(&line.id)
-                    )));
-                }
-            },
+            // Nobody judged it and it names no split: out of scope of every one.
+            None if judged_in.is_empty() => judged.keys().copied().collect(),
             None => judged_in,
         };
         for split in splits {

@@ -190,9 +190,10 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// Control characters that no text needs: all but tab and line feed.
+/// Control characters that no text needs: all but tab and line feed, and those that turn the direction of writing, since
+/// a title must read as what it is.
 fn is_odd_control(c: char) -> bool {
-    matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}')
+    matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A value as a message names it.

@@ -91,6 +91,19 @@ fn beir_files_become_a_data_set() {
 }
 
 #[test]
+fn queries_without_a_split_belong_where_they_are_judged() {
+    let queries = r#"{"_id": "q1", "text": "one"}
+{"_id": "q2", "text": "two"}
+{"_id": "q3", "text": "nobody judged it"}
+"#;
+    let qrels = [("dev", "query-id\tcorpus-id\trelevance\nq1\t[\t1\n"), ("test", "q2\t[\t1\n")];
+    let set = beir(CORPUS, queries, &qrels).expect("valid");
+    let ids = |split| set.split(split).map(|intent| (intent.id.as_str(), intent.out_of_scope())).collect::<Vec<_>>();
+    assert_eq!(ids("dev"), [("q1", false), ("q3", true)]);
+    assert_eq!(ids("test"), [("q2", false), ("q3", true)]);
+}
+
+#[test]
 fn beir_faults_name_file_and_line() {
     let query = r#"{"_id": "q1", "text": "a", "metadata": {"split": "dev"}}"#;
     let good = "q1\t[\t1\n";
@@ -101,7 +114,6 @@ fn beir_faults_name_file_and_line() {
         beir(CORPUS, r#"{"_id": "q1", "text": " "}"#, &[("dev", good)]),
         beir(CORPUS, r#"{"_id": "q1", "text": "a", "metadata": {"candidates": ["x"]}}"#, &[("dev", good)]),
         beir(CORPUS, r#"{"_id": "q1", "text": "a", "metadata": {"split": "test"}}"#, &[("dev", good)]),
-        beir(CORPUS, r#"{"_id": "q2", "text": "a"}"#, &[("dev", ""), ("test", "")]),
         beir(CORPUS, r#"{"_id": "q1", "text": "a", "metadata": {"out_of_scope": true}}"#, &[("dev", good)]),
         beir(CORPUS, query, &[("dev", "q1 [ 1\n")]),
         beir(CORPUS, query, &[("dev", "q1\tnone\t1\n")]),

@@ -33,19 +33,39 @@ pub fn read_dataset(path: &Path, split: &str) -> Result<LabelledFiles, EngineErr
         let fault = format!("{} does not exist; name a BEIR folder or a CSV file", path.display());
         return Err(EngineError::field("dataset", fault));
     }
-    if split.contains(['/', '\\', '.']) {
-        return Err(EngineError::field("split", format!("`{split}` is no name of a split")));
+    let wanted = path.join("qrels").join(format!("{split}.tsv"));
+    if split.is_empty() || split.contains(['/', '\\', '.']) || !wanted.is_file() {
+        let fault = format!("`{split}` has no judgements: {} does not exist", wanted.display());
+        return Err(EngineError::field("split", fault));
     }
-    let [corpus, queries, qrels] = ["corpus.jsonl".into(), "queries.jsonl".into(), format!("qrels/{split}.tsv")]
-        .map(|file: String| path.join(file));
-    let bytes = [read(&corpus)?, read(&queries)?, read(&qrels)?];
-    let names = [corpus, queries, qrels].map(|file| file.display().to_string());
+    // The other splits' judgements tell their queries from those that nothing answers.
+    let judged = qrels(&path.join("qrels"))?;
+    let [corpus, queries] = ["corpus.jsonl", "queries.jsonl"].map(|file| path.join(file));
+    let bytes = [read(&corpus)?, read(&queries)?];
+    let names = [corpus, queries].map(|file| file.display().to_string());
     let dataset = Dataset::from_beir(&BeirFolder {
         corpus: File { name: &names[0], bytes: &bytes[0] },
         queries: File { name: &names[1], bytes: &bytes[1] },
-        qrels: BTreeMap::from([(split.to_owned(), File { name: &names[2], bytes: &bytes[2] })]),
+        qrels: judged.iter().map(|(split, (name, bytes))| (split.clone(), File { name, bytes })).collect(),
     })?;
+    if dataset.components.is_empty() {
+        return Err(EngineError::field("dataset", format!("{} holds no components", names[0])));
+    }
     Ok(LabelledFiles { name, dataset })
+}
+
+/// Split to the path and bytes of its judgements.
+fn qrels(folder: &Path) -> Result<BTreeMap<String, (String, Vec<u8>)>, EngineError> {
+    let failed = |source| EngineError::Io { path: folder.to_path_buf(), source };
+    let mut judged = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "tsv") && path.is_file() {
+            let split = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            judged.insert(split, (path.display().to_string(), read(&path)?));
+        }
+    }
+    Ok(judged)
 }
 
 /// Every manifest (`*.yaml`, `*.yml`, `*.json`) under a folder with its path, in the order of paths.

@@ -57,7 +57,8 @@ fn discounted_gain(grades: &[u32], k: usize) -> f64 {
         .sum()
 }
 
-/// Every metric over a set of judged queries, by its name. AUROC and FPR95 are left out when one of the sides is empty.
+/// Every metric over a set of judged queries, by its name. What has no queries to speak of is left out: the ranking
+/// metrics without in-scope ones, AUROC and FPR95 when one of the sides is empty.
 pub fn metrics(judged: &[Judged]) -> BTreeMap<String, f64> {
     let in_scope: Vec<&Judged> = judged.iter().filter(|query| query.in_scope()).collect();
     let mean = |value: &dyn Fn(&Judged) -> f64| {
@@ -66,14 +67,15 @@ pub fn metrics(judged: &[Judged]) -> BTreeMap<String, f64> {
         let count = in_scope.len().max(1) as f64;
         sum / count
     };
-    let mut metrics = BTreeMap::from([
+    let ranked = [
         ("hit@1".to_owned(), mean(&|query| query.hit(1))),
         ("hit@5".to_owned(), mean(&|query| query.hit(5))),
         ("recall@5".to_owned(), mean(&|query| query.recall(5))),
         ("recall@10".to_owned(), mean(&|query| query.recall(10))),
         ("ndcg@10".to_owned(), mean(&|query| query.ndcg(10))),
         ("mrr@10".to_owned(), mean(&|query| query.reciprocal_rank(10))),
-    ]);
+    ];
+    let mut metrics: BTreeMap<String, f64> = if in_scope.is_empty() { BTreeMap::new() } else { ranked.into() };
     let inside: Vec<f64> = in_scope.iter().map(|query| query.confidence).collect();
     let outside: Vec<f64> = judged.iter().filter(|query| !query.in_scope()).map(|query| query.confidence).collect();
     if !inside.is_empty() && !outside.is_empty() {

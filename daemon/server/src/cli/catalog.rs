@@ -211,7 +211,7 @@ async fn list(filter: Option<String>, common: &Common) -> anyhow::Result<ExitCod
 async fn delete(component: &str, common: &Common) -> anyhow::Result<ExitCode> {
     let (name, version) = component
         .split_once('@')
-        .with_context(|| format!("`{component}` names no version; write NAMESPACE/NAME@VERSION"))?;
+        .ok_or_else(|| output::Invalid(format!("`{component}` names no version; write NAMESPACE/NAME@VERSION")))?;
     let request = v1::DeleteComponentRequest { name: name.into(), version: version.into(), ..Default::default() };
     let deleted = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
     if common.json {

@@ -144,7 +144,7 @@ fn read(arguments: &DataArguments) -> anyhow::Result<(LabelledFiles, Manifests)>
     let own = files.dataset.components.iter().map(|manifest| (manifest.name().to_string(), manifest.canonical_json()));
     let manifests = match &arguments.catalog {
         Some(folder) => evaluate::read_catalog_folder(folder)?,
-        None if files.dataset.components.is_empty() => sample(),
+        None if arguments.dataset.is_file() => sample(),
         None => own.collect(),
     };
     Ok((files, manifests))

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use comfy_table::Table;
 use fitment_proto::v1;
 
@@ -76,9 +75,11 @@ pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn parse_binding(text: &str) -> anyhow::Result<prost_types::Struct> {
-    let value: serde_json::Value = serde_json::from_str(text).context("--bind is not JSON")?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| output::Invalid(format!("--bind is not JSON: {error}")))?;
     let serde_json::Value::Object(map) = value else {
-        anyhow::bail!("--bind is not a JSON object; write for example '{{\"currency\": \"EUR\"}}'");
+        let fault = "--bind is not a JSON object; write for example '{\"currency\": \"EUR\"}'";
+        return Err(output::Invalid(fault.to_owned()).into());
     };
     Ok(structure(map))
 }

@@ -51,10 +51,13 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         request: Request<v1::ListComponentsRequest>,
     ) -> Result<Response<v1::ListComponentsResponse>, Status> {
         let engine = self.engine.get()?;
-        let request = request.into_inner();
-        let with_manifests = request.view() == v1::ComponentView::Full;
-        let v1::ListComponentsRequest { page_size, page_token, filter, view: _, min_revision } = request;
+        let v1::ListComponentsRequest { page_size, page_token, filter, view, min_revision } = request.into_inner();
         let listed = async {
+            let with_manifests = match v1::ComponentView::try_from(view) {
+                Ok(v1::ComponentView::Unspecified | v1::ComponentView::Basic) => false,
+                Ok(v1::ComponentView::Full) => true,
+                Err(_) => return Err(convert::unknown("view", view)),
+            };
             let page = Page {
                 size: page_size as usize,
                 token: page_token,
@@ -106,10 +109,8 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
 }
 
 async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<v1::Component, EngineError> {
-    let format = convert::format(request.format());
-    let v1::CreateComponentRequest { manifest, format: _, source, expected_digest, request_id, validate_only } =
-        request;
-    let import = Import { manifest, format, source, expected_digest, request_id };
+    let v1::CreateComponentRequest { manifest, format, source, expected_digest, request_id, validate_only } = request;
+    let import = Import { manifest, format: convert::format(format)?, source, expected_digest, request_id };
     if validate_only {
         let manifest = engine.check_manifest(&import)?;
         return Ok(convert::checked_component(&manifest));
@@ -192,10 +193,10 @@ async fn read_items(
     gathered: mpsc::Sender<Result<Import, Status>>,
 ) {
     while let Some(request) = requests.next().await {
-        let item = request.map_err(|status| explain_transport(&status)).map(|request| {
-            let format = convert::format(request.format());
-            let v1::ImportComponentsRequest { manifest, format: _, source } = request;
-            Import { manifest, format, source, expected_digest: String::new(), request_id: String::new() }
+        let item = request.map_err(|status| explain_transport(&status)).and_then(|request| {
+            let v1::ImportComponentsRequest { manifest, format, source } = request;
+            let format = convert::format(format).map_err(|error| status_of(&error))?;
+            Ok(Import { manifest, format, source, expected_digest: String::new(), request_id: String::new() })
         });
         let broken = item.is_err();
         if gathered.send(item).await.is_err() || broken {

@@ -101,20 +101,17 @@ fn filter(tree: v1::Filter, depth: usize, nodes: &mut usize) -> Result<Option<Fi
         Condition::AllOf(all) => Filter::And(list(all)?),
         Condition::AnyOf(any) => Filter::Or(list(any)?),
         Condition::Not(tree) => Filter::Not(Box::new(filter(*tree, depth + 1, nodes)?.unwrap_or_else(always))),
-        Condition::Tag(tag) => Filter::Tag(tag.parse()?),
+        Condition::Tag(tag) => Filter::Tag(tag.parse().map_err(in_field("filter.tag"))?),
         Condition::Kind(value) => Filter::Kind(kind_from(value)?),
         Condition::Lifecycle(value) => Filter::Lifecycle(lifecycle_from(value)?),
         Condition::Compliance(v1::ComplianceCondition { standard, requirement }) => {
-            if requirement.is_empty() {
-                Filter::compliance(&standard)?
-            } else {
-                Filter::compliance(&format!("{standard}/{requirement}"))?
-            }
+            let both = if requirement.is_empty() { standard } else { format!("{standard}/{requirement}") };
+            Filter::compliance(&both).map_err(in_field("filter.compliance"))?
         }
-        Condition::License(license) => Filter::license(&license)?,
-        Condition::Namespace(namespace) => Filter::namespace(&namespace)?,
-        Condition::Name(name) => Filter::Name(component_name(&name)?),
-        Condition::MinVersion(text) => Filter::MinimumVersion(version(&text)?),
+        Condition::License(license) => Filter::license(&license).map_err(in_field("filter.license"))?,
+        Condition::Namespace(namespace) => Filter::namespace(&namespace).map_err(in_field("filter.namespace"))?,
+        Condition::Name(name) => Filter::Name(name.parse().map_err(in_field("filter.name"))?),
+        Condition::MinVersion(text) => Filter::MinimumVersion(version_in("filter.min_version", &text)?),
     }))
 }
 
@@ -128,24 +125,39 @@ pub(super) fn short(field: &str, text: &str, limit: usize) -> Result<(), EngineE
 
 /// A component's name.
 pub(super) fn component_name(name: &str) -> Result<ComponentName, EngineError> {
-    name.parse().map_err(|error: fitment_catalog::CatalogError| EngineError::field("name", error.to_string()))
+    name.parse().map_err(in_field("name"))
+}
+
+/// A faulty value as the fault of a field.
+fn in_field(field: &'static str) -> impl Fn(fitment_catalog::CatalogError) -> EngineError {
+    move |error| EngineError::field(field, error.to_string())
 }
 
 /// A semantic version.
 pub(super) fn version(version: &str) -> Result<Version, EngineError> {
+    version_in("version", version)
+}
+
+fn version_in(field: &str, version: &str) -> Result<Version, EngineError> {
     Version::parse(version).map_err(|error| {
         let shown: String = version.chars().take(80).collect();
-        EngineError::field("version", format!("`{shown}` is no semantic version ({error}); write it like 1.4.0"))
+        EngineError::field(field, format!("`{shown}` is no semantic version ({error}); write it like 1.4.0"))
     })
 }
 
 /// How a manifest's bytes are to be read.
-pub(super) fn format(format: v1::ManifestFormat) -> Format {
-    match format {
-        v1::ManifestFormat::Unspecified => Format::Auto,
-        v1::ManifestFormat::Yaml => Format::Yaml,
-        v1::ManifestFormat::Json => Format::Json,
+pub(super) fn format(value: i32) -> Result<Format, EngineError> {
+    match v1::ManifestFormat::try_from(value) {
+        Ok(v1::ManifestFormat::Unspecified) => Ok(Format::Auto),
+        Ok(v1::ManifestFormat::Yaml) => Ok(Format::Yaml),
+        Ok(v1::ManifestFormat::Json) => Ok(Format::Json),
+        Err(_) => Err(unknown("format", value)),
     }
+}
+
+/// A number that none of an enumeration's values has.
+pub(super) fn unknown(field: &str, value: i32) -> EngineError {
+    EngineError::field(field, format!("{value} is none of the values that this daemon knows"))
 }
 
 fn kind_from(value: i32) -> Result<Kind, EngineError> {

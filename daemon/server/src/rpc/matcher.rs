@@ -140,11 +140,12 @@ async fn pump(
 }
 
 async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedResponse, EngineError> {
-    let role = match request.role() {
-        v1::TextRole::Unspecified | v1::TextRole::Query => TextRole::Query,
-        v1::TextRole::Document => TextRole::Document,
+    let v1::EmbedRequest { texts, role } = request;
+    let role = match v1::TextRole::try_from(role) {
+        Ok(v1::TextRole::Unspecified | v1::TextRole::Query) => TextRole::Query,
+        Ok(v1::TextRole::Document) => TextRole::Document,
+        Err(_) => return Err(convert::unknown("role", role)),
     };
-    let v1::EmbedRequest { texts, role: _ } = request;
     if !(1..=MAX_EMBED_TEXTS).contains(&texts.len()) {
         return Err(EngineError::field("texts", format!("holds {} texts; send 1 to {MAX_EMBED_TEXTS}", texts.len())));
     }
