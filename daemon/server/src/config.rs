@@ -75,7 +75,7 @@ impl Default for RawConfig {
             max_request_bytes: 4 * 1024 * 1024,
             queue_capacity: 256,
             drain_seconds: 10,
-            log: "info".into(),
+            log: "warn,fitment=info".into(),
             log_format: LogFormat::Text,
             ranking: Ranking::default(),
         }
@@ -126,7 +126,7 @@ pub(crate) struct ConfigFlags {
     #[arg(long, value_name = "NAME", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
-    /// What to log, for example `info` or `fitment=debug` [default: info].
+    /// What to log, for example `info` or `fitment=debug` [default: warn,fitment=info].
     #[arg(long, value_name = "FILTER", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) log: Option<String>,

@@ -20,14 +20,22 @@ pub(super) struct CalibrateArguments {
     #[command(flatten)]
     data: DataArguments,
     /// Error rate among answered intents to accept, between 0 and 1.
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = share)]
     max_error: f64,
     /// Confidence of the bound, between 0 and 1.
-    #[arg(long, value_name = "LEVEL", default_value_t = 0.9)]
+    #[arg(long, value_name = "LEVEL", default_value_t = 0.9, value_parser = share)]
     confidence: f64,
     /// File to write the calibration to.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// A number strictly between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("is not a number strictly between 0 and 1".to_owned()),
+    }
 }
 
 pub(super) fn run(arguments: &CalibrateArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
