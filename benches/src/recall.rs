@@ -15,9 +15,8 @@ use crate::{print, texts};
 
 /// Hits compared.
 const K: usize = 10;
-/// Hits asked for and rows kept by a match.
+/// Hits that a match asks for.
 const DEPTH: usize = 100;
-const EFFORT: Effort = Effort::Rows(256);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecallArguments {
@@ -27,6 +26,9 @@ pub(crate) struct RecallArguments {
     /// Intents to ask.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     queries: u32,
+    /// Rows that a walk keeps; the default is what a match uses.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..=8192))]
+    rows: u32,
 }
 
 pub(crate) async fn run(channel: Channel, arguments: &RecallArguments) -> anyhow::Result<()> {
@@ -50,7 +52,7 @@ pub(crate) async fn run(channel: Channel, arguments: &RecallArguments) -> anyhow
     let (mut fast, mut exact) = (Vec::new(), Vec::new());
     for vector in &vectors {
         let started = Instant::now();
-        let served = index.search(vector, DEPTH, None, EFFORT)?;
+        let served = index.search(vector, DEPTH, None, Effort::Rows(arguments.rows as usize))?;
         fast.push(started.elapsed().as_secs_f64() * 1000.0);
         let started = Instant::now();
         let truth = index.search(vector, K, None, Effort::Exact)?;

@@ -23,7 +23,7 @@ pub const MAX_TOP_K: usize = 100;
 pub const DEFAULT_TOP_K: usize = 5;
 
 /// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
-const EFFORT: Effort = Effort::Rows(256);
+const EFFORT: Effort = Effort::Rows(512);
 
 /// An intent and what is asked about it.
 #[derive(Clone, Debug, Default)]
