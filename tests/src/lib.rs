@@ -17,7 +17,7 @@ use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use tonic::transport::Channel;
 
 /// How long a daemon may take to come up; generous, since tests share two cores.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// The default model.
 pub const MODEL: &str = "all-MiniLM-L6-v2";
