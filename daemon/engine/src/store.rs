@@ -212,7 +212,7 @@ impl Store {
     pub fn put(
         &self,
         model: &ModelInfo,
-        versions: Vec<NewVersion>,
+        versions: &[NewVersion],
         now: jiff::Timestamp,
     ) -> Result<(Revision, Vec<Written>), EngineError> {
         let transaction = self.database.begin_write()?;
@@ -239,7 +239,9 @@ impl Store {
                 let semver = version.manifest.version().to_string();
                 if let Some(request) = known_request(&requests, &version.request_id)? {
                     if !request.fingerprint_is("put", digest.to_string().as_str()) {
-                        results.push(Written::Refused(EngineError::RequestIdReused { request_id: version.request_id }));
+                        results.push(Written::Refused(EngineError::RequestIdReused {
+                            request_id: version.request_id.clone(),
+                        }));
                         continue;
                     }
                     if let Some(record) = stored_versions.get(request.doc)? {

@@ -149,7 +149,7 @@ impl Engine {
         let versions = self.with_vectors(manifests).await?;
         // A write that has begun is finished even when its caller leaves: half a write helps nobody.
         let shared = Arc::clone(self.shared());
-        let written = tokio::task::spawn_blocking(move || shared.write(versions))
+        let written = tokio::task::spawn_blocking(move || shared.write(&versions))
             .await
             .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
         let mut written = written.into_iter();
@@ -329,16 +329,17 @@ impl Engine {
 
 impl Shared {
     /// One commit and its indexing.
-    fn write(&self, versions: Vec<NewVersion>) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
-        // Manifests and vectors are needed again for the index; which of them count is known after the commit.
-        let copies: Vec<(Manifest, Vec<fitment_models::UnitVector>)> =
-            versions.iter().map(|version| (version.manifest.clone(), version.vectors.clone())).collect();
+    fn write(&self, versions: &[NewVersion]) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+        // A batch of which everything was there already needs no commit.
+        if versions.is_empty() {
+            return Ok(Vec::new());
+        }
         let _writing = self.writing.lock();
         let (revision, written) = self.store.put(self.encoder.info(), versions, (self.clock)())?;
         let entries: Vec<Entry<'_>> = written
             .iter()
-            .zip(&copies)
-            .filter_map(|(written, (manifest, vectors))| match written {
+            .zip(versions)
+            .filter_map(|(written, NewVersion { manifest, vectors, request_id: _ })| match written {
                 Written::Created(doc, record) => {
                     Some(Entry { doc: *doc, card: record.card.clone(), manifest, vectors })
                 }
