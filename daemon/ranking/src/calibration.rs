@@ -1,0 +1,165 @@
+//! The threshold behind a promise.
+//!
+//! Fixed-sequence testing from several starts (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, sec. 4):
+//! thresholds lie on a grid that does not look at the labels. From each of three starts the walk goes to looser ones, each
+//! tested by the one-sided Clopper-Pearson bound (Biometrika 26, 1934) on the error among answered intents, until one
+//! fails; the loosest that held is taken. Each walk has a third of the risk, so the chance that the promise is broken stays
+//! under 1 - confidence although many thresholds were looked at.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{Beta, ContinuousCDF};
+
+use crate::error::RankingError;
+
+/// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an error, times this.
+const FIRST_STEP: f64 = 1.6;
+/// Where the walks begin, as shares of the intents answered.
+const STARTS: [f64; 3] = [0.0, 0.12, 0.35];
+/// Thresholds of the walk: each lets in this share more of the intents than the one before.
+const STEP: f64 = 1.06;
+
+/// One labelled intent as the matcher saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The matcher's confidence, higher is surer.
+    pub confidence: f64,
+    /// Whether the first candidate was right; false for an out-of-scope intent.
+    pub correct: bool,
+    /// Whether a right answer exists.
+    pub in_scope: bool,
+}
+
+/// A threshold and what it does on the observations that it was fitted on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// The confidence to reach.
+    pub threshold: f64,
+    /// Intents that reach it.
+    pub answered: u64,
+    /// Of those, wrong ones.
+    pub errors: u64,
+    /// Upper bound on their rate, at a confidence level that allows for the three walks.
+    pub error_bound: f64,
+    /// Share of in-scope intents that are answered.
+    pub coverage: f64,
+}
+
+/// The loosest threshold that the walk reaches; see the module.
+///
+/// `max_error` and `confidence_level` lie strictly between 0 and 1. Errors: out-of-range arguments; no out-of-scope
+/// intents; too few intents (says how many more are needed); a bound that already the strictest threshold breaks.
+pub fn threshold(
+    observations: &[Observation],
+    max_error: f64,
+    confidence_level: f64,
+) -> Result<Threshold, RankingError> {
+    for (name, value) in [("max_error", max_error), ("confidence", confidence_level)] {
+        if !(value > 0.0 && value < 1.0) {
+            return Err(RankingError::Range { name, value: value.to_string(), range: "strictly between 0 and 1" });
+        }
+    }
+    let in_scope = observations.iter().filter(|seen| seen.in_scope).count();
+    if in_scope == observations.len() {
+        return Err(RankingError::NoPromise(
+            "the labelled intents hold no out-of-scope ones, so nothing bounds answers to intents that have none; add some"
+                .into(),
+        ));
+    }
+    let needed = intents_needed(max_error, confidence_level);
+    if observations.len() < needed {
+        return Err(RankingError::NoPromise(format!(
+            "{} labelled intents cannot promise an error of at most {max_error} with confidence {confidence_level}: even \
+             without a single error {needed} answered ones are needed; add {} more",
+            observations.len(),
+            needed - observations.len()
+        )));
+    }
+    let mut ordered = observations.to_vec();
+    ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    #[expect(clippy::cast_precision_loss, reason = "three")]
+    let level = 1.0 - (1.0 - confidence_level) / STARTS.len() as f64;
+    let mut kept: Option<Threshold> = None;
+    let mut lowest_bound = 1.0f64;
+    for start in STARTS {
+        for end in walk(&ordered, intents_needed(max_error, level), start) {
+            let errors = ordered[..end].iter().filter(|seen| !seen.correct).count() as u64;
+            let error_bound = clopper_pearson_upper(errors, end as u64, level)?;
+            lowest_bound = lowest_bound.min(error_bound);
+            if error_bound > max_error {
+                break;
+            }
+            if kept.is_none_or(|kept| kept.answered < end as u64) {
+                let covered = ordered[..end].iter().filter(|seen| seen.in_scope).count();
+                kept = Some(Threshold {
+                    threshold: ordered[end - 1].confidence,
+                    answered: end as u64,
+                    errors,
+                    error_bound,
+                    coverage: share(covered, in_scope),
+                });
+            }
+        }
+    }
+    kept.ok_or_else(|| {
+        RankingError::NoPromise(format!(
+            "no threshold keeps the error bound under {max_error} at confidence {confidence_level} on {} intents; the lowest \
+             bound is {lowest_bound:.3}: accept a larger max_error, or add labelled intents and fit the ranking",
+            observations.len()
+        ))
+    })
+}
+
+/// How many of the surest intents each threshold of the walk answers; equal confidences stand or fall together.
+fn walk(ordered: &[Observation], needed: usize, start: f64) -> Vec<usize> {
+    let mut ends = Vec::new();
+    #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+    let mut wanted = (needed as f64 * FIRST_STEP).max(ordered.len() as f64 * start).min(ordered.len() as f64);
+    loop {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of intents")]
+        let mut end = (wanted.ceil() as usize).clamp(1, ordered.len());
+        while end < ordered.len() && ordered[end].confidence.total_cmp(&ordered[end - 1].confidence).is_eq() {
+            end += 1;
+        }
+        if ends.last() != Some(&end) {
+            ends.push(end);
+        }
+        if end == ordered.len() {
+            return ends;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+        let next = (end as f64 * STEP).max(end as f64 + 1.0);
+        wanted = next;
+    }
+}
+
+/// The fewest answered intents with which an error rate can be bounded at all: none of them wrong.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is right")]
+pub fn intents_needed(max_error: f64, confidence_level: f64) -> usize {
+    ((1.0 - confidence_level).ln() / (1.0 - max_error).ln()).ceil() as usize
+}
+
+/// Upper end of the one-sided Clopper-Pearson interval for `errors` among `trials` at `confidence_level`, 0..=1.
+pub fn clopper_pearson_upper(errors: u64, trials: u64, confidence_level: f64) -> Result<f64, RankingError> {
+    if errors >= trials {
+        return Ok(1.0);
+    }
+    Ok(beta(errors + 1, trials - errors)?.inverse_cdf(confidence_level))
+}
+
+/// Lower end of the one-sided Clopper-Pearson interval, 0..=1.
+pub fn clopper_pearson_lower(errors: u64, trials: u64, confidence_level: f64) -> Result<f64, RankingError> {
+    if errors == 0 || errors > trials {
+        return Ok(0.0);
+    }
+    Ok(beta(errors, trials - errors + 1)?.inverse_cdf(1.0 - confidence_level))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of labelled intents are far below 2^52")]
+fn beta(a: u64, b: u64) -> Result<Beta, RankingError> {
+    Beta::new(a as f64, b as f64).map_err(|error| RankingError::Numeric(format!("beta distribution: {error}")))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

@@ -1,0 +1,142 @@
+//! What labelled intents say of one intent: the learnt signals of every component that has labels.
+
+use crate::heads::Heads;
+use crate::labels::{Labels, grams};
+use crate::signal::{Signal, Signals};
+
+/// Weight of the facets' centroid against one labelled intent each in the prototype.
+const CENTROID_WEIGHT: f32 = 3.0;
+/// Widths of the soft counts, in units of cosine.
+const NEIGHBOUR_WIDTH: f32 = 0.08;
+const WORD_WIDTH: f32 = 0.15;
+/// What a head says of a component that it does not know, before the division by ten.
+const UNKNOWN_LOG_PROBABILITY: f32 = -5.0;
+const LEAST_LOG_PROBABILITY: f32 = -12.0;
+
+/// One intent as labels are compared with it.
+#[derive(Clone, Copy)]
+pub struct QueryView<'a> {
+    /// [dimension], unit length.
+    pub vector: &'a [f32],
+    /// Hashed stems, stop words included, in order.
+    pub words: &'a [u32],
+    /// Dot product of two vectors of the same length.
+    pub dot: fn(&[f32], &[f32]) -> f32,
+}
+
+/// The learnt signals of one intent.
+#[derive(Clone, Debug)]
+pub struct LabelEvidence {
+    places: Vec<OfComponent>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfComponent {
+    sum_dot: f32,
+    sum_norm: f32,
+    centroid_dot: f32,
+    nearest: f32,
+    neighbours: f32,
+    words: f32,
+    nearest_words: f32,
+    word_neighbours: f32,
+    head: f32,
+    word_head: f32,
+    count: f32,
+}
+
+impl LabelEvidence {
+    /// What `labels` and `heads` say of an intent.
+    pub fn new(labels: &Labels, heads: Option<&Heads>, query: QueryView<'_>) -> Self {
+        let derived = &labels.derived;
+        let mut places: Vec<OfComponent> = (0..labels.components.len())
+            .map(|place| OfComponent {
+                sum_dot: (query.dot)(labels.sum(place), query.vector),
+                sum_norm: derived.sum_norms[place],
+                centroid_dot: labels.centroid_dot(place),
+                count: derived.label_counts[place],
+                ..OfComponent::default()
+            })
+            .collect();
+        let counted = grams(query.words);
+        let mut likeness = vec![0f32; labels.len()];
+        for (term, weight) in labels.vocabulary.weigh(counted.iter().map(|(&term, &count)| (term, count))) {
+            for &(label, other) in derived.postings.get(&term).map_or(&[][..], Vec::as_slice) {
+                likeness[label as usize] += weight * other;
+            }
+        }
+        for (label, &words) in likeness.iter().enumerate() {
+            let cosine = (query.dot)(labels.vector(label), query.vector);
+            let near = ((cosine - 1.0) / NEIGHBOUR_WIDTH).exp();
+            let near_words = ((words - 1.0) / WORD_WIDTH).exp();
+            for &owner in labels.owners(label) {
+                let of = &mut places[owner as usize];
+                of.nearest = of.nearest.max(cosine);
+                of.nearest_words = of.nearest_words.max(words);
+                of.neighbours += near;
+                of.word_neighbours += near_words;
+            }
+        }
+        let mut total = 0.0;
+        for &term in counted.keys() {
+            let Some(found) = derived.words.get(&term) else {
+                total += derived.unknown_idf;
+                continue;
+            };
+            total += found.idf;
+            for &(component, worth) in &found.components {
+                places[component as usize].words += found.idf * worth;
+            }
+        }
+        for of in &mut places {
+            of.words = if total > 0.0 { of.words / (of.words + total) } else { 0.0 };
+        }
+        if let Some(heads) = heads {
+            let (dense, words) = heads.log_probabilities(query, &labels.vocabulary, &counted);
+            for ((of, dense), words) in places.iter_mut().zip(dense).zip(words) {
+                of.head = dense.max(LEAST_LOG_PROBABILITY) / 10.0;
+                of.word_head = words.max(LEAST_LOG_PROBABILITY) / 10.0;
+            }
+        }
+        Self { places }
+    }
+
+    /// Sets the learnt signals of a component. place: among those with labels. `signals` has its centroid's cosine.
+    pub fn fill(&self, place: Option<u32>, signals: &mut Signals) {
+        let centroid = signals[Signal::Centroid.index()];
+        let mut set = |signal: Signal, value: f32| signals[signal.index()] = value;
+        let Some(of) = place.and_then(|place| self.places.get(place as usize)) else {
+            set(Signal::Prototype, centroid);
+            set(Signal::Head, UNKNOWN_LOG_PROBABILITY / 10.0);
+            set(Signal::WordHead, UNKNOWN_LOG_PROBABILITY / 10.0);
+            set(Signal::Unlabelled, 1.0);
+            return;
+        };
+        let norm = CENTROID_WEIGHT.mul_add(CENTROID_WEIGHT, 2.0 * CENTROID_WEIGHT * of.centroid_dot + of.sum_norm);
+        set(Signal::Prototype, CENTROID_WEIGHT.mul_add(centroid, of.sum_dot) / norm.max(1e-6).sqrt());
+        set(Signal::NearestLabel, of.nearest);
+        set(Signal::LabelNeighbours, NEIGHBOUR_WIDTH * (of.neighbours + 1e-6).ln());
+        set(Signal::LabelWords, of.words);
+        set(Signal::NearestLabelWords, of.nearest_words);
+        set(Signal::LabelWordNeighbours, WORD_WIDTH * (of.word_neighbours + 1e-4).ln());
+        set(Signal::Head, of.head);
+        set(Signal::WordHead, of.word_head);
+        set(Signal::LabelCount, of.count.ln_1p() / 20.0);
+    }
+
+    /// The places of the components that labels point to most, at most `most` by each of three ways, each once.
+    pub fn nominees(&self, most: usize) -> Vec<u32> {
+        let mut nominees: Vec<u32> = Vec::new();
+        let ways: [fn(&OfComponent) -> f32; 3] =
+            [|of| of.neighbours, |of| of.words, |of| if of.head < 0.0 { of.head } else { of.nearest }];
+        for way in ways {
+            let mut order: Vec<u32> = (0..).take(self.places.len()).collect();
+            order.sort_by(|&a, &b| way(&self.places[b as usize]).total_cmp(&way(&self.places[a as usize])));
+            order.truncate(most);
+            nominees.extend(order);
+        }
+        nominees.sort_unstable();
+        nominees.dedup();
+        nominees
+    }
+}

@@ -1,0 +1,76 @@
+//! All that ranks and judges, as one artefact.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Observation;
+use crate::confidence::ConfidenceModel;
+use crate::error::RankingError;
+use crate::fusion::Fusion;
+use crate::heads::Heads;
+use crate::labels::Labels;
+use crate::learn::Trial;
+
+/// Weights, labelled intents and confidence, and what they were fitted on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranker {
+    /// Form of this artefact; 1.
+    pub format: u32,
+    /// Names it: the first 16 digits of its digest, or `default`.
+    pub id: String,
+    /// Digest of the model whose vectors it was fitted on.
+    pub model_digest: String,
+    /// Digest of the catalogue that its labelled intents speak of; empty for one that suits any.
+    pub catalog_digest: String,
+    /// Data sets and splits that it was fitted on, as `name split`.
+    pub fitted_on: Vec<String>,
+    /// sha256 over the labelled intents of each, in the same order.
+    pub dataset_digests: Vec<String>,
+    /// Seed of every random choice of the fit.
+    pub seed: u64,
+    /// What was tried, and what became of it.
+    pub trials: Vec<Trial>,
+    /// The weights.
+    pub fusion: Fusion,
+    /// How likely an answer is right.
+    pub confidence: ConfidenceModel,
+    /// Labelled intents, where they help.
+    pub labels: Option<Labels>,
+    /// Heads over the labels' components.
+    pub heads: Option<Heads>,
+    /// Cross-fitted confidences of the labelled intents, for a calibration that is not fooled by the fit.
+    pub observations: Vec<Observation>,
+}
+
+impl Ranker {
+    /// The form that is written.
+    pub const FORMAT: u32 = 1;
+
+    /// The ranker that ships: fitted on the union of public development splits, without any of their labels at hand.
+    #[expect(clippy::missing_panics_doc, reason = "a test reads it")]
+    pub fn shipped() -> Self {
+        Self::from_json(include_str!("../default.json")).expect("the shipped ranker can be read")
+    }
+
+    /// Reads an artefact and makes it ready. Errors: what is damaged.
+    pub fn from_json(text: &str) -> Result<Self, RankingError> {
+        let mut ranker: Self = serde_json::from_str(text).map_err(|error| RankingError::Damaged(error.to_string()))?;
+        if ranker.format != Self::FORMAT {
+            return Err(RankingError::Damaged(format!(
+                "it is of form {}, this build reads {}; fit it again",
+                ranker.format,
+                Self::FORMAT
+            )));
+        }
+        ranker.confidence.check()?;
+        if let Some(labels) = &mut ranker.labels {
+            labels.prepare()?;
+        }
+        match (&ranker.labels, &ranker.heads) {
+            (Some(labels), Some(heads)) => heads.check(labels)?,
+            (None, Some(_)) => return Err(RankingError::Damaged("it has heads and no labels".into())),
+            (_, None) => {}
+        }
+        Ok(ranker)
+    }
+}

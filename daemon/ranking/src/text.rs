@@ -1,0 +1,302 @@
+//! Words and pieces of words of a component, kept small enough to be compared with an intent candidate by candidate.
+//!
+//! Terms are 32-bit hashes of stems, three-letter pieces are counted in 2^15 hashed buckets: a collision costs a little
+//! precision and never an error.
+
+use std::collections::HashMap;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+const K1: f32 = 1.2;
+const B: f32 = 0.75;
+/// Buckets of three-letter pieces.
+const BUCKETS: usize = 1 << 15;
+/// Most different terms and pieces that are kept of one component.
+const MOST: usize = 1024;
+
+/// The words of one component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextProfile {
+    /// Every term once, sorted.
+    terms: Box<[u32]>,
+    /// The title's terms once, sorted.
+    title: Box<[u32]>,
+    /// Bucket and count of three-letter pieces, by bucket.
+    pieces: Box<[(u16, u8)]>,
+    /// How many pieces there are.
+    length: u32,
+}
+
+/// Document frequencies of a catalogue.
+#[derive(Clone, Debug)]
+pub struct TextStatistics {
+    profiles: u32,
+    terms: HashMap<u32, u32>,
+    title_terms: HashMap<u32, u32>,
+    pieces: Box<[u32]>,
+    length: u64,
+}
+
+/// The words of an intent, weighted by a catalogue's statistics.
+#[derive(Clone, Debug)]
+pub struct TextQuery {
+    /// Term and idf, sorted by term.
+    terms: Vec<(u32, f32)>,
+    total: f32,
+    /// [BUCKETS], idf of the intent's pieces, 0 for others.
+    pieces: Box<[f32]>,
+    piece_total: f32,
+    mean_length: f32,
+}
+
+/// Hashes of stems, in their order.
+pub fn term_ids(stems: &[String]) -> Vec<u32> {
+    stems.iter().map(|stem| hash(stem.as_bytes())).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half of a good hash is a good hash")]
+fn hash(bytes: &[u8]) -> u32 {
+    xxh3_64(bytes) as u32
+}
+
+/// Buckets of the three-letter pieces of a text's words, each word between marks; upper case inside a word begins a new one.
+fn pieces(text: &str, mut each: impl FnMut(u16)) {
+    let mut word: Vec<char> = vec!['^'];
+    let mut finish = |word: &mut Vec<char>| {
+        if word.len() > 1 {
+            word.push('$');
+            for piece in word.windows(3) {
+                let mut bytes = [0; 12];
+                let mut length = 0;
+                for c in piece {
+                    length += c.encode_utf8(&mut bytes[length..]).len();
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "cut to the number of buckets on purpose")]
+                each((hash(&bytes[..length]) as usize % BUCKETS) as u16);
+            }
+        }
+        word.clear();
+        word.push('^');
+    };
+    let mut lower_before = false;
+    for c in text.chars() {
+        if !c.is_alphanumeric() || (lower_before && c.is_uppercase()) {
+            finish(&mut word);
+        }
+        lower_before = c.is_lowercase();
+        if c.is_alphanumeric() && word.len() <= 64 {
+            word.extend(c.to_lowercase());
+        }
+    }
+    finish(&mut word);
+}
+
+fn sorted(mut terms: Vec<u32>) -> Box<[u32]> {
+    terms.sort_unstable();
+    terms.dedup();
+    terms.truncate(MOST);
+    terms.into()
+}
+
+impl TextProfile {
+    /// terms, title: hashed stems of everything and of the title. text: what three-letter pieces are taken from.
+    pub fn new(terms: Vec<u32>, title: Vec<u32>, text: &str) -> Self {
+        let mut counts: HashMap<u16, u8> = HashMap::new();
+        let mut length = 0;
+        pieces(text, |bucket| {
+            length += 1;
+            if counts.len() < MOST || counts.contains_key(&bucket) {
+                let count = counts.entry(bucket).or_default();
+                *count = count.saturating_add(1);
+            }
+        });
+        let mut pieces: Vec<(u16, u8)> = counts.into_iter().collect();
+        pieces.sort_unstable();
+        Self { terms: sorted(terms), title: sorted(title), pieces: pieces.into(), length }
+    }
+
+    /// As bytes, to be stored beside a record.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + 4 * (self.terms.len() + self.title.len()) + 3 * self.pieces.len());
+        #[expect(clippy::cast_possible_truncation, reason = "at most MOST")]
+        let counts = [self.terms.len() as u32, self.title.len() as u32, self.pieces.len() as u32, self.length];
+        for number in counts.iter().chain(self.terms.iter()).chain(self.title.iter()) {
+            bytes.extend(number.to_le_bytes());
+        }
+        for (bucket, count) in &self.pieces {
+            bytes.extend(bucket.to_le_bytes());
+            bytes.push(*count);
+        }
+        bytes
+    }
+
+    /// What [`TextProfile::to_bytes`] wrote, or `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (numbers, _) = bytes.as_chunks::<4>();
+        let number = |at: usize| numbers.get(at).map(|bytes| u32::from_le_bytes(*bytes));
+        let [terms, title, pieces] = [number(0)? as usize, number(1)? as usize, number(2)? as usize];
+        let start = 16 + 4 * (terms + title);
+        if bytes.len() != start + 3 * pieces || terms.max(title).max(pieces) > MOST {
+            return None;
+        }
+        let run = |from: usize, count: usize| (from..from + count).map(number).collect::<Option<Box<[u32]>>>();
+        let (triples, _) = bytes[start..].as_chunks::<3>();
+        let pieces: Box<[(u16, u8)]> =
+            triples.iter().map(|&[low, high, count]| (u16::from_le_bytes([low, high]), count)).collect();
+        if pieces.iter().any(|(bucket, _)| usize::from(*bucket) >= BUCKETS) {
+            return None;
+        }
+        Some(Self { terms: run(4, terms)?, title: run(4 + terms, title)?, pieces, length: number(3)? })
+    }
+}
+
+impl Default for TextStatistics {
+    fn default() -> Self {
+        Self {
+            profiles: 0,
+            terms: HashMap::new(),
+            title_terms: HashMap::new(),
+            pieces: vec![0; BUCKETS].into(),
+            length: 0,
+        }
+    }
+}
+
+impl TextStatistics {
+    /// Counts a component in.
+    pub fn insert(&mut self, profile: &TextProfile) {
+        self.profiles += 1;
+        self.length += u64::from(profile.length);
+        profile.terms.iter().for_each(|&term| *self.terms.entry(term).or_default() += 1);
+        profile.title.iter().for_each(|&term| *self.title_terms.entry(term).or_default() += 1);
+        profile.pieces.iter().for_each(|&(bucket, _)| self.pieces[usize::from(bucket)] += 1);
+    }
+
+    /// Counts a component out that was counted in.
+    pub fn remove(&mut self, profile: &TextProfile) {
+        fn less(counts: &mut HashMap<u32, u32>, term: u32) {
+            if let Some(count) = counts.get_mut(&term) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&term);
+                }
+            }
+        }
+        self.profiles = self.profiles.saturating_sub(1);
+        self.length = self.length.saturating_sub(u64::from(profile.length));
+        profile.terms.iter().for_each(|&term| less(&mut self.terms, term));
+        profile.title.iter().for_each(|&term| less(&mut self.title_terms, term));
+        for &(bucket, _) in &profile.pieces {
+            let count = &mut self.pieces[usize::from(bucket)];
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of components")]
+    fn idf(&self, frequency: u32) -> f32 {
+        let (n, df) = (self.profiles as f32, frequency.min(self.profiles) as f32);
+        (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
+    }
+
+    /// An intent against this catalogue. terms: its hashed stems. text: as it was asked.
+    #[expect(clippy::cast_precision_loss, reason = "counts of pieces")]
+    pub fn query(&self, terms: &[u32], text: &str) -> TextQuery {
+        let idf = |term: u32| (term, self.idf(self.terms.get(&term).copied().unwrap_or(0)));
+        let terms: Vec<(u32, f32)> = sorted(terms.to_vec()).iter().copied().map(idf).collect();
+        let mut weights = vec![0f32; BUCKETS].into_boxed_slice();
+        let mut piece_total = 0.0;
+        pieces(text, |bucket| {
+            let weight = &mut weights[usize::from(bucket)];
+            if *weight == 0.0 {
+                *weight = self.idf(self.pieces[usize::from(bucket)]);
+                piece_total += *weight;
+            }
+        });
+        TextQuery {
+            total: terms.iter().map(|(_, idf)| idf).sum(),
+            terms,
+            pieces: weights,
+            piece_total,
+            mean_length: (self.length as f32 / self.profiles.max(1) as f32).max(1.0),
+        }
+    }
+
+    /// Share of a title's words that an intent has, by idf among titles, 0..=1. terms: of the intent, sorted.
+    pub fn name(&self, profile: &TextProfile, query: &TextQuery) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of components")]
+        let weight = |term: &u32| {
+            let df = self.title_terms.get(term).copied().unwrap_or(1).max(1);
+            (1.0 + self.profiles as f32 / df as f32).ln()
+        };
+        let total: f32 = profile.title.iter().map(weight).sum();
+        let hit: f32 = profile.title.iter().filter(|term| query.has(**term)).map(weight).sum();
+        if total > 0.0 { hit / total } else { 0.0 }
+    }
+}
+
+impl TextQuery {
+    fn has(&self, term: u32) -> bool {
+        self.terms.binary_search_by_key(&term, |(other, _)| *other).is_ok()
+    }
+
+    /// Share of the intent's words that a component has, by idf, 0..=1.
+    pub fn coverage(&self, profile: &TextProfile) -> f32 {
+        let hit: f32 =
+            self.terms.iter().filter(|(term, _)| profile.terms.binary_search(term).is_ok()).map(|(_, idf)| idf).sum();
+        if self.total > 0.0 { hit / self.total } else { 0.0 }
+    }
+
+    /// BM25 `b` over three-letter pieces against the sum `r` of their idf, as `b / (b + r)`, 0..1.
+    #[expect(clippy::cast_precision_loss, reason = "counts of pieces")]
+    pub fn trigrams(&self, profile: &TextProfile) -> f32 {
+        if self.piece_total <= 0.0 {
+            return 0.0;
+        }
+        let norm = K1 * (1.0 - B + B * profile.length as f32 / self.mean_length);
+        let mut sum = 0.0;
+        for &(bucket, count) in &profile.pieces {
+            let idf = self.pieces[usize::from(bucket)];
+            if idf > 0.0 {
+                let count = f32::from(count);
+                sum += idf * count * (K1 + 1.0) / (count + norm);
+            }
+        }
+        sum / (sum + self.piece_total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(text: &str) -> TextProfile {
+        let terms: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        TextProfile::new(term_ids(&terms), term_ids(&terms[..1]), text)
+    }
+
+    #[test]
+    fn bytes_round_trip_and_rubbish_is_refused() {
+        let known = profile("barChart draws bars of revenue");
+        let bytes = known.to_bytes();
+        assert_eq!(TextProfile::from_bytes(&bytes), Some(known));
+        for cut in 0..bytes.len() {
+            assert_eq!(TextProfile::from_bytes(&bytes[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn more_in_common_scores_higher_and_removal_undoes_insertion() {
+        let [near, far] = [profile("bar chart of revenue"), profile("payment card checkout")];
+        let mut statistics = TextStatistics::default();
+        statistics.insert(&near);
+        statistics.insert(&far);
+        let asked = term_ids(&["bar".to_owned(), "charts".to_owned()]);
+        let query = statistics.query(&asked, "bar charts");
+        assert!(query.trigrams(&near) > query.trigrams(&far));
+        assert!((query.coverage(&far)).abs() < f32::EPSILON && query.coverage(&near) > 0.3);
+        assert!((statistics.name(&near, &query) - 1.0).abs() < 1e-6);
+        statistics.remove(&far);
+        statistics.remove(&near);
+        assert!(statistics.terms.is_empty() && statistics.pieces.iter().all(|&count| count == 0));
+    }
+}
