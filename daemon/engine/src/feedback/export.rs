@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use fitment_catalog::{ComponentName, Dataset, Digest, LabelledIntent, Manifest};
+use fitment_index::DocId;
 use semver::Version;
 use serde_json::Value;
 
@@ -75,8 +76,18 @@ impl Engine {
         if let Some((last, _)) = intents.last().and_then(|labels| labels.last()) {
             last.clone_into(&mut cursor.after);
         }
-        let index = shared.index.searchable();
-        let mut examples = Examples { reader: &reader, index: &index, known: BTreeMap::new() };
+        let mut newest_docs = BTreeMap::new();
+        {
+            // The index is held for a moment only: whoever writes waits for it.
+            let index = shared.index.searchable();
+            for component in intents.iter().flatten().filter_map(|(_, label)| label.component.as_deref()) {
+                let name: ComponentName = component.parse()?;
+                if let Some(doc) = newest(&index, &name) {
+                    newest_docs.insert(name, doc);
+                }
+            }
+        }
+        let mut examples = Examples { reader: &reader, newest: newest_docs, known: BTreeMap::new() };
         let mut exported = Vec::with_capacity(intents.len());
         for labels in intents {
             let labels = labels.into_iter().map(|(_, label)| label);
@@ -175,7 +186,7 @@ fn extended(base: &Manifest, version: &Version, added: &[&String]) -> Result<Man
     Ok(Manifest::from_value(&format!("{}@{version}", base.name()), &value)?)
 }
 
-fn newest(index: &Searchable, name: &ComponentName) -> Option<fitment_index::DocId> {
+fn newest(index: &Searchable, name: &ComponentName) -> Option<DocId> {
     index.view.versions(name).filter(|(_, doc)| index.view.matchable().contains(*doc)).last().map(|(_, doc)| doc)
 }
 
@@ -187,7 +198,7 @@ fn expected(intent: &LabelledIntent) -> Option<&ComponentName> {
 /// Example intents of the components that may answer, read as they are needed.
 struct Examples<'a> {
     reader: &'a StoreReader,
-    index: &'a Searchable,
+    newest: BTreeMap<ComponentName, DocId>,
     /// `None`: no version may answer.
     known: BTreeMap<ComponentName, Option<Vec<String>>>,
 }
@@ -195,7 +206,7 @@ struct Examples<'a> {
 impl Examples<'_> {
     fn of(&mut self, name: &ComponentName) -> Result<Option<&[String]>, EngineError> {
         if !self.known.contains_key(name) {
-            let version = newest(self.index, name).map(|doc| self.reader.version(doc)).transpose()?.flatten();
+            let version = self.newest.get(name).map(|&doc| self.reader.version(doc)).transpose()?.flatten();
             let examples = version.map(|version| {
                 let examples = version.facets.into_iter().filter(|facet| facet.kind.starts_with("example-intent"));
                 examples.map(|facet| normalize_text(&facet.text)).collect()

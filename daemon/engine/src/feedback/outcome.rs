@@ -105,7 +105,7 @@ impl Shared {
             return self.describe(&write, &decision, verdict);
         }
         let earlier = decision.verdict.take();
-        let given = GivenVerdict {
+        let mut given = GivenVerdict {
             verdict: verdict.clone(),
             note: normalize_text(note),
             time: (self.clock)(),
@@ -113,8 +113,10 @@ impl Shared {
             watched: false,
         };
         let (label, broken) = match &earlier {
-            // Said before: only the note may be new.
-            Some(earlier) if earlier.verdict == *verdict => (earlier.label.clone(), None),
+            Some(earlier) if earlier.verdict == *verdict => {
+                renew_note(&write, earlier, &mut given)?;
+                (earlier.label.clone(), None)
+            }
             _ => {
                 let label = self.move_support(&write, *id, &decision, earlier.as_ref(), &given)?;
                 (label, self.watch_promise(&write, &decision, earlier.as_ref(), &given)?)
@@ -250,6 +252,20 @@ impl Shared {
         };
         Ok(RecordedOutcome { disposition, label_id: Some(id.clone()), detail })
     }
+}
+
+/// The same was said before: only the note may be new, and an empty one takes nothing back.
+fn renew_note(write: &FeedbackWrite, earlier: &GivenVerdict, given: &mut GivenVerdict) -> Result<(), EngineError> {
+    if given.note.is_empty() {
+        earlier.note.clone_into(&mut given.note);
+    } else if let Some(id) = &earlier.label
+        && let Some(mut label) = write.label(id)?
+    {
+        given.note.clone_into(&mut label.note);
+        label.update_time = given.time;
+        write.put_label(id, &label)?;
+    }
+    Ok(())
 }
 
 /// Refuses a verdict that says nothing about the answer that it is on.

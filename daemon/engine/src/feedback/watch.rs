@@ -79,9 +79,11 @@ impl Engine {
     /// How far today is from what was fitted on.
     pub async fn drift(&self) -> Result<DriftReport, EngineError> {
         self.compute(|shared| {
+            // In this order a batch that is written in between counts twice for a moment, never not at all.
+            let waiting = shared.feedback.log.waiting();
             let reader = shared.store.read()?;
             let mut counts = FeedbackCounts {
-                decisions: reader.decisions()? + shared.feedback.log.waiting(),
+                decisions: reader.decisions()? + waiting,
                 decisions_lost: shared.feedback.log.lost(),
                 ..FeedbackCounts::default()
             };
@@ -107,10 +109,11 @@ impl Engine {
     /// The same in a few words; reads a few records, no more.
     pub fn feedback_summary(&self) -> Result<FeedbackSummary, EngineError> {
         let shared = self.shared();
+        let waiting = shared.feedback.log.waiting();
         let reader = shared.store.read()?;
         let drift = shared.feedback.windows.lock().drift();
         Ok(FeedbackSummary {
-            decisions: reader.decisions()? + shared.feedback.log.waiting(),
+            decisions: reader.decisions()? + waiting,
             level: drift.measured.map(|measured| measured.level),
             promise: shared.promise(&reader)?.map(|promise| promise.record),
         })

@@ -19,7 +19,7 @@ Examples:
   fitment feedback record 0199f1a2-... --chosen ui/data-table --note 'it must sort'
   fitment feedback list --state waiting
   fitment feedback approve 5c1f...-9a01...
-  fitment feedback export --out labels.csv          # for eval, fit and calibrate: --dataset labels.csv
+  fitment feedback export --out labels.csv          # for eval and calibrate: --dataset labels.csv
   fitment feedback examples --out ./proposals       # manifests of new versions with more example intents
   fitment feedback drift")]
 pub(super) struct FeedbackArguments {
