@@ -4,8 +4,13 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 4] =
-    ["fitment/v1/common.proto", "fitment/v1/matcher.proto", "fitment/v1/catalog.proto", "fitment/v1/info.proto"];
+const FILES: [&str; 5] = [
+    "fitment/v1/common.proto",
+    "fitment/v1/matcher.proto",
+    "fitment/v1/catalog.proto",
+    "fitment/v1/feedback.proto",
+    "fitment/v1/info.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=fitment");

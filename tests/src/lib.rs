@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::info_service_client::InfoServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use tonic::transport::Channel;
@@ -167,6 +168,11 @@ impl Daemon {
     /// A client for the catalogue.
     pub async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
         Ok(CatalogServiceClient::new(self.channel().await?).max_encoding_message_size(64 << 20))
+    }
+
+    /// A client for verdicts.
+    pub async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Channel>> {
+        Ok(FeedbackServiceClient::new(self.channel().await?))
     }
 
     /// A client for server information.

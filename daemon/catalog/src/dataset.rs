@@ -86,6 +86,12 @@ impl Dataset {
         csv::read(file)
     }
 
+    /// The intents in the CSV form that [`Dataset::from_csv`] reads. Of what that form knows, ids come back as the texts'
+    /// own; catalogues of single intents are left out.
+    pub fn to_csv(&self) -> Vec<u8> {
+        csv::write(self)
+    }
+
     /// Reads a BEIR folder; see [`BeirFolder`].
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::calibration::Calibration;
 use crate::encoder::{Encoded, Encoder};
 use crate::error::EngineError;
+use crate::feedback::{Feedback, FeedbackPolicy};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::rank::Ranking;
 use crate::store::{Revision, Store};
@@ -30,6 +31,8 @@ pub struct EngineOptions {
     pub queue_capacity: usize,
     /// The time.
     pub clock: Clock,
+    /// What is remembered of answers; checked by the caller with [`FeedbackPolicy::fault`].
+    pub feedback: FeedbackPolicy,
 }
 
 /// Answers intents from a catalogue.
@@ -40,12 +43,13 @@ pub struct Engine {
 
 /// The parts that every request shares.
 pub(crate) struct Shared {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     pub(crate) index: LiveIndex,
     pub(crate) encoder: Encoder,
     pub(crate) ranking: Ranking,
     pub(crate) calibration: CalibrationState,
     pub(crate) clock: Clock,
+    pub(crate) feedback: Feedback,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
     pub(crate) writing: Mutex<()>,
     searches: Semaphore,
@@ -81,18 +85,19 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
-        let EngineOptions { data_dir, ranking, queue_capacity, clock } = options;
+        let EngineOptions { data_dir, ranking, queue_capacity, clock, feedback } = options;
         let (path, caches) = (data_dir.join("catalog.redb"), data_dir.join("index"));
         if !path.exists() && caches.exists() {
             let detail = format!("it is missing beside the index that was made from it ({})", caches.display());
             return Err(EngineError::StoreDamaged { path, detail });
         }
-        let store = Store::open(&path)?;
+        let store = Arc::new(Store::open(&path)?);
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
         let encoder = Encoder::start(embedder, queue_capacity)?;
         let shared = Arc::new(Shared {
             calibration: CalibrationState::default(),
+            feedback: Feedback::start(&store, feedback)?,
             store,
             index,
             encoder,
@@ -191,7 +196,8 @@ impl Shared {
             ),
             Some(calibration) => {
                 let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
-                match calibration.staleness(&model_digest, &self.ranking, changed) {
+                let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
+                match calibration.staleness(&model_digest, &self.ranking, changed).or(broken) {
                     None => InForce::Calibrated(Arc::new(calibration)),
                     Some(fault) => InForce::Nothing(fault),
                 }

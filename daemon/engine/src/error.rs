@@ -35,6 +35,23 @@ pub enum EngineError {
         /// What was looked for.
         what: String,
     },
+    /// A decision that cannot be given an outcome.
+    #[error(
+        "decision {id} is not remembered: this daemon keeps the last {kept} answers of Match, BatchMatch and StreamMatch \
+         (feedback.decisions); Explain leaves none"
+    )]
+    DecisionUnknown {
+        /// Its id.
+        id: String,
+        /// Decisions that are kept.
+        kept: u64,
+    },
+    /// No such labelled intent.
+    #[error("labelled intent `{id}` not found; `fitment feedback list` shows them")]
+    LabelUnknown {
+        /// What was looked for.
+        id: String,
+    },
     /// The name and version are taken by another manifest.
     #[error(
         "{name}@{version} exists with digest {existing} and versions are immutable; give the changed manifest a new version"
@@ -195,6 +212,8 @@ impl EngineError {
             Self::Catalog(error) => (ErrorKind::InvalidArgument, catalog_reason(error)),
             Self::DigestMismatch { .. } => (ErrorKind::InvalidArgument, "DIGEST_MISMATCH"),
             Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
+            Self::DecisionUnknown { .. } => (ErrorKind::NotFound, "DECISION_UNKNOWN"),
+            Self::LabelUnknown { .. } => (ErrorKind::NotFound, "LABEL_UNKNOWN"),
             Self::VersionTaken { .. } => (ErrorKind::AlreadyExists, "VERSION_TAKEN"),
             Self::EtagMismatch { .. } => (ErrorKind::Aborted, "ETAG_MISMATCH"),
             Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),

@@ -2,14 +2,17 @@
 //!
 //! Reading order: [`Engine`] holds the parts; `pipeline` answers an intent; `rank` scores; `writes` changes the
 //! catalogue; `store` is the truth; `live` and `view` are what is searched; `calibration` bounds errors; `evaluate`
-//! measures.
+//! measures; `decisions`, `feedback` and `drift` learn from use.
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
 mod calibration;
+mod decisions;
+mod drift;
 mod encoder;
 mod engine;
 mod error;
+mod feedback;
 mod live;
 mod normalize;
 mod pipeline;
@@ -21,8 +24,15 @@ mod writes;
 pub mod evaluate;
 
 pub use calibration::{Calibration, Observation, Threshold, clopper_pearson_upper, fit};
+pub use drift::{
+    BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference, clopper_pearson_lower,
+};
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
+pub use feedback::{
+    Disposition, DriftReport, ExampleProposal, ExportCursor, FeedbackCounts, FeedbackPolicy, FeedbackSummary, Gate,
+    IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
+};
 pub use fitment_index::Plan;
 pub use live::OnProgress;
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};

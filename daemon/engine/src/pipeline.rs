@@ -42,10 +42,13 @@ pub struct MatchQuery {
     pub vector: Vec<f32>,
     /// Whether to say how the answer came about.
     pub explain: bool,
+    /// Whether to remember the answer, so that it can be given an outcome.
+    pub remember: bool,
 }
 
 /// How little must be generated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing.
     ZeroGeneration,
@@ -158,6 +161,9 @@ impl Engine {
             answer.explanation =
                 query.explain.then(|| explain(shared, &intent, stages, &dense, &answer.candidates)).transpose()?;
             timings.rank += decision.elapsed();
+            if query.remember {
+                shared.feedback.remember((shared.clock)(), &intent, vector.as_slice(), &answer);
+            }
             answer.timings = Timings { total: started.elapsed(), ..timings };
             Ok(answer)
         })

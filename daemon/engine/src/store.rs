@@ -3,6 +3,7 @@
 //! Everything else (dense segment, lexical index) is a cache of it. A write is durable when its function returns. The
 //! tables are written down in docs/storage.md.
 
+mod feedback;
 mod records;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,8 @@ use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
 
+pub(crate) use self::feedback::FeedbackWrite;
+pub(crate) use self::records::text;
 pub use self::records::{Card, Facet, StoredVersion};
 use self::records::{CardOfVersion, NameRecord, RequestRecord, decode, encode};
 use crate::calibration::Calibration;
@@ -161,6 +164,7 @@ impl Store {
             transaction.open_table(REQUEST_ORDER)?;
             transaction.open_table(CALIBRATIONS)?;
         }
+        feedback::create_tables(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

@@ -5,6 +5,7 @@ mod catalog;
 mod configuration;
 mod demo;
 mod eval;
+mod feedback;
 mod matching;
 mod model;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Model(model::ModelArguments),
     /// Read and change a daemon's catalogue.
     Catalog(catalog::CatalogArguments),
+    /// Say what became of answers, review labelled intents, watch drift.
+    Feedback(feedback::FeedbackArguments),
     /// Measure the ranking on labelled intents, in a scratch store.
     Eval(eval::EvalArguments),
     /// Fit the threshold behind a promise on labelled intents.
@@ -75,6 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Match(arguments) => matching::run(arguments),
         Command::Model(arguments) => model::run(arguments, &config),
         Command::Catalog(arguments) => catalog::run(arguments),
+        Command::Feedback(arguments) => feedback::run(arguments),
         Command::Eval(arguments) => eval::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Config(arguments) => configuration::run(&arguments, &config),

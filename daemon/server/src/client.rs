@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
@@ -44,6 +45,13 @@ impl ServerFlags {
     /// A client for the catalogue.
     pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
         Ok(CatalogServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for verdicts and what comes of them.
+    pub(crate) async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Channel>> {
+        Ok(FeedbackServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

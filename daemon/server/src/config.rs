@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::Ranking;
+use fitment_engine::{FeedbackPolicy, Ranking};
 use serde::{Deserialize, Serialize};
 
 use crate::output::Invalid;
@@ -52,6 +52,7 @@ pub(crate) struct RawConfig {
     log: String,
     log_format: LogFormat,
     ranking: Ranking,
+    feedback: FeedbackPolicy,
 }
 
 /// How log lines look.
@@ -78,6 +79,7 @@ impl Default for RawConfig {
             log: "warn,fitment=info".into(),
             log_format: LogFormat::Text,
             ranking: Ranking::default(),
+            feedback: FeedbackPolicy::default(),
         }
     }
 }
@@ -105,6 +107,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Weights of the ranking.
     pub(crate) ranking: Ranking,
+    /// What is remembered of answers.
+    pub(crate) feedback: FeedbackPolicy,
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
@@ -223,6 +227,7 @@ impl TryFrom<RawConfig> for Config {
             log,
             log_format,
             ranking,
+            feedback,
         } = raw;
         let listen: SocketAddr = listen
             .parse()
@@ -244,7 +249,7 @@ impl TryFrom<RawConfig> for Config {
         if drain_seconds > 3600 {
             bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
         }
-        if let Some(fault) = ranking.fault() {
+        if let Some(fault) = ranking.fault().or_else(|| feedback.fault()) {
             bail!("{fault}");
         }
         crate::telemetry::filter(&log)?;
@@ -271,6 +276,7 @@ impl TryFrom<RawConfig> for Config {
             log,
             log_format,
             ranking,
+            feedback,
         })
     }
 }
@@ -309,5 +315,10 @@ mod tests {
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[ranking]\ndense_weight = 2.0", "ranking.dense_weight");
         check("[ranking]\ndense = 2.0", "dense");
+        check("[feedback]\ndecisions = 99999999", "feedback.decisions");
+        check("[feedback]\nagreement = 0", "feedback.agreement");
+        check("[feedback]\ngate = \"ajar\"", "feedback.gate");
+        check("[feedback]\nintent_text = \"burnt\"", "feedback.intent_text");
+        check("[feedback]\ngates = \"open\"", "gates");
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::{LoadOptions, ModelCache};
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
+use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
 use tokio::net::TcpListener;
@@ -20,7 +21,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::rpc::{CatalogService, EdgeLayer, EngineSlot, InfoService, MatcherService, WireLimits};
+use crate::rpc::{CatalogService, EdgeLayer, EngineSlot, FeedbackService, InfoService, MatcherService, WireLimits};
 
 /// Largest answer.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
@@ -30,7 +31,8 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 3] = ["fitment.v1.MatcherService", "fitment.v1.CatalogService", "fitment.v1.InfoService"];
+const SERVICES: [&str; 4] =
+    ["fitment.v1.MatcherService", "fitment.v1.CatalogService", "fitment.v1.FeedbackService", "fitment.v1.InfoService"];
 
 /// Opens the model and the catalogue. Blocks.
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
@@ -41,6 +43,7 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
         ranking: config.ranking.clone(),
         queue_capacity: config.queue_capacity,
         clock: Arc::new(fitment_engine::system_clock),
+        feedback: config.feedback,
     };
     Ok(Engine::open(options, embedder, on_progress)?)
 }
@@ -81,6 +84,11 @@ pub(crate) async fn serve(
         )
         .add_service(
             CatalogServiceServer::new(CatalogService { engine: engine.clone(), limits })
+                .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            FeedbackServiceServer::new(FeedbackService { engine: engine.clone() })
                 .max_decoding_message_size(limits.max_request_bytes)
                 .max_encoding_message_size(limits.max_response_bytes),
         )

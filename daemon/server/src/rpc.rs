@@ -6,6 +6,7 @@
 mod catalog;
 mod convert;
 mod edge;
+mod feedback;
 mod info;
 mod matcher;
 mod status;
@@ -19,6 +20,7 @@ use tonic::Status;
 
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::edge::EdgeLayer;
+pub(crate) use self::feedback::FeedbackService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::matcher::MatcherService;
 

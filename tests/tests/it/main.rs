@@ -5,6 +5,7 @@ mod catalog;
 mod cli;
 mod demo;
 mod durability;
+mod feedback;
 mod matching;
 mod network;
 mod operations;

@@ -13,7 +13,13 @@ use crate::matching::{intent, small_catalog};
 async fn every_service_reports_its_health() -> anyhow::Result<()> {
     let (_folder, daemon) = small_catalog().await?;
     let mut health = HealthClient::new(daemon.channel().await?);
-    for service in ["", "fitment.v1.MatcherService", "fitment.v1.CatalogService", "fitment.v1.InfoService"] {
+    for service in [
+        "",
+        "fitment.v1.MatcherService",
+        "fitment.v1.CatalogService",
+        "fitment.v1.FeedbackService",
+        "fitment.v1.InfoService",
+    ] {
         let request = HealthCheckRequest { service: service.into() };
         let status = health.check(request).await?.into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service}");

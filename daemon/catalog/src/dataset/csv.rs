@@ -35,6 +35,31 @@ pub(super) fn read(file: File<'_>) -> Result<Dataset, CatalogError> {
     Ok(Dataset { components: Vec::new(), ids: BTreeMap::new(), intents })
 }
 
+pub(super) fn write(dataset: &Dataset) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing to memory fails only for records of unequal length, and these have seven columns each.
+    let mut line = |cells: [&str; 7]| writer.write_record(cells).expect("a line in memory can be written");
+    line(["split", "example_type", "intent", "expected", "alternates", "rationale", "outcome"]);
+    for LabelledIntent { id: _, text, split, example_type, judgements, candidates: _, outcome, rationale } in
+        &dataset.intents
+    {
+        // The first of the greatest relevance, as ties are broken by name.
+        let best = judgements.iter().rev().max_by_key(|&(_, relevance)| relevance).map(|(name, _)| name);
+        let alternates: Vec<String> =
+            judgements.keys().filter(|&name| Some(name) != best).map(ToString::to_string).collect();
+        line([
+            split,
+            example_type.as_deref().unwrap_or_default(),
+            text,
+            &best.map(ToString::to_string).unwrap_or_default(),
+            &alternates.join("|"),
+            rationale.as_deref().unwrap_or_default(),
+            outcome.map(ExpectedOutcome::as_str).unwrap_or_default(),
+        ]);
+    }
+    writer.into_inner().expect("memory can be flushed")
+}
+
 /// Column name to its position.
 fn columns(file: File<'_>, header: &StringRecord) -> Result<BTreeMap<String, usize>, CatalogError> {
     let mut columns = BTreeMap::new();

@@ -171,3 +171,15 @@ fn the_public_sets_load_whole() {
     let exact = bfcl.components.iter().filter(|component| component.config_schema().is_some()).count();
     assert!(exact > 2_500, "{exact} of the records have parameters");
 }
+
+#[test]
+fn csv_that_was_written_reads_back_the_same() {
+    let text = "split,example_type,intent,expected,alternates,rationale,outcome\n\
+        dev,terse,\"take a \"\"card\"\", now\",pay/link,pay/card|pay/stored,\"two, say\",minimal_generation\n\
+        test,feedback,make tea,,,,\n\
+        dev,,\"=1+1 \u{2028} 支払い\",ui/form,,,\n";
+    let set = csv(text).expect("valid");
+    let written = String::from_utf8(set.to_csv()).expect("text");
+    assert_eq!(csv(&written).expect("valid"), set);
+    assert_eq!(String::from_utf8(csv(&written).expect("valid").to_csv()).expect("text"), written);
+}

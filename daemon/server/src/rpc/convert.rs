@@ -29,6 +29,7 @@ pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, Engin
         min_revision,
         vector,
         explain: false,
+        remember: false,
     })
 }
 
@@ -238,12 +239,14 @@ pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::C
         owner,
         manifest_json,
         revision: card.revision,
-        create_time: Some(prost_types::Timestamp {
-            seconds: create_time.as_second(),
-            nanos: create_time.subsec_nanosecond(),
-        }),
+        create_time: Some(timestamp(create_time)),
         etag,
     }
+}
+
+/// A time on the wire.
+pub(super) fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
 /// A manifest that was checked and not written.

@@ -18,7 +18,10 @@ impl v1::info_service_server::InfoService for InfoService {
         &self,
         _request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let info = self.engine.peek().map(|engine| engine.info());
+        let engine = self.engine.peek();
+        let info = engine.as_ref().map(fitment_engine::Engine::info);
+        // What was learnt is worth no failure of the one call that says how the daemon is.
+        let feedback = engine.and_then(|engine| engine.feedback_summary().ok()).map(super::feedback::summary);
         let (model, catalog) = match info {
             None => (None, None),
             Some(info) => (
@@ -44,6 +47,7 @@ impl v1::info_service_server::InfoService for InfoService {
             model,
             catalog,
             limits: Some(self.limits.describe(self.queue_capacity)),
+            feedback,
         }))
     }
 }

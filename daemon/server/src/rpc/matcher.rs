@@ -92,7 +92,8 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
 }
 
 async fn answer(engine: &Engine, request: v1::MatchRequest) -> Result<v1::MatchResponse, EngineError> {
-    let answer = engine.match_intent(convert::match_query(request)?).await?;
+    let query = fitment_engine::MatchQuery { remember: true, ..convert::match_query(request)? };
+    let answer = engine.match_intent(query).await?;
     Ok(convert::match_response(answer, engine))
 }
 
