@@ -74,6 +74,17 @@ pub fn kernel_name() -> &'static str {
     kernels().name
 }
 
+/// Dot product of two vectors of the same length, by the fastest kernel here.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of one length");
+    let whole = a.len() - a.len() % VECTOR_ALIGN;
+    let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
+    kernels().dot_f32(&a[..whole], &b[..whole]) + rest
+}
+
 /// All kernels that this processor can run, fastest first. The portable ones are always last.
 pub(crate) fn available() -> Vec<&'static Kernels> {
     let mut found: Vec<&'static Kernels> = Vec::new();

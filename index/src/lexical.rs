@@ -12,7 +12,7 @@ mod index;
 mod score;
 mod search;
 
-pub use analyze::analyze;
+pub use analyze::{analyze, analyze_all};
 pub use index::{FieldSpec, LexicalIndex};
 pub use score::{LexicalHit, LexicalResult, MAX_QUERY_TERMS, TermContribution};
 pub use search::LexicalSearcher;

@@ -28,8 +28,8 @@ pub use dense::{
 };
 pub use doc_set::{DocId, DocSet};
 pub use error::{ErrorKind, IndexError};
-pub use kernels::kernel_name;
+pub use kernels::{dot, kernel_name};
 pub use lexical::{
     FieldSpec, LexicalHit, LexicalIndex, LexicalResult, LexicalSearcher, MAX_QUERY_TERMS, TermContribution,
-    analyze as analyze_text,
+    analyze as analyze_text, analyze_all as analyze_all_text,
 };

@@ -54,6 +54,12 @@ pub struct LabelledIntent {
     pub outcome: Option<ExpectedOutcome>,
     /// Why the label is what it is.
     pub rationale: Option<String>,
+    /// Why nothing meets it, for an out-of-scope intent whose form says so.
+    pub out_of_scope_kind: Option<String>,
+    /// Whether the intent has the name of its component in it, where the form says so.
+    pub names_component: Option<bool>,
+    /// Whether no intent of a development split asks for its component, where the form says so.
+    pub unseen_component: Option<bool>,
 }
 
 impl LabelledIntent {

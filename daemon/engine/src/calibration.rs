@@ -1,17 +1,17 @@
-//! Calibration: the threshold behind a promise, and whether it still holds.
+//! Calibration: the thresholds behind a promise, one for each sort of answer, and whether they still hold.
 //!
-//! A calibration is fitted on labelled intents. Its threshold is the loosest one at which the one-sided Clopper-Pearson
-//! bound (Clopper and Pearson, Biometrika 26, 1934) on the error among answered intents stays under what the operator
-//! accepts; an out-of-scope intent that is answered counts as an error.
+//! The mathematics is in `fitment_ranking`: fixed-sequence testing of the one-sided Clopper-Pearson bound on the error among
+//! answered intents; an out-of-scope intent that is answered counts as an error.
 
+use fitment_ranking::{Observation, RankingError, Seen, Threshold, intents_needed, threshold};
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Beta, ContinuousCDF};
 
+use crate::drift::Reference;
 use crate::error::EngineError;
 use crate::rank::Ranking;
 use crate::store::Revision;
 
-/// A fitted threshold and everything that it depends on.
+/// Fitted thresholds and everything that they depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -29,109 +29,106 @@ pub struct Calibration {
     pub dataset_digest: String,
     /// The data set, in words.
     pub dataset: String,
-    /// How scores were made.
+    /// Where the intents came from.
+    pub evidence: Evidence,
+    /// Settings of the searches.
     pub ranking: Ranking,
+    /// The ranker whose confidences were looked at.
+    pub ranker_id: String,
     /// Error rate among answered intents that the operator accepts, 0..1.
     pub max_error: f64,
     /// Confidence of the bound, 0..1.
     pub confidence_level: f64,
-    /// An intent is answered when its confidence reaches this.
-    pub threshold: f64,
-    /// Labelled intents with a right answer.
+    /// For answers that need nothing generated; absent where no promise could be made.
+    pub zero: Option<Threshold>,
+    /// For answers that need a configuration; absent where no promise could be made.
+    pub minimal: Option<Threshold>,
+    /// Intents with a right answer.
     pub in_scope: u64,
-    /// Labelled intents with none.
+    /// Intents with none.
     pub out_of_scope: u64,
-    /// Labelled intents of either sort that reached the threshold.
-    pub answered: u64,
-    /// Of those, answered wrongly.
-    pub errors: u64,
-    /// Upper bound on the error rate at `confidence_level`.
-    pub error_bound: f64,
-    /// Share of the in-scope intents that were answered rightly.
-    pub coverage: f64,
+    /// What the confidences looked like, so that drift can be seen.
+    pub reference: Option<Reference>,
 }
 
-/// One labelled intent as the matcher saw it.
-#[derive(Clone, Copy, Debug)]
-pub struct Observation {
-    /// The matcher's confidence, higher is surer.
-    pub confidence: f64,
-    /// Whether the first candidate was right; false for an out-of-scope intent.
-    pub correct: bool,
-    /// Whether a right answer exists.
-    pub in_scope: bool,
+/// Where the intents of a calibration came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Labelled intents that ranking did not learn from.
+    Labelled,
+    /// Labelled intents that the ranker learnt from, each judged by a part of the fit that had not seen it.
+    CrossFitted,
+    /// The catalogue's own example intents, each taken out in turn: a stand-in until there are labels.
+    Synthetic,
 }
 
-/// The threshold that a fit found and what it does on the data that it saw.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Threshold {
-    /// The confidence to reach.
-    pub threshold: f64,
-    /// Intents that reach it.
-    pub answered: u64,
-    /// Of those, wrong ones.
-    pub errors: u64,
-    /// Upper bound on their rate.
-    pub error_bound: f64,
-    /// Share of in-scope intents answered rightly.
-    pub coverage: f64,
+/// Thresholds for both sorts of answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds {
+    /// For answers that need nothing generated.
+    pub zero: Option<Threshold>,
+    /// For answers that need a configuration.
+    pub minimal: Option<Threshold>,
+    /// Why a sort has none, and what the labels lack.
+    pub warnings: Vec<String>,
 }
 
-/// Finds the loosest threshold whose bound stays at or under `max_error`.
+/// Finds both thresholds. A sort of answers that its intents do not suffice for is not promised.
 ///
-/// `max_error` and `confidence_level` lie strictly between 0 and 1. Errors: out-of-range arguments; no out-of-scope
-/// intents; no threshold keeps the bound, which is said together with what could be kept.
-pub fn fit(observations: &[Observation], max_error: f64, confidence_level: f64) -> Result<Threshold, EngineError> {
-    for (name, value) in [("max-error", max_error), ("confidence", confidence_level)] {
-        if !(value > 0.0 && value < 1.0) {
-            return Err(EngineError::Calibration(format!("{name} is {value}; it must lie strictly between 0 and 1")));
+/// Each sort bears its own bound at `confidence_level`. Coverage of each is its share of all in-scope intents. Errors: when
+/// nothing at all can be promised, with the reason of the sort that more intents ended in.
+pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thresholds, EngineError> {
+    let in_scope = seen.iter().filter(|seen| seen.observation.in_scope).count();
+    let of_sort = |minimal: bool| -> Vec<Observation> {
+        seen.iter().filter(|seen| seen.minimal == minimal).map(|seen| seen.observation).collect()
+    };
+    let all: Vec<Observation> = seen.iter().map(|seen| seen.observation).collect();
+    if in_scope == all.len() {
+        // Said of the whole, not of one sort.
+        threshold(&all, max_error, confidence_level).map_err(refused)?;
+    }
+    let mut warnings = Vec::new();
+    let mut fitted = |minimal: bool, name: &str| -> Result<Option<Threshold>, RankingError> {
+        let observations = of_sort(minimal);
+        if observations.is_empty() {
+            return Ok(None);
+        }
+        if observations.iter().all(|seen| seen.in_scope) {
+            warnings.push(format!("no out-of-scope intent ended in a {name} candidate, so none of these is promised"));
+            return Ok(None);
+        }
+        let found = threshold(&observations, max_error, confidence_level)?;
+        let of_these = observations.iter().filter(|seen| seen.in_scope).count();
+        #[expect(clippy::cast_precision_loss, reason = "counts of intents")]
+        let share = of_these as f64 / in_scope.max(1) as f64;
+        Ok(Some(Threshold { coverage: found.coverage * share, ..found }))
+    };
+    let (zero, minimal) = (fitted(false, "zero-generation"), fitted(true, "minimal-generation"));
+    let most_are_minimal = seen.iter().filter(|seen| seen.minimal).count() * 2 > seen.len();
+    match (zero, minimal) {
+        (Err(error), Err(other)) => Err(refused(if most_are_minimal { other } else { error })),
+        (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(error)),
+        (Ok(None), Ok(None)) => Err(EngineError::Calibration(
+            warnings.pop().unwrap_or_else(|| {
+                format!("no labelled intents; at least {} are needed", intents_needed(max_error, confidence_level))
+            }),
+        )),
+        (zero, minimal) => {
+            let mut kept = |found: Result<Option<Threshold>, RankingError>, name: &str| {
+                found.unwrap_or_else(|error| {
+                    warnings.push(format!("{name} answers are not promised: {error}"));
+                    None
+                })
+            };
+            let (zero, minimal) = (kept(zero, "zero-generation"), kept(minimal, "minimal-generation"));
+            Ok(Thresholds { zero, minimal, warnings })
         }
     }
-    if observations.iter().all(|seen| seen.in_scope) {
-        return Err(EngineError::Calibration(
-            "the labelled intents hold no out-of-scope ones, so nothing bounds answers to intents that have none; add some"
-                .into(),
-        ));
-    }
-    let in_scope = observations.iter().filter(|seen| seen.in_scope).count();
-    let mut ordered = observations.to_vec();
-    ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    let mut best: Option<Threshold> = None;
-    let mut lowest_bound = 1.0f64;
-    let (mut answered, mut errors, mut correct) = (0u64, 0u64, 0u64);
-    for (position, seen) in ordered.iter().enumerate() {
-        answered += 1;
-        errors += u64::from(!seen.correct);
-        correct += u64::from(seen.correct);
-        // Equal confidences are answered together or not at all.
-        if ordered.get(position + 1).is_some_and(|next| next.confidence.total_cmp(&seen.confidence).is_eq()) {
-            continue;
-        }
-        let error_bound = clopper_pearson_upper(errors, answered, confidence_level)?;
-        lowest_bound = lowest_bound.min(error_bound);
-        if error_bound <= max_error {
-            let coverage = ratio(correct, in_scope as u64);
-            best = Some(Threshold { threshold: seen.confidence, answered, errors, error_bound, coverage });
-        }
-    }
-    best.ok_or_else(|| {
-        EngineError::Calibration(format!(
-            "no threshold keeps the error bound under {max_error} at confidence {confidence_level} on {} intents; the lowest \
-             bound is {lowest_bound:.3}: accept a larger --max-error or add labelled intents",
-            observations.len()
-        ))
-    })
 }
 
-/// Upper end of the one-sided Clopper-Pearson interval for `errors` among `trials` at `confidence_level`, 0..=1.
-pub fn clopper_pearson_upper(errors: u64, trials: u64, confidence_level: f64) -> Result<f64, EngineError> {
-    if errors >= trials {
-        return Ok(1.0);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents are far below 2^52")]
-    let beta = Beta::new(errors as f64 + 1.0, (trials - errors) as f64)
-        .map_err(|error| EngineError::Internal(format!("beta distribution: {error}")))?;
-    Ok(beta.inverse_cdf(confidence_level))
+fn refused(error: RankingError) -> EngineError {
+    EngineError::Calibration(error.to_string())
 }
 
 /// `part / whole`, 0 for an empty whole.
@@ -147,12 +144,15 @@ impl Calibration {
     /// Why this calibration does not hold for a catalogue and model, or `None` when it does.
     ///
     /// `changed`: versions written or deleted since the fit.
-    pub fn staleness(&self, model_digest: &str, ranking: &Ranking, changed: u64) -> Option<String> {
+    pub fn staleness(&self, model_digest: &str, ranking: &Ranking, ranker_id: &str, changed: u64) -> Option<String> {
         if self.model_digest != model_digest {
             return Some(format!("calibration {} was fitted with another model", self.id));
         }
-        if self.ranking != *ranking {
-            return Some(format!("calibration {} was fitted with other ranking weights", self.id));
+        if self.ranking != *ranking || self.ranker_id != ranker_id {
+            return Some(format!(
+                "calibration {} was fitted with ranker {}, and {ranker_id} is in force; calibrate again",
+                self.id, self.ranker_id
+            ));
         }
         if ratio(changed, self.fitted_versions) > Self::MAX_CHANGED_SHARE {
             return Some(format!(
@@ -161,6 +161,31 @@ impl Calibration {
             ));
         }
         None
+    }
+
+    /// The threshold for one sort of answers.
+    pub fn threshold(&self, minimal: bool) -> Option<f64> {
+        if minimal { self.minimal } else { self.zero }.map(|found| found.threshold)
+    }
+
+    /// Both thresholds that there are.
+    pub fn thresholds(&self) -> impl Iterator<Item = Threshold> {
+        [self.zero, self.minimal].into_iter().flatten()
+    }
+
+    /// Share of in-scope intents answered, on the intents that it was fitted on.
+    pub fn coverage(&self) -> f64 {
+        self.thresholds().map(|found| found.coverage).sum()
+    }
+
+    /// Answered intents and wrong ones among them, on the intents that it was fitted on.
+    pub fn answered(&self) -> (u64, u64) {
+        self.thresholds().fold((0, 0), |(answered, errors), found| (answered + found.answered, errors + found.errors))
+    }
+
+    /// The larger of the two bounds.
+    pub fn error_bound(&self) -> f64 {
+        self.thresholds().map(|found| found.error_bound).fold(0.0, f64::max)
     }
 
     /// The first 16 hexadecimal digits of the sha256 of everything but the id.
@@ -173,15 +198,27 @@ impl Calibration {
 
     /// What it promises, in words.
     pub fn promise(&self) -> String {
+        let (answered, errors) = self.answered();
+        let evidence = match self.evidence {
+            Evidence::Labelled => "",
+            Evidence::CrossFitted => ", cross-fitted",
+            Evidence::Synthetic => ", SYNTHETIC: the catalogue's own examples, no labelled intent",
+        };
+        let sorts = match (self.zero, self.minimal) {
+            (Some(_), Some(_)) => "",
+            (Some(_), None) => "; minimal-generation answers are not promised",
+            (None, Some(_)) => "; zero-generation answers are not promised",
+            (None, None) => "; nothing is promised",
+        };
         format!(
-            "at most {:.0} % of answers wrong with {:.0} % confidence, fitted on {} ({} in scope, {} out of scope); \
-             {:.0} % of in-scope intents answered",
+            "at most {:.0} % of answers wrong with {:.0} % confidence, fitted on {} ({} in scope, {} out of scope{evidence}): \
+             {answered} answered, {errors} wrong, {:.0} % of in-scope intents covered{sorts}",
             self.max_error * 100.0,
             self.confidence_level * 100.0,
             self.dataset,
             self.in_scope,
             self.out_of_scope,
-            self.coverage * 100.0
+            self.coverage() * 100.0
         )
     }
 }
@@ -190,22 +227,12 @@ impl Calibration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn bound_agrees_with_closed_forms() {
-        // No errors among n: 1 - (1 - confidence)^(1/n).
-        for trials in [1u32, 10, 45, 300] {
-            let exact = 1.0 - 0.1f64.powf(1.0 / f64::from(trials));
-            let bound = clopper_pearson_upper(0, trials.into(), 0.9).expect("valid");
-            assert!((bound - exact).abs() < 1e-6, "{trials}: {bound} against {exact}");
-        }
-        assert!((clopper_pearson_upper(5, 5, 0.9).expect("valid") - 1.0).abs() < f64::EPSILON);
-    }
-
-    fn observations(correct: u32, wrong: u32, outside: u32) -> Vec<Observation> {
+    fn seen(minimal: bool, correct: u32, wrong: u32, outside: u32) -> Vec<Seen> {
         let mut seen = Vec::new();
         let mut push = |count: u32, base: f64, correct, in_scope| {
             for step in 0..count {
-                seen.push(Observation { confidence: base - f64::from(step) * 1e-4, correct, in_scope });
+                let confidence = base - f64::from(step) * 1e-4;
+                seen.push(Seen { observation: Observation { confidence, correct, in_scope }, minimal });
             }
         };
         push(correct, 0.9, true, true);
@@ -215,27 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn the_loosest_threshold_that_keeps_the_bound_is_found() {
-        let found = fit(&observations(200, 50, 50), 0.05, 0.9).expect("fits");
-        assert!(found.error_bound <= 0.05, "{found:?}");
-        assert!(found.errors > 0 && found.answered == 200 + found.errors, "{found:?}");
-        let one_more = clopper_pearson_upper(found.errors + 1, found.answered + 1, 0.9).expect("valid");
-        assert!(one_more > 0.05, "{found:?} is not the loosest");
+    fn each_sort_of_answers_has_its_own_threshold() {
+        let mut both = seen(false, 300, 50, 50);
+        both.extend(seen(true, 20, 200, 50));
+        let found = fit(&both, 0.05, 0.9).expect("zero can be promised");
+        assert!(found.zero.expect("promised").error_bound <= 0.05);
+        assert_eq!(found.minimal, None);
+        assert!(found.warnings[0].contains("minimal-generation answers are not promised"), "{:?}", found.warnings);
     }
 
     #[test]
-    fn equal_confidences_stand_or_fall_together() {
-        let mut seen = observations(100, 0, 1);
-        seen.extend([true, false].map(|correct| Observation { confidence: 0.8, correct, in_scope: true }));
-        let found = fit(&seen, 0.03, 0.9).expect("fits");
-        assert_eq!((found.answered, found.errors), (100, 0));
-    }
-
-    #[test]
-    fn what_cannot_be_promised_is_refused() {
-        assert!(fit(&observations(10, 0, 5), 0.05, 0.9).is_err(), "too few intents");
-        assert!(fit(&observations(300, 0, 0), 0.05, 0.9).is_err(), "no out-of-scope intents");
-        assert!(fit(&observations(300, 0, 9), 0.0, 0.9).is_err());
-        assert!(fit(&observations(300, 0, 9), 0.05, f64::NAN).is_err());
+    fn what_cannot_be_promised_is_refused_with_the_way_out() {
+        let error = fit(&seen(false, 10, 0, 5), 0.05, 0.9).expect_err("too few").to_string();
+        assert!(error.contains("add 30 more"), "{error}");
+        let error = fit(&seen(false, 300, 0, 0), 0.05, 0.9).expect_err("nothing out of scope").to_string();
+        assert!(error.contains("out-of-scope"), "{error}");
+        assert!(fit(&seen(false, 300, 0, 9), 0.0, 0.9).is_err());
+        assert!(fit(&seen(false, 300, 0, 9), 0.05, f64::NAN).is_err());
+        assert!(fit(&[], 0.05, 0.9).is_err());
     }
 }

@@ -9,8 +9,8 @@
 
 use std::collections::VecDeque;
 
+use fitment_ranking::clopper_pearson_lower;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Beta, ContinuousCDF};
 
 use crate::error::EngineError;
 
@@ -328,7 +328,8 @@ impl PromiseRecord {
         }
         self.looks += 1;
         let spent = (1.0 - confidence_level) / 2f64.powi(i32::try_from(self.looks).unwrap_or(i32::MAX));
-        let lower_bound = clopper_pearson_lower(self.errors, self.verdicts, 1.0 - spent)?;
+        let lower_bound = clopper_pearson_lower(self.errors, self.verdicts, 1.0 - spent)
+            .map_err(|error| EngineError::Internal(error.to_string()))?;
         self.lower_bound = Some(lower_bound);
         if lower_bound <= max_error {
             return Ok(false);
@@ -353,20 +354,6 @@ impl BrokenPromise {
             self.max_error
         )
     }
-}
-
-/// Lower end of the one-sided Clopper-Pearson interval for `errors` among `trials` at `confidence_level`, 0..=1.
-///
-/// Source: Clopper and Pearson, Biometrika 26, 1934.
-pub fn clopper_pearson_lower(errors: u64, trials: u64, confidence_level: f64) -> Result<f64, EngineError> {
-    if errors == 0 || trials == 0 {
-        return Ok(0.0);
-    }
-    let errors = errors.min(trials);
-    #[expect(clippy::cast_precision_loss, reason = "counts of verdicts are far below 2^52")]
-    let beta = Beta::new(errors as f64, (trials - errors) as f64 + 1.0)
-        .map_err(|error| EngineError::Internal(format!("beta distribution: {error}")))?;
-    Ok(beta.inverse_cdf(1.0 - confidence_level))
 }
 
 #[cfg(test)]
@@ -460,20 +447,6 @@ mod tests {
         assert_eq!(drift.measured.expect("enough").level, DriftLevel::Stable);
         let text = serde_json::to_string(&reference).expect("writable");
         assert_eq!(serde_json::from_str::<Reference>(&text).expect("readable"), reference);
-    }
-
-    #[test]
-    fn the_lower_bound_agrees_with_closed_forms_and_the_upper_bound() {
-        // All of n wrong: (1 - confidence)^(1/n).
-        for trials in [1u32, 20, 300] {
-            let bound = clopper_pearson_lower(trials.into(), trials.into(), 0.95).expect("valid");
-            assert!((bound - 0.05f64.powf(1.0 / f64::from(trials))).abs() < 1e-6, "{trials}: {bound}");
-        }
-        assert!(clopper_pearson_lower(0, 50, 0.95).expect("valid").abs() < f64::EPSILON);
-        // Wrong and right change places.
-        let lower = clopper_pearson_lower(7, 40, 0.9).expect("valid");
-        let upper = crate::calibration::clopper_pearson_upper(33, 40, 0.9).expect("valid");
-        assert!((lower - (1.0 - upper)).abs() < 1e-9, "{lower} {upper}");
     }
 
     fn watched(outcomes: impl Iterator<Item = bool>, max_error: f64) -> PromiseRecord {

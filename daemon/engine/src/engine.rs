@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fitment_models::{Embedder, ModelInfo, TextRole};
+use fitment_ranking::Ranker;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
@@ -25,7 +26,7 @@ const SEARCHES_AT_ONCE: usize = 8;
 pub struct EngineOptions {
     /// Folder of the store and the index caches.
     pub data_dir: PathBuf,
-    /// Weights of the ranking; checked by the caller with [`Ranking::fault`].
+    /// Settings of the searches; checked by the caller with [`Ranking::fault`].
     pub ranking: Ranking,
     /// Matches that may wait for the encoder.
     pub queue_capacity: usize,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) index: LiveIndex,
     pub(crate) encoder: Encoder,
     pub(crate) ranking: Ranking,
+    pub(crate) ranker: RankerState,
     pub(crate) calibration: CalibrationState,
     pub(crate) clock: Clock,
     pub(crate) feedback: Feedback,
@@ -96,6 +98,7 @@ impl Engine {
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
         let encoder = Encoder::start(embedder, queue_capacity)?;
         let shared = Arc::new(Shared {
+            ranker: RankerState::default(),
             calibration: CalibrationState::default(),
             feedback: Feedback::start(&store, feedback)?,
             store,
@@ -106,6 +109,7 @@ impl Engine {
             writing: Mutex::new(()),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
         });
+        shared.refresh_ranker()?;
         shared.refresh_calibration()?;
         LiveIndex::seal_in_background(&shared, SealPolicy::default())?;
         Ok(Self { shared })
@@ -116,7 +120,12 @@ impl Engine {
         self.shared.encoder.info()
     }
 
-    /// The weights of the ranking.
+    /// The ranker in force.
+    pub fn ranker(&self) -> Arc<Ranker> {
+        self.shared.ranker.in_force()
+    }
+
+    /// The settings of the searches.
     pub fn ranking(&self) -> &Ranking {
         &self.shared.ranking
     }
@@ -153,6 +162,18 @@ impl Engine {
         index.view.versions(name).any(|(_, doc)| index.view.matchable().contains(doc))
     }
 
+    /// Tags of a component's newest version that may answer.
+    pub fn tags_of(&self, name: &fitment_catalog::ComponentName) -> Vec<String> {
+        let index = self.shared.index.searchable();
+        let newest = index.view.versions(name).filter(|(_, doc)| index.view.matchable().contains(*doc)).last();
+        newest.and_then(|(_, doc)| index.view.card(doc)).map(|card| card.tags.clone()).unwrap_or_default()
+    }
+
+    /// The calibration in force.
+    pub fn calibration(&self) -> Option<Arc<Calibration>> {
+        self.shared.calibration.in_force().0
+    }
+
     /// Builds the graph of a large catalogue now instead of in the background. Blocks; small catalogues need none.
     pub fn seal_now(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
         self.shared.index.seal(on_progress)
@@ -186,6 +207,21 @@ impl Engine {
 }
 
 impl Shared {
+    /// Reads the model's ranker again; without one the shipped one ranks.
+    pub(crate) fn refresh_ranker(&self) -> Result<(), EngineError> {
+        let fitted = self.store.read()?.ranker(&self.encoder.info().digest.to_string());
+        let ranker = match fitted {
+            Ok(fitted) => fitted.unwrap_or_else(Ranker::shipped),
+            Err(error) => {
+                // A worse ranking beats none, and the calibration falls with the ranker that it names.
+                tracing::warn!(%error, "the stored ranker cannot be used, the shipped one ranks; fit it again");
+                Ranker::shipped()
+            }
+        };
+        *self.ranker.0.write() = Arc::new(ranker);
+        Ok(())
+    }
+
     /// Reads the model's calibration again and checks whether it still fits.
     pub(crate) fn refresh_calibration(&self) -> Result<(), EngineError> {
         let model_digest = self.encoder.info().digest.to_string();
@@ -197,7 +233,9 @@ impl Shared {
             Some(calibration) => {
                 let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
-                match calibration.staleness(&model_digest, &self.ranking, changed).or(broken) {
+                let ranker = self.ranker.in_force();
+                self.feedback.set_reference(calibration.reference.as_ref());
+                match calibration.staleness(&model_digest, &self.ranking, &ranker.id, changed).or(broken) {
                     None => InForce::Calibrated(Arc::new(calibration)),
                     Some(fault) => InForce::Nothing(fault),
                 }
@@ -205,6 +243,23 @@ impl Shared {
         };
         *self.calibration.0.write() = state;
         Ok(())
+    }
+}
+
+/// The ranker in force.
+#[derive(Debug)]
+pub(crate) struct RankerState(RwLock<Arc<Ranker>>);
+
+impl Default for RankerState {
+    fn default() -> Self {
+        Self(RwLock::new(Arc::new(Ranker::shipped())))
+    }
+}
+
+impl RankerState {
+    /// The ranker.
+    pub(crate) fn in_force(&self) -> Arc<Ranker> {
+        Arc::clone(&self.0.read())
     }
 }
 

@@ -171,6 +171,9 @@ pub enum EngineError {
     /// A calibration could not be made or read.
     #[error("calibration: {0}")]
     Calibration(String),
+    /// Nothing could be learnt, or what was learnt does not fit here.
+    #[error("learning: {0}")]
+    Learning(String),
     /// An invariant of the engine does not hold.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -229,6 +232,7 @@ impl EngineError {
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),
             Self::Model(_) => (ErrorKind::Internal, "MODEL_FAILED"),
             Self::Calibration(_) => (ErrorKind::InvalidArgument, "CALIBRATION_INVALID"),
+            Self::Learning(_) => (ErrorKind::InvalidArgument, "LEARNING_INVALID"),
             Self::Internal(_) => (ErrorKind::Internal, "INTERNAL"),
         }
     }

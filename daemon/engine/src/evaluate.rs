@@ -1,67 +1,50 @@
 //! Measuring the matcher on labelled intents.
 //!
-//! Each intent goes through the same pipeline as a caller's. Figures on a split are computed from the answers alone; what
-//! is fitted (a threshold) is fitted on a split that the caller names.
+//! Each intent goes through the same pipeline as a caller's. What is fitted (a ranker, thresholds) is fitted on splits that
+//! the caller names; figures and reports are made by `fitment_evaluation` from the answers alone.
 
 mod files;
-mod metrics;
+mod synthetic;
 
-use std::collections::BTreeMap;
+use std::time::Instant;
 
 use fitment_catalog::{Dataset, ExpectedOutcome, Filter, Format, LabelledIntent};
-use futures_util::future::join_all;
-use serde::Serialize;
+use fitment_evaluation::{Answer, Promise, Ranked, Run, Signal as Share, Tier};
+use fitment_models::TextRole;
+use fitment_ranking::{Observation, Ranker, Seen};
 
 pub use self::files::{LabelledFiles, read_catalog_folder, read_dataset};
-pub use self::metrics::{Judged, metrics};
-use crate::calibration::{Calibration, Observation, fit, ratio};
+pub use self::synthetic::{SYNTHETIC, synthetic};
+use crate::calibration::{Calibration, Evidence, Thresholds, fit};
+use crate::drift::Reference;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::live::OnProgress;
-use crate::pipeline::{MatchQuery, Outcome};
+use crate::normalize::normalize_intent;
+use crate::pipeline::{Candidate, MatchAnswer, MatchQuery, Outcome};
+use crate::rank::Method;
 use crate::writes::Import;
 
 /// Ranks that the metrics look at.
 const DEPTH: usize = 10;
-/// Intents in flight at once; the encoder batches what waits.
-const IN_FLIGHT: usize = 32;
+/// Intents encoded in one go.
+const ENCODED_AT_ONCE: usize = 32;
 /// Manifests written in one commit.
 const IMPORT_BATCH: usize = 64;
-
-/// What an evaluation found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The data set, as it was named.
-    pub dataset: String,
-    /// Digest of the labelled intents.
-    pub dataset_digest: String,
-    /// The split that was measured.
-    pub split: String,
-    /// Intents with a right answer.
-    pub n_in_scope: usize,
-    /// Intents with none.
-    pub n_out_of_scope: usize,
-    /// Components in the catalogue.
-    pub n_components: usize,
-    /// Name of the encoding model.
-    pub model: String,
-    /// Digest of the encoding model.
-    pub model_digest: String,
-    /// How scores were made.
-    pub ranking: crate::rank::Ranking,
-    /// Every metric by name.
-    pub metrics: BTreeMap<String, f64>,
-}
+/// Wrong answers that are looked at again, to say which words they had.
+const EXPLAINED: usize = 60;
 
 /// What became of one labelled intent.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Its ranking, judged.
-    pub judged: Judged,
-    /// What was answered.
-    pub outcome: Outcome,
-    /// The outcome that its label expects.
-    pub expected: Option<ExpectedOutcome>,
+    /// Its answer, judged.
+    pub answer: Answer,
+    /// As a calibration wants it.
+    pub seen: Seen,
+    /// Nearest facet's cosine of the first candidate, -1..=1.
+    pub top_cosine: f64,
+    /// The intent's vector.
+    pub vector: Vec<f32>,
 }
 
 /// Writes manifests into an engine's catalogue. Errors: the first manifest that is refused.
@@ -91,27 +74,22 @@ pub async fn load(
     Ok(())
 }
 
-/// Answers every intent of a split.
+/// The intents of a split.
 ///
 /// Errors: a split without intents; a label that names a component which the catalogue does not hold.
-pub async fn measure(
+pub(crate) fn intents_of<'d>(
     engine: &Engine,
-    dataset: &Dataset,
-    split: &str,
-    on_progress: OnProgress<'_>,
-) -> Result<Vec<Measured>, EngineError> {
+    dataset: &'d Dataset,
+    split: &'d str,
+) -> Result<Vec<&'d LabelledIntent>, EngineError> {
     let intents: Vec<&LabelledIntent> = dataset.split(split).collect();
     if intents.is_empty() {
         let mut splits: Vec<&str> = dataset.intents.iter().map(|intent| intent.split.as_str()).collect();
         splits.sort_unstable();
         splits.dedup();
-        return Err(EngineError::field(
-            "split",
-            format!(
-                "`{split}` holds no intents; the data set has {}",
-                if splits.is_empty() { "none at all".into() } else { splits.join(", ") }
-            ),
-        ));
+        let has = if splits.is_empty() { "none at all".into() } else { splits.join(", ") };
+        let fault = format!("`{split}` holds no intents; the data set has {has}");
+        return Err(EngineError::field("split", fault));
     }
     for intent in &intents {
         for name in intent.judgements.keys() {
@@ -121,122 +99,262 @@ pub async fn measure(
             }
         }
     }
+    Ok(intents)
+}
+
+/// Answers every intent of a split, one after the other, so that the time of each is its own; vectors are made in batches.
+///
+/// Errors: as [`Engine::training_set`].
+pub async fn measure(
+    engine: &Engine,
+    dataset: &Dataset,
+    split: &str,
+    method: Method,
+    on_progress: OnProgress<'_>,
+) -> Result<Vec<Measured>, EngineError> {
+    let intents = intents_of(engine, dataset, split)?;
+    let total = intents.len() as u64;
     let mut measured = Vec::with_capacity(intents.len());
-    for chunk in intents.chunks(IN_FLIGHT) {
-        on_progress("matching intents", measured.len() as u64, intents.len() as u64);
-        for result in join_all(chunk.iter().map(|intent| measure_one(engine, intent))).await {
-            measured.push(result?);
+    for chunk in intents.chunks(ENCODED_AT_ONCE) {
+        on_progress("matching intents", measured.len() as u64, total);
+        let mut texts = Vec::with_capacity(chunk.len());
+        for intent in chunk {
+            texts.push(normalize_intent(&intent.text).map_err(|error| of_intent(intent, error))?);
+        }
+        let started = Instant::now();
+        let vectors = engine.encoder().encode_bulk(&texts, TextRole::Query).await?;
+        let encode_us = micros(started) / chunk.len().max(1) as u64;
+        for (intent, vector) in chunk.iter().zip(vectors) {
+            let mut one = measure_one(engine, intent, vector.into_inner().into_vec(), method).await?;
+            one.answer.encode_us = encode_us;
+            one.answer.latency_us += encode_us;
+            measured.push(one);
         }
     }
-    on_progress("matching intents", measured.len() as u64, intents.len() as u64);
+    explain_worst(engine, &intents, &mut measured, method).await?;
+    on_progress("matching intents", total, total);
     Ok(measured)
 }
 
-async fn measure_one(engine: &Engine, intent: &LabelledIntent) -> Result<Measured, EngineError> {
-    let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
-    let query = MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, ..MatchQuery::default() };
-    let answer = engine.match_intent(query).await.map_err(|error| match error {
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn of_intent(intent: &LabelledIntent, error: EngineError) -> EngineError {
+    match error {
         EngineError::InvalidField { field, description } => {
             EngineError::InvalidField { field: format!("dataset: intent `{}`: {field}", intent.id), description }
         }
         other => other,
-    })?;
-    let grade = |name| intent.judgements.get(name).copied().unwrap_or(0);
-    Ok(Measured {
-        judged: Judged {
-            grades: answer.candidates.iter().map(|candidate| grade(&candidate.version.card.name)).collect(),
-            relevant: intent.judgements.values().copied().collect(),
+    }
+}
+
+fn query_of(intent: &LabelledIntent, vector: Vec<f32>, method: Method) -> MatchQuery {
+    let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
+    MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, vector, method, ..MatchQuery::default() }
+}
+
+async fn measure_one(
+    engine: &Engine,
+    intent: &LabelledIntent,
+    vector: Vec<f32>,
+    method: Method,
+) -> Result<Measured, EngineError> {
+    let started = Instant::now();
+    let answer = engine
+        .match_intent(query_of(intent, vector.clone(), method))
+        .await
+        .map_err(|error| of_intent(intent, error))?;
+    let latency_us = micros(started);
+    let ranker = engine.ranker();
+    let judged = Answer {
+        id: intent.id.clone(),
+        intent: intent.text.clone(),
+        ranked: answer.candidates.iter().map(|candidate| ranked(&ranker, candidate)).collect(),
+        relevant: intent.judgements.iter().map(|(name, &grade)| (name.to_string(), grade)).collect(),
+        confidence: answer.confidence,
+        in_scope_confidence: Some(answer.in_scope),
+        outcome: tier(answer.outcome),
+        expected: expected(intent),
+        kind: intent.out_of_scope_kind.clone().or_else(|| intent.example_type.clone()),
+        tags: tags(engine, intent),
+        names_component: intent.names_component,
+        unseen_component: intent.unseen_component,
+        language: answer.foreign_language.map(str::to_owned),
+        latency_us,
+        encode_us: 0,
+    };
+    let seen = Seen {
+        observation: Observation {
             confidence: answer.confidence,
+            correct: judged.first_is_right(),
+            in_scope: !intent.out_of_scope(),
         },
-        outcome: answer.outcome,
-        expected: intent.outcome,
-    })
+        minimal: is_minimal(&answer),
+    };
+    let top_cosine = answer.candidates.first().map_or(0.0, |first| first.scored.top_cosine());
+    Ok(Measured { answer: judged, seen, top_cosine, vector })
 }
 
-/// The figures of a split.
-pub fn report(engine: &Engine, name: &str, dataset: &Dataset, split: &str, measured: &[Measured]) -> Report {
-    let judged: Vec<Judged> = measured.iter().map(|one| one.judged.clone()).collect();
-    let mut metrics = metrics(&judged);
-    metrics.extend(promise_metrics(measured));
-    let info = engine.info();
-    let n_in_scope = judged.iter().filter(|query| query.in_scope()).count();
-    Report {
-        dataset: name.to_owned(),
-        dataset_digest: dataset.digest().to_string(),
-        split: split.to_owned(),
-        n_in_scope,
-        n_out_of_scope: judged.len() - n_in_scope,
-        n_components: info.matchable,
-        model: info.model.name.clone(),
-        model_digest: info.model.digest.to_string(),
-        ranking: engine.ranking().clone(),
-        metrics,
-    }
+fn is_minimal(answer: &MatchAnswer) -> bool {
+    answer.candidates.first().is_some_and(|first| first.generation == Outcome::MinimalGeneration)
 }
 
-/// Coverage, precision and outcome accuracy, where a calibration is in force.
-fn promise_metrics(measured: &[Measured]) -> BTreeMap<String, f64> {
-    let mut metrics = BTreeMap::new();
-    if measured.iter().any(|one| one.outcome == Outcome::Candidates) {
-        return metrics;
-    }
-    let promised = |one: &&Measured| matches!(one.outcome, Outcome::ZeroGeneration | Outcome::MinimalGeneration);
-    let answered: Vec<&Measured> = measured.iter().filter(promised).collect();
-    let correct = answered.iter().filter(|one| one.judged.observation().correct).count() as u64;
-    let in_scope = measured.iter().filter(|one| one.judged.in_scope()).count() as u64;
-    let covered = answered.iter().filter(|one| one.judged.in_scope()).count() as u64;
-    metrics.insert("coverage".into(), ratio(covered, in_scope));
-    if !answered.is_empty() {
-        metrics.insert("precision".into(), ratio(correct, answered.len() as u64));
-    }
-    let labelled: Vec<bool> = measured.iter().filter_map(|one| Some(agrees(one.outcome, one.expected?))).collect();
-    if !labelled.is_empty() {
-        let right = labelled.iter().filter(|&&agrees| agrees).count() as u64;
-        metrics.insert("outcome_accuracy".into(), ratio(right, labelled.len() as u64));
-    }
-    metrics
-}
-
-fn agrees(outcome: Outcome, expected: ExpectedOutcome) -> bool {
-    match expected {
-        ExpectedOutcome::ZeroGeneration => outcome == Outcome::ZeroGeneration,
-        ExpectedOutcome::MinimalGeneration => outcome == Outcome::MinimalGeneration,
-        ExpectedOutcome::RawGeneration => outcome == Outcome::RawGeneration,
+fn ranked(ranker: &Ranker, candidate: &Candidate) -> Ranked {
+    let share = |(signal, share): (fitment_ranking::Signal, f64)| Share {
+        name: signal.as_str().to_owned(),
+        value: candidate.scored.signal(signal),
+        share,
+    };
+    Ranked {
+        component: candidate.version.card.name.to_string(),
+        title: candidate.version.card.title.clone(),
+        score: candidate.scored.score,
+        signals: ranker.fusion.shares(&candidate.scored.signals).into_iter().map(share).collect(),
+        matched_text: candidate
+            .version
+            .facets
+            .get(candidate.scored.best_facet)
+            .map(|facet| facet.text.clone())
+            .unwrap_or_default(),
+        terms: Vec::new(),
     }
 }
 
-/// Fits a calibration on what a split showed.
-pub fn calibrate(
+fn tags(engine: &Engine, intent: &LabelledIntent) -> Vec<String> {
+    intent.judgements.keys().next().map(|name| engine.tags_of(name)).unwrap_or_default()
+}
+
+fn tier(outcome: Outcome) -> Option<Tier> {
+    match outcome {
+        Outcome::ZeroGeneration => Some(Tier::ZeroGeneration),
+        Outcome::MinimalGeneration => Some(Tier::MinimalGeneration),
+        Outcome::RawGeneration => Some(Tier::RawGeneration),
+        Outcome::Candidates => None,
+    }
+}
+
+fn expected(intent: &LabelledIntent) -> Option<Tier> {
+    match intent.outcome {
+        Some(ExpectedOutcome::ZeroGeneration) => Some(Tier::ZeroGeneration),
+        Some(ExpectedOutcome::MinimalGeneration) => Some(Tier::MinimalGeneration),
+        Some(ExpectedOutcome::RawGeneration) => Some(Tier::RawGeneration),
+        None => intent.out_of_scope().then_some(Tier::RawGeneration),
+    }
+}
+
+/// Adds the words that hit to the answers that are most surely wrong.
+async fn explain_worst(
+    engine: &Engine,
+    intents: &[&LabelledIntent],
+    measured: &mut [Measured],
+    method: Method,
+) -> Result<(), EngineError> {
+    let mut wrong: Vec<usize> = (0..measured.len()).filter(|&at| !measured[at].seen.observation.correct).collect();
+    wrong.sort_by(|&a, &b| measured[b].answer.confidence.total_cmp(&measured[a].answer.confidence));
+    wrong.truncate(EXPLAINED);
+    for at in wrong {
+        let query = MatchQuery { explain: true, ..query_of(intents[at], measured[at].vector.clone(), method) };
+        let answer = engine.match_intent(query).await?;
+        let terms = answer.explanation.map(|explanation| explanation.terms).unwrap_or_default();
+        for (ranked, terms) in measured[at].answer.ranked.iter_mut().zip(terms) {
+            ranked.terms = terms.into_iter().map(|term| term.term).collect();
+            ranked.terms.dedup();
+        }
+    }
+    Ok(())
+}
+
+/// A measured split as `fitment_evaluation` reads it.
+pub fn run(
     engine: &Engine,
     name: &str,
     dataset: &Dataset,
+    split: &str,
+    system: &str,
     measured: &[Measured],
+) -> Run {
+    let info = engine.info();
+    let promise = engine.calibration().filter(|_| system == "fused").map(|calibration| promise(&calibration));
+    Run {
+        dataset: name.to_owned(),
+        dataset_digest: dataset.digest().to_string(),
+        split: split.to_owned(),
+        system: system.to_owned(),
+        model: info.model.name.clone(),
+        model_digest: info.model.digest.to_string(),
+        n_components: info.matchable,
+        fitted_on: engine.ranker().fitted_on.clone(),
+        promise,
+        answers: measured.iter().map(|one| one.answer.clone()).collect(),
+    }
+}
+
+fn promise(calibration: &Calibration) -> Promise {
+    let largest = calibration.thresholds().max_by_key(|found| found.answered);
+    Promise {
+        max_error: calibration.max_error,
+        confidence_level: calibration.confidence_level,
+        threshold: largest.map_or(1.0, |found| found.threshold),
+        error_bound: calibration.error_bound(),
+        n_in_scope: calibration.in_scope,
+        n_out_of_scope: calibration.out_of_scope,
+        coverage: calibration.coverage(),
+        text: calibration.promise(),
+    }
+}
+
+/// What a calibration is made of.
+pub struct CalibrationBasis<'a> {
+    /// The data set, in words.
+    pub name: &'a str,
+    /// Digest of its intents.
+    pub dataset_digest: String,
+    /// Where the observations come from.
+    pub evidence: Evidence,
+    /// The observations.
+    pub seen: &'a [Seen],
+    /// What the confidences looked like, so that drift can be seen.
+    pub reference: Option<Reference>,
+}
+
+/// Fits a calibration for the engine's catalogue and ranker. Returns it with warnings.
+pub fn calibrate(
+    engine: &Engine,
+    basis: CalibrationBasis<'_>,
     max_error: f64,
     confidence_level: f64,
-) -> Result<Calibration, EngineError> {
-    let observations: Vec<Observation> = measured.iter().map(|one| one.judged.observation()).collect();
-    let found = fit(&observations, max_error, confidence_level)?;
+) -> Result<(Calibration, Vec<String>), EngineError> {
+    let Thresholds { zero, minimal, warnings } = fit(basis.seen, max_error, confidence_level)?;
     let info = engine.info();
-    let in_scope = observations.iter().filter(|seen| seen.in_scope).count() as u64;
+    let in_scope = basis.seen.iter().filter(|seen| seen.observation.in_scope).count() as u64;
     let mut calibration = Calibration {
         id: String::new(),
         model_digest: info.model.digest.to_string(),
         catalog_digest: engine.catalog_digest(),
         fitted_revision: info.revision,
         fitted_versions: info.matchable as u64,
-        dataset_digest: dataset.digest().to_string(),
-        dataset: name.to_owned(),
+        dataset_digest: basis.dataset_digest,
+        dataset: basis.name.to_owned(),
+        evidence: basis.evidence,
         ranking: engine.ranking().clone(),
+        ranker_id: engine.ranker().id.clone(),
         max_error,
         confidence_level,
-        threshold: found.threshold,
+        zero,
+        minimal,
         in_scope,
-        out_of_scope: observations.len() as u64 - in_scope,
-        answered: found.answered,
-        errors: found.errors,
-        error_bound: found.error_bound,
-        coverage: found.coverage,
+        out_of_scope: basis.seen.len() as u64 - in_scope,
+        reference: basis.reference,
     };
     calibration.id = calibration.fingerprint()?;
-    Ok(calibration)
+    Ok((calibration, warnings))
+}
+
+/// What the answers to a split looked like, for drift to be measured against.
+pub fn reference(measured: &[Measured]) -> Option<Reference> {
+    let confidence: Vec<f64> = measured.iter().map(|one| one.answer.confidence).collect();
+    let top_cosine: Vec<f64> = measured.iter().map(|one| one.top_cosine).collect();
+    let vectors: Vec<&[f32]> = measured.iter().map(|one| &one.vector[..]).collect();
+    Reference::of(&confidence, &top_cosine, &vectors)
 }

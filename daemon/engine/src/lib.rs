@@ -7,25 +7,31 @@
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
 mod calibration;
+mod clues;
 mod decisions;
 mod drift;
 mod encoder;
 mod engine;
 mod error;
 mod feedback;
+mod language;
+mod learning;
 mod live;
 mod normalize;
 mod pipeline;
 mod rank;
+mod signals;
 mod store;
 mod view;
 mod writes;
 
 pub mod evaluate;
 
-pub use calibration::{Calibration, Observation, Threshold, clopper_pearson_upper, fit};
+pub use calibration::{Calibration, Evidence, Thresholds, fit};
+pub use learning::{FitOptions, TrainingSet, fit_ranker};
+pub use fitment_ranking::{Ranker, Seen, Signal};
 pub use drift::{
-    BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference, clopper_pearson_lower,
+    BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference,
 };
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
@@ -36,8 +42,9 @@ pub use feedback::{
 pub use fitment_index::Plan;
 pub use live::OnProgress;
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
-pub use pipeline::{Candidate, DEFAULT_TOP_K, Explanation, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome, Timings};
-pub use rank::{FieldWeights, Ranking, Scored};
+pub use pipeline::{Candidate, ComponentSet, DEFAULT_TOP_K, MAX_SET_SIZE, Explanation, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome, Timings};
+pub use rank::{FieldWeights, Method, Ranking, Scored};
+pub use language::foreign_language;
 pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
 pub use view::FilterStage;
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

@@ -5,6 +5,7 @@
 
 mod sealing;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +15,7 @@ use fitment_models::{ModelInfo, UnitVector};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 pub(crate) use self::sealing::SealPolicy;
+use crate::clues::{Clues, text_profile};
 use crate::error::EngineError;
 use crate::rank::FieldWeights;
 use crate::store::{Card, Change, Revision, Store, StoreReader};
@@ -49,7 +51,7 @@ pub(crate) struct Entry<'a> {
     pub card: Card,
     /// Its manifest, for the words.
     pub manifest: &'a Manifest,
-    /// Its vectors.
+    /// Its vectors: facets, then counter-examples.
     pub vectors: &'a [UnitVector],
 }
 
@@ -66,7 +68,7 @@ impl LiveIndex {
         let reader = store.read()?;
         let revision = reader.revision()?;
         let model_digest = model.digest.to_string();
-        let view = load_view(&reader, on_progress)?;
+        let view = load_view(&reader, model, on_progress)?;
         let segment_path = folder.join("dense.segment");
         sweep(folder)?;
         let dense = open_dense(&reader, &segment_path, model, revision, &view, on_progress)?;
@@ -121,13 +123,21 @@ impl LiveIndex {
             let mut searchable = self.searchable.write();
             for entry in puts {
                 let vectors: Vec<&[f32]> = entry.vectors.iter().map(UnitVector::as_slice).collect();
-                searchable.dense.upsert(entry.doc, &vectors)?;
-                searchable.view.insert(entry.doc, entry.card.clone());
+                let (facets, counter_examples) = split(&vectors, &entry.card);
+                searchable.dense.upsert(entry.doc, facets)?;
+                let clues =
+                    Clues { text: text_profile(entry.manifest), counter_examples: counter_examples.concat().into() };
+                searchable.view.insert(entry.doc, entry.card.clone(), clues);
             }
         }
         self.revision.store(revision, Ordering::Release);
         Ok(())
     }
+}
+
+/// A version's facets and its counter-examples.
+fn split<'a, T>(vectors: &'a [T], card: &Card) -> (&'a [T], &'a [T]) {
+    vectors.split_at(vectors.len() - card.counter_examples.min(vectors.len()))
 }
 
 fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Result<(), EngineError> {
@@ -148,12 +158,32 @@ fn sweep(folder: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn load_view(reader: &StoreReader, on_progress: OnProgress<'_>) -> Result<CatalogView, EngineError> {
+fn load_view(
+    reader: &StoreReader,
+    model: &ModelInfo,
+    on_progress: OnProgress<'_>,
+) -> Result<CatalogView, EngineError> {
     let mut view = CatalogView::default();
     let total = reader.len()?;
     let mut loaded = 0u64;
+    let mut profiles = HashMap::new();
+    reader.profiles(|doc, profile| {
+        profiles.insert(doc, profile);
+    })?;
+    let model_digest = model.digest.to_string();
     reader.cards(|doc, card| {
-        view.insert(doc, card);
+        let text = match profiles.remove(&doc) {
+            Some(profile) => profile,
+            // Written by a build that kept none.
+            None => stored_manifest(reader, doc)?.map(|manifest| text_profile(&manifest)).unwrap_or_default(),
+        };
+        let mut counter_examples = Vec::new();
+        if card.counter_examples > 0 {
+            let floats = reader.vectors(&model_digest, doc)?.unwrap_or_default();
+            let vectors: Vec<&[f32]> = floats.chunks_exact(model.dimension).collect();
+            counter_examples = split(&vectors, &card).1.concat();
+        }
+        view.insert(doc, card, Clues { text, counter_examples: counter_examples.into() });
         loaded += 1;
         if loaded.is_multiple_of(10_000) {
             on_progress("reading the catalogue", loaded, total);
@@ -188,7 +218,7 @@ fn open_dense(
                 Some(built) if built <= revision => {
                     for change in reader.changes_since(built)? {
                         match change {
-                            Change::Put(doc) => put_vectors(reader, &mut dense, &model_digest, doc)?,
+                            Change::Put(doc) => put_vectors(reader, &mut dense, &model_digest, view, doc)?,
                             Change::Delete(doc) => {
                                 dense.remove(doc);
                             }
@@ -211,7 +241,7 @@ fn open_dense(
     let mut dense = DenseIndex::new(model.dimension, DenseOptions::default())?;
     let total = view.all().len() as u64;
     for (done, doc) in view.all().iter().enumerate() {
-        put_vectors(reader, &mut dense, &model_digest, doc)?;
+        put_vectors(reader, &mut dense, &model_digest, view, doc)?;
         if done.is_multiple_of(10_000) {
             on_progress("loading vectors", done as u64, total);
         }
@@ -224,12 +254,14 @@ fn put_vectors(
     reader: &StoreReader,
     dense: &mut DenseIndex,
     model_digest: &str,
+    view: &CatalogView,
     doc: DocId,
 ) -> Result<(), EngineError> {
     let dimension = dense.dimension();
     let Some(floats) = reader.vectors(model_digest, doc)? else { return Ok(()) };
     let facets: Vec<&[f32]> = floats.chunks_exact(dimension).collect();
-    Ok(dense.upsert(doc, &facets)?)
+    let facets = view.card(doc).map_or(&facets[..], |card| split(&facets, card).0);
+    Ok(dense.upsert(doc, facets)?)
 }
 
 fn open_words(

@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use fitment_catalog::Filter;
 use fitment_index::{DenseResult, DocSet, Effort, LexicalResult, Plan};
-use fitment_models::{TextRole, UnitVector};
+use fitment_models::{ModelInfo, TextRole, UnitVector};
+use fitment_ranking::{Confidence, RankedSignals, Ranker, Signal, term_ids};
 use serde_json::Value;
 
 use crate::calibration::Calibration;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::language::foreign_language;
 use crate::live::Searchable;
 use crate::normalize::normalize_intent;
-use crate::rank::{LexicalEvidence, Scored, fuse};
+use crate::rank::{Method, Scored, order};
+use crate::signals::{self, Context};
 use crate::store::{Revision, StoredVersion};
 use crate::view::FilterStage;
 
@@ -21,6 +24,9 @@ use crate::view::FilterStage;
 pub const MAX_TOP_K: usize = 100;
 /// Candidates of an answer when the caller does not say.
 pub const DEFAULT_TOP_K: usize = 5;
+
+/// Components of a set at most.
+pub const MAX_SET_SIZE: usize = 10;
 
 /// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
 const EFFORT: Effort = Effort::Rows(512);
@@ -42,6 +48,10 @@ pub struct MatchQuery {
     pub vector: Vec<f32>,
     /// Whether to say how the answer came about.
     pub explain: bool,
+    /// Components wanted together, 0..=10: more than one asks for a set that covers the intent between them.
+    pub set_size: usize,
+    /// How candidates are ordered.
+    pub method: Method,
     /// Whether to remember the answer, so that it can be given an outcome.
     pub remember: bool,
 }
@@ -71,8 +81,16 @@ pub struct MatchAnswer {
     pub candidates: Vec<Candidate>,
     /// Why the answer abstains or promises nothing; empty otherwise.
     pub reason: String,
-    /// Score of the best candidate, 0..=1.
+    /// Probability that the best candidate meets the intent, 0..=1: what thresholds are compared with.
     pub confidence: f64,
+    /// Probability that any component meets the intent, 0..=1.
+    pub in_scope: f64,
+    /// The components that the intent needs together, where a set was asked for.
+    pub set: Option<ComponentSet>,
+    /// The language that the intent seems to be in, where the model does not speak it.
+    pub foreign_language: Option<&'static str>,
+    /// The ranker that ordered the candidates.
+    pub ranker_id: String,
     /// Revision that was searched.
     pub revision: Revision,
     /// The calibration that was applied.
@@ -81,6 +99,15 @@ pub struct MatchAnswer {
     pub timings: Timings,
     /// How the answer came about.
     pub explanation: Option<Explanation>,
+}
+
+/// Components that meet an intent between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ComponentSet {
+    /// Names of its members, best first.
+    pub components: Vec<String>,
+    /// Share of the intent's words, by inverse document frequency, that its members have between them, 0..=1.
+    pub completeness: f64,
 }
 
 /// A component that was considered.
@@ -134,6 +161,10 @@ pub struct Explanation {
     pub terms: Vec<Vec<fitment_index::TermContribution>>,
     /// What the calibration says of itself.
     pub calibration: String,
+    /// What each signal adds to a candidate's sum, a list a candidate.
+    pub shares: Vec<Vec<(Signal, f64)>>,
+    /// The sum at which a score is one half.
+    pub offset: f64,
 }
 
 impl Engine {
@@ -143,6 +174,7 @@ impl Engine {
     pub async fn match_intent(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
         let started = Instant::now();
         let intent = normalize_intent(&query.intent)?;
+        checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
         self.reached(query.min_revision)?;
         let (vector, mut timings) = self.vector_of(&intent, &query.vector).await?;
@@ -151,15 +183,32 @@ impl Engine {
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
-            let ranked = timed(&mut timings.rank, || rank(shared, &index, &vector, &dense, &words))?;
+            let ranker = shared.ranker.in_force();
+            let stems = stems_of(&intent);
+            let context = Context {
+                index: &index,
+                ranker: &ranker,
+                intent: &intent,
+                stems: &stems,
+                vector: &vector,
+                allowed: &allowed,
+                dense: &dense,
+                words: &words,
+            };
+            let ranked = timed(&mut timings.rank, || rank(&context, query.method))?;
             let revision = shared.index.revision();
-            drop(index);
             let decision = Instant::now();
-            let confidence = ranked.first().map_or(0.0, |best| best.score);
+            let judgement = judge(&context, &ranked, query.method, shared.encoder.info());
+            let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
+            drop(index);
             let candidates = read_candidates(shared, ranked, &query)?;
-            let mut answer = decide(shared, candidates, confidence, revision);
-            answer.explanation =
-                query.explain.then(|| explain(shared, &intent, stages, &dense, &answer.candidates)).transpose()?;
+            let mut answer = decide(shared, candidates, judgement, revision);
+            answer.set = set;
+            answer.ranker_id.clone_from(&ranker.id);
+            answer.explanation = query
+                .explain
+                .then(|| explain(shared, &ranker, &intent, stages, &dense, &answer))
+                .transpose()?;
             timings.rank += decision.elapsed();
             if query.remember {
                 shared.feedback.remember((shared.clock)(), &intent, vector.as_slice(), &answer);
@@ -185,6 +234,13 @@ fn checked_top_k(top_k: usize) -> Result<usize, EngineError> {
         0 => Ok(DEFAULT_TOP_K),
         1..=MAX_TOP_K => Ok(top_k),
         _ => Err(EngineError::field("top_k", format!("is {top_k}; ask for 1 to {MAX_TOP_K} candidates"))),
+    }
+}
+
+fn checked_set_size(set_size: usize) -> Result<(), EngineError> {
+    match set_size {
+        0..=MAX_SET_SIZE => Ok(()),
+        _ => Err(EngineError::field("set_size", format!("is {set_size}; ask for 0 to {MAX_SET_SIZE} components"))),
     }
 }
 
@@ -237,7 +293,7 @@ fn narrowed<'a>(index: &Searchable, allowed: &'a DocSet) -> Option<&'a DocSet> {
     (allowed.len() < index.view.all().len()).then_some(allowed)
 }
 
-fn dense_search(
+pub(crate) fn dense_search(
     shared: &Shared,
     index: &Searchable,
     vector: &UnitVector,
@@ -246,7 +302,7 @@ fn dense_search(
     Ok(index.dense.search(vector.as_slice(), shared.ranking.depth, narrowed(index, allowed), EFFORT)?)
 }
 
-fn lexical_search(
+pub(crate) fn lexical_search(
     shared: &Shared,
     index: &Searchable,
     intent: &str,
@@ -255,18 +311,53 @@ fn lexical_search(
     Ok(shared.index.words().search(intent, shared.ranking.depth, narrowed(index, allowed), None)?)
 }
 
-fn rank(
-    shared: &Shared,
-    index: &Searchable,
-    vector: &UnitVector,
-    dense: &DenseResult,
-    words: &LexicalResult,
-) -> Result<Vec<Scored>, EngineError> {
-    let scorer = index.dense.scorer(vector.as_slice())?;
-    let evidence = LexicalEvidence { hits: &words.hits, reference: words.normalizer.max(f32::EPSILON) };
-    Ok(fuse(&shared.ranking, &dense.hits, &evidence, |doc| {
-        Some((scorer.facet_scores(doc)?, index.view.card(doc)?.centroid_norm))
-    }))
+fn rank(context: &Context<'_>, method: Method) -> Result<Vec<Scored>, EngineError> {
+    Ok(order(method, &context.ranker.fusion, context.intent, signals::candidates(context)?))
+}
+
+/// Hashed stems of a text, stop words included, in order.
+pub(crate) fn stems_of(text: &str) -> Vec<u32> {
+    term_ids(&fitment_index::analyze_all_text(text))
+}
+
+/// How sure the answer is.
+struct Judgement {
+    confidence: Confidence,
+    foreign_language: Option<&'static str>,
+}
+
+fn judge(context: &Context<'_>, ranked: &[Scored], method: Method, model: &ModelInfo) -> Judgement {
+    /// What is left of a confidence when the model does not speak the intent's language.
+    const FOREIGN: f64 = 0.5;
+    let mut confidence = match method {
+        Method::Fused => context.ranker.confidence.confidence(&RankedSignals {
+            candidates: ranked.iter().map(|one| (one.sum, one.signals)).collect(),
+            words: context.stems.len(),
+        }),
+        Method::Dense | Method::Words | Method::ReciprocalRank | Method::Random => {
+            let best = ranked.first().map_or(0.0, |best| best.score);
+            Confidence { correct: best, in_scope: best }
+        }
+    };
+    let foreign_language = foreign_language(context.intent, &model.name);
+    if foreign_language.is_some() {
+        confidence = Confidence { correct: confidence.correct * FOREIGN, in_scope: confidence.in_scope * FOREIGN };
+    }
+    Judgement { confidence, foreign_language }
+}
+
+/// The first candidates that are about as good as the very first, at most `size` of them: an intent with several right
+/// components has them side by side.
+fn component_set(context: &Context<'_>, ranked: &[Scored], size: usize) -> ComponentSet {
+    /// A member's odds are at least this share of the first one's, as a logarithm.
+    const MARGIN: f64 = 1.5;
+    let best = ranked.first().map_or(0.0, |best| best.sum);
+    let members: Vec<&Scored> = ranked.iter().take(size).filter(|one| best - one.sum <= MARGIN).collect();
+    let view = &context.index.view;
+    let query = view.statistics().query(&term_ids(&context.words.terms), "");
+    let texts: Vec<_> = members.iter().filter_map(|one| Some(&view.clues(one.doc)?.text)).collect();
+    let components = members.iter().filter_map(|one| Some(view.card(one.doc)?.name.to_string())).collect();
+    ComponentSet { components, completeness: f64::from(query.coverage_together(&texts)) }
 }
 
 fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> Result<Vec<Candidate>, EngineError> {
@@ -304,26 +395,46 @@ fn open_properties(version: &StoredVersion, bound: &Value) -> Result<Vec<String>
     Ok(open)
 }
 
-fn decide(shared: &Shared, mut candidates: Vec<Candidate>, confidence: f64, revision: Revision) -> MatchAnswer {
+fn decide(
+    shared: &Shared,
+    mut candidates: Vec<Candidate>,
+    judgement: Judgement,
+    revision: Revision,
+) -> MatchAnswer {
     let (calibration, fault) = shared.calibration.in_force();
-    let (outcome, reason) = match (&calibration, candidates.first_mut()) {
-        (_, None) => (
+    let confidence = judgement.confidence.correct;
+    let (outcome, reason) = match (&calibration, judgement.foreign_language, candidates.first_mut()) {
+        (_, _, None) => (
             Outcome::RawGeneration,
             "no certified component may answer: the catalogue is empty for this request, or the filter leaves nothing"
                 .to_owned(),
         ),
-        (None, Some(_)) => (Outcome::Candidates, fault),
-        (Some(calibration), Some(best)) if confidence >= calibration.threshold => {
-            best.is_match = true;
-            (best.generation, String::new())
-        }
-        (Some(calibration), Some(_)) => (
-            Outcome::RawGeneration,
-            format!(
-                "nothing certified meets the intent: the best confidence is {confidence:.3}, under the calibrated {:.3}",
-                calibration.threshold
-            ),
+        (None, _, Some(_)) => (Outcome::Candidates, fault),
+        (Some(_), Some(language), Some(_)) => (
+            Outcome::Candidates,
+            format!("the intent seems to be {language}, which the model does not speak: candidates, and no promise"),
         ),
+        (Some(calibration), None, Some(best)) => {
+            match calibration.threshold(best.generation == Outcome::MinimalGeneration) {
+                Some(threshold) if confidence >= threshold => {
+                    best.is_match = true;
+                    (best.generation, String::new())
+                }
+                Some(threshold) => (
+                    Outcome::RawGeneration,
+                    format!(
+                        "nothing certified meets the intent: the best confidence is {confidence:.3}, under the \
+                         calibrated {threshold:.3}"
+                    ),
+                ),
+                None => (
+                    Outcome::RawGeneration,
+                    "nothing certified meets the intent surely enough: the calibration makes no promise for this sort of \
+                     component"
+                        .to_owned(),
+                ),
+            }
+        }
     };
     MatchAnswer {
         decision_id: uuid::Uuid::now_v7(),
@@ -331,6 +442,10 @@ fn decide(shared: &Shared, mut candidates: Vec<Candidate>, confidence: f64, revi
         candidates,
         reason,
         confidence,
+        in_scope: judgement.confidence.in_scope,
+        set: None,
+        foreign_language: judgement.foreign_language,
+        ranker_id: String::new(),
         revision,
         calibration,
         timings: Timings::default(),
@@ -340,17 +455,18 @@ fn decide(shared: &Shared, mut candidates: Vec<Candidate>, confidence: f64, revi
 
 fn explain(
     shared: &Shared,
+    ranker: &Ranker,
     intent: &str,
     stages: Vec<FilterStage>,
     dense: &DenseResult,
-    candidates: &[Candidate],
+    answer: &MatchAnswer,
 ) -> Result<Explanation, EngineError> {
     let (tokens, truncated) = shared.encoder.count_tokens(intent)?;
-    let terms = candidates
+    let terms = answer
+        .candidates
         .iter()
         .map(|candidate| shared.index.words().explain(intent, candidate.scored.doc, None))
         .collect::<Result<_, _>>()?;
-    let (calibration, fault) = shared.calibration.in_force();
     Ok(Explanation {
         normalized_intent: intent.to_owned(),
         tokens,
@@ -359,6 +475,8 @@ fn explain(
         plan: dense.stats.plan,
         rows_visited: dense.stats.rows_scored,
         terms,
-        calibration: calibration.map_or(fault, |calibration| calibration.promise()),
+        calibration: answer.calibration.as_ref().map_or_else(|| answer.reason.clone(), |held| held.promise()),
+        shares: answer.candidates.iter().map(|candidate| ranker.fusion.shares(&candidate.scored.signals)).collect(),
+        offset: ranker.fusion.offset(),
     })
 }

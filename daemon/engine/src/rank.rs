@@ -1,23 +1,14 @@
-//! How dense and lexical evidence become one score.
-//!
-//! A convex sum of two scores that are normalised without looking at the other candidates (Bruch, Gai and Ingber, "An
-//! Analysis of Fusion Functions for Hybrid Retrieval", TOIS 42, 2023), so that a score means the same from one intent to
-//! the next and can be compared with a threshold.
-
-use std::collections::BTreeMap;
+//! How candidates are ordered: the settings of the searches, and the ways to make one score of the signals.
 
 use fitment_catalog::LexicalField;
-use fitment_index::{DenseHit, DocId, LexicalHit};
+use fitment_index::DocId;
+use fitment_ranking::{Fusion, Signal, Signals};
 use serde::{Deserialize, Serialize};
 
-/// The weights of the ranking. Fitted on development splits; see docs/accuracy.md.
+/// The settings of the two searches. The weights of the fusion belong to the ranker, see `fitment fit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ranking {
-    /// Weight of the dense score, 0..=1; the lexical score has the rest. 1 is dense alone, 0 lexical alone.
-    pub dense_weight: f64,
-    /// Weight of the centroid's cosine within the dense score, 0..=1; the best facet has the rest.
-    pub centroid_weight: f64,
     /// Documents taken from each of the two searches, 1..=1000.
     pub depth: usize,
     /// BM25 weights of the lexical fields.
@@ -46,7 +37,7 @@ pub struct FieldWeights {
 
 impl Default for Ranking {
     fn default() -> Self {
-        Self { dense_weight: 0.75, centroid_weight: 0.7, depth: 100, fields: FieldWeights::default() }
+        Self { depth: 100, fields: FieldWeights::default() }
     }
 }
 
@@ -67,19 +58,11 @@ impl Default for FieldWeights {
 impl Ranking {
     /// Says what is out of range, or `None`.
     pub fn fault(&self) -> Option<String> {
-        let fields = &self.fields;
-        let shares = [("dense_weight", self.dense_weight), ("centroid_weight", self.centroid_weight)];
-        let weights = LexicalField::ALL.iter().map(|&field| (field.as_str(), f64::from(fields.weight(field))));
-        shares
+        let weights = LexicalField::ALL.iter().map(|&field| (field.as_str(), f64::from(self.fields.weight(field))));
+        weights
             .into_iter()
-            .find(|(_, value)| !(0.0..=1.0).contains(value))
-            .map(|(name, value)| format!("ranking.{name} is {value}; it must lie in 0..=1"))
-            .or_else(|| {
-                let mut weights = weights;
-                weights
-                    .find(|(_, value)| !(0.0..=100.0).contains(value))
-                    .map(|(name, value)| format!("ranking.fields.{name} is {value}; it must lie in 0..=100"))
-            })
+            .find(|(_, value)| !(0.0..=100.0).contains(value))
+            .map(|(name, value)| format!("ranking.fields.{name} is {value}; it must lie in 0..=100"))
             .or_else(|| {
                 (!(1..=1000).contains(&self.depth))
                     .then(|| format!("ranking.depth is {}; it must lie in 1..=1000", self.depth))
@@ -102,121 +85,138 @@ impl FieldWeights {
     }
 }
 
-/// The parts of one candidate's score.
+/// A way to order candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By the ranker in force.
+    #[default]
+    Fused,
+    /// By vectors alone: centroid and nearest facet, 7 to 3.
+    Dense,
+    /// By words alone: BM25 over the weighted fields.
+    Words,
+    /// By equal-weight reciprocal-rank fusion of the two (Cormack, Clarke and Büttcher, SIGIR 2009), k = 60.
+    ReciprocalRank,
+    /// By chance: what a ranking is worth that knows nothing.
+    Random,
+}
+
+/// A candidate and its evidence.
 #[derive(Clone, Debug)]
 pub struct Scored {
     /// The version.
     pub doc: DocId,
-    /// The fused score, 0..=1.
+    /// What it is ordered by: any number, higher is better.
+    pub sum: f64,
+    /// The same as a score, 0..=1; comparable between candidates of one answer and, roughly, between answers.
     pub score: f64,
-    /// Best facet and centroid mixed, -1..=1.
-    pub dense: f64,
-    /// BM25 `b` against the query's reference `r` as `b / (b + r)`, 0..1.
-    pub lexical: f64,
-    /// Cosine of the centroid, -1..=1.
-    pub centroid: f64,
+    /// Every signal.
+    pub signals: Signals,
     /// Cosine of every facet, in order.
     pub facets: Vec<f32>,
     /// The nearest facet.
     pub best_facet: usize,
 }
 
-/// Lexical hits, and the score that a document with every word of the query would have.
-pub(crate) struct LexicalEvidence<'a> {
-    /// The hits.
-    pub hits: &'a [LexicalHit],
-    /// What they are measured against, > 0.
-    pub reference: f32,
+impl Scored {
+    /// One signal.
+    pub fn signal(&self, signal: Signal) -> f64 {
+        f64::from(self.signals[signal.index()])
+    }
+
+    /// Cosines of centroid and nearest facet, 7 to 3, -1..=1.
+    pub fn dense(&self) -> f64 {
+        0.7 * self.signal(Signal::Centroid) + 0.3 * self.signal(Signal::BestFacet)
+    }
+
+    /// Cosine of the nearest facet, -1..=1; 0 without facets.
+    pub fn top_cosine(&self) -> f64 {
+        self.facets.get(self.best_facet).copied().map_or(0.0, f64::from)
+    }
 }
 
-/// Fuses two rankings into one, best first, ties by document id.
-///
-/// Every candidate of either search gets its exact dense score from `facet_cosines` (cosines in facet order, and the
-/// length of the mean facet vector); a document that it does not know any more is left out.
-pub(crate) fn fuse(
-    ranking: &Ranking,
-    dense: &[DenseHit],
-    lexical: &LexicalEvidence<'_>,
-    facet_cosines: impl Fn(DocId) -> Option<(Vec<f32>, f32)>,
-) -> Vec<Scored> {
-    let words: BTreeMap<DocId, f32> = lexical.hits.iter().map(|hit| (hit.doc, hit.score)).collect();
-    let mut docs: Vec<DocId> = dense.iter().map(|hit| hit.doc).chain(words.keys().copied()).collect();
-    docs.sort_unstable();
-    docs.dedup();
-    let mut scored: Vec<Scored> = docs
-        .into_iter()
-        .filter_map(|doc| {
-            let (facets, centroid_norm) = facet_cosines(doc)?;
-            let bm25 = words.get(&doc).copied().unwrap_or_default();
-            Some(score(ranking, doc, facets, centroid_norm, f64::from(bm25 / lexical.reference)))
-        })
-        .collect();
-    scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.doc.cmp(&b.doc)));
-    scored
+/// Orders candidates, best first, ties by document id.
+pub(crate) fn order(method: Method, fusion: &Fusion, intent: &str, mut pool: Vec<Scored>) -> Vec<Scored> {
+    match method {
+        Method::Fused => score_each(&mut pool, |one| fusion.sum(&one.signals)),
+        Method::Dense => score_each(&mut pool, Scored::dense),
+        Method::Words => score_each(&mut pool, |one| one.signal(Signal::Words)),
+        Method::ReciprocalRank => reciprocal_rank(&mut pool),
+        Method::Random => score_each(&mut pool, |one| chance(intent, one.doc)),
+    }
+    for one in &mut pool {
+        one.score = match method {
+            Method::Fused => fusion.score(one.sum),
+            Method::Dense | Method::Words | Method::ReciprocalRank | Method::Random => one.sum.clamp(0.0, 1.0),
+        };
+    }
+    pool.sort_by(|a, b| b.sum.total_cmp(&a.sum).then(a.doc.cmp(&b.doc)));
+    pool
 }
 
-fn score(ranking: &Ranking, doc: DocId, facets: Vec<f32>, centroid_norm: f32, lexical: f64) -> Scored {
-    let (best_facet, best) = facets
-        .iter()
-        .copied()
-        .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, (facet, cosine)| if cosine > best.1 { (facet, cosine) } else { best });
-    #[expect(clippy::cast_precision_loss, reason = "a version has at most some 70 facets")]
-    let mean = facets.iter().sum::<f32>() / facets.len().max(1) as f32;
-    let centroid = f64::from(mean / centroid_norm).clamp(-1.0, 1.0);
-    let best = if facets.is_empty() { 0.0 } else { f64::from(best) };
-    let dense = ranking.centroid_weight * centroid + (1.0 - ranking.centroid_weight) * best;
-    // Half at the reference: bounded without a clamp, so that no two scores above it look alike.
-    let lexical = lexical.max(0.0) / (lexical.max(0.0) + 1.0);
-    let score = ranking.dense_weight * dense.max(0.0) + (1.0 - ranking.dense_weight) * lexical;
-    Scored { doc, score: score.clamp(0.0, 1.0), dense, lexical, centroid, facets, best_facet }
+fn score_each(pool: &mut [Scored], sum: impl Fn(&Scored) -> f64) {
+    for one in pool {
+        one.sum = sum(one);
+    }
+}
+
+fn reciprocal_rank(pool: &mut [Scored]) {
+    const K: f64 = 60.0;
+    score_each(pool, |_| 0.0);
+    let ways: [fn(&Scored) -> f64; 2] = [
+        Scored::dense,
+        |one| one.signal(Signal::Words),
+    ];
+    for way in ways {
+        pool.sort_by(|a, b| way(b).total_cmp(&way(a)).then(a.doc.cmp(&b.doc)));
+        for (rank, one) in (1u32..).zip(pool.iter_mut()) {
+            one.sum += 1.0 / (K + f64::from(rank));
+        }
+    }
+}
+
+/// The same number for the same intent and document.
+fn chance(intent: &str, doc: DocId) -> f64 {
+    let digest = fitment_catalog::Digest::of(format!("{intent}\n{}", doc.0).as_bytes()).to_string();
+    let digits = digest.rsplit(':').next().and_then(|hex| hex.get(..8));
+    digits.and_then(|hex| u32::from_str_radix(hex, 16).ok()).map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use fitment_ranking::SIGNALS;
+
     use super::*;
 
-    fn dense(doc: u32, score: f32) -> DenseHit {
-        DenseHit { doc: DocId(doc), facet: 0, score }
-    }
-
-    fn words(doc: u32, score: f32) -> LexicalHit {
-        LexicalHit { doc: DocId(doc), score }
+    fn candidate(doc: u32, centroid: f32, words: f32) -> Scored {
+        let mut signals = [0.0; SIGNALS];
+        signals[Signal::Centroid.index()] = centroid;
+        signals[Signal::BestFacet.index()] = centroid;
+        signals[Signal::Words.index()] = words;
+        Scored { doc: DocId(doc), sum: 0.0, score: 0.0, signals, facets: Vec::new(), best_facet: 0 }
     }
 
     #[track_caller]
-    fn check(dense_weight: f64, expect: &[u32]) {
-        let ranking = Ranking { dense_weight, ..Ranking::default() };
-        let hits = [words(3, 8.0), words(1, 2.0)];
-        let evidence = LexicalEvidence { hits: &hits, reference: 10.0 };
-        let cosines = |doc: DocId| Some((vec![[0.9f32, 0.6, 0.5, 0.1][doc.0 as usize]], 1.0));
-        let fused = fuse(&ranking, &[dense(0, 0.9), dense(1, 0.6), dense(2, 0.5)], &evidence, cosines);
-        assert_eq!(fused.iter().map(|scored| scored.doc.0).collect::<Vec<_>>(), expect);
+    fn check(method: Method, expect: &[u32]) {
+        let fusion = Fusion::new([(Signal::Centroid, 1.0), (Signal::Words, 1.0)], 1.0).expect("finite");
+        let pool = vec![candidate(0, 0.9, 0.0), candidate(1, 0.6, 0.5), candidate(2, 0.1, 0.6), candidate(3, 0.1, 0.6)];
+        let ordered = order(method, &fusion, "an intent", pool);
+        assert_eq!(ordered.iter().map(|one| one.doc.0).collect::<Vec<_>>(), expect);
+        assert!(ordered.iter().all(|one| (0.0..=1.0).contains(&one.score)));
     }
 
     #[test]
-    fn the_weight_moves_the_ranking_from_words_to_meaning() {
-        check(1.0, &[0, 1, 2, 3]);
-        check(0.0, &[3, 1, 0, 2]);
-        check(0.7, &[0, 1, 2, 3]);
-        check(0.4, &[0, 1, 3, 2]);
-        check(0.2, &[3, 1, 0, 2]);
+    fn each_method_orders_by_what_it_looks_at() {
+        check(Method::Fused, &[1, 0, 2, 3]);
+        check(Method::Dense, &[0, 1, 2, 3]);
+        check(Method::Words, &[2, 3, 1, 0]);
+        check(Method::ReciprocalRank, &[2, 0, 1, 3]);
     }
 
     #[test]
-    fn centroid_and_best_facet_are_mixed() {
-        let ranking = Ranking { dense_weight: 1.0, centroid_weight: 0.5, ..Ranking::default() };
-        // Two orthogonal facets, the query on the first: best 1, mean 0.5, centroid 0.5 / sqrt(0.5).
-        let scored = score(&ranking, DocId(0), vec![1.0, 0.0], 0.5f32.sqrt(), 0.0);
-        assert_eq!(scored.best_facet, 0);
-        assert!((scored.centroid - 0.5f64.sqrt()).abs() < 1e-6);
-        assert!((scored.dense - f64::midpoint(1.0, 0.5f64.sqrt())).abs() < 1e-6);
-    }
-
-    #[test]
-    fn out_of_range_weights_are_named() {
-        let ranking = Ranking { dense_weight: f64::NAN, ..Ranking::default() };
-        assert!(ranking.fault().expect("a fault").contains("dense_weight"));
+    fn out_of_range_settings_are_named() {
+        let ranking = Ranking { depth: 0, ..Ranking::default() };
+        assert!(ranking.fault().expect("a fault").contains("depth"));
         assert_eq!(Ranking::default().fault(), None);
     }
 }

@@ -9,6 +9,7 @@ mod records;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use fitment_ranking::{Ranker, TextProfile};
 use fitment_catalog::{ComponentName, Digest, Manifest};
 use fitment_index::DocId;
 use fitment_models::{ModelInfo, UnitVector};
@@ -21,6 +22,7 @@ pub(crate) use self::records::text;
 pub use self::records::{Card, Facet, StoredVersion};
 use self::records::{CardOfVersion, NameRecord, RequestRecord, decode, encode};
 use crate::calibration::Calibration;
+use crate::clues::text_profile;
 use crate::error::EngineError;
 
 /// Version of the file's layout.
@@ -45,6 +47,10 @@ const CHANGES: TableDefinition<(u64, u32), (u8, u32)> = TableDefinition::new("ch
 const REQUESTS: TableDefinition<&str, &[u8]> = TableDefinition::new("requests");
 /// order of arrival -> request id.
 const REQUEST_ORDER: TableDefinition<u64, &str> = TableDefinition::new("request_order");
+/// model digest -> the ranker in force as JSON.
+const RANKERS: TableDefinition<&str, &[u8]> = TableDefinition::new("rankers");
+/// document -> the words of its version, as [`TextProfile::to_bytes`] writes them.
+const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
 /// model digest -> the calibration in force as JSON.
 const CALIBRATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("calibrations");
 
@@ -59,7 +65,7 @@ pub type Revision = u64;
 pub struct NewVersion {
     /// The manifest.
     pub manifest: Manifest,
-    /// One unit vector a facet, in the order of [`fitment_catalog::facets`].
+    /// One unit vector a facet, in the order of [`fitment_catalog::facets`], then one a counter-example.
     pub vectors: Vec<UnitVector>,
     /// Idempotency key; empty: none.
     pub request_id: String,
@@ -163,6 +169,8 @@ impl Store {
             transaction.open_table(REQUESTS)?;
             transaction.open_table(REQUEST_ORDER)?;
             transaction.open_table(CALIBRATIONS)?;
+            transaction.open_table(RANKERS)?;
+            transaction.open_table(PROFILES)?;
         }
         feedback::create_tables(&transaction)?;
         transaction.commit()?;
@@ -229,6 +237,7 @@ impl Store {
             let mut stored_versions = transaction.open_table(VERSIONS)?;
             let mut manifests = transaction.open_table(MANIFESTS)?;
             let mut vectors = transaction.open_table(VECTORS)?;
+            let mut profiles = transaction.open_table(PROFILES)?;
             let mut changes = transaction.open_table(CHANGES)?;
             let mut requests = transaction.open_table(REQUESTS)?;
             let mut request_order = transaction.open_table(REQUEST_ORDER)?;
@@ -287,6 +296,7 @@ impl Store {
                 let floats: Vec<f32> =
                     version.vectors.iter().flat_map(fitment_models::UnitVector::as_slice).copied().collect();
                 vectors.insert((model_digest.as_str(), doc), bytemuck::cast_slice(&floats))?;
+                profiles.insert(doc, text_profile(&version.manifest).to_bytes().as_slice())?;
                 changes.insert((next_revision, position), (OP_PUT, doc))?;
                 position += 1;
                 if !version.request_id.is_empty() {
@@ -352,6 +362,7 @@ impl Store {
             let revision = meta_u64(&meta, "revision")? + 1;
             stored_versions.remove(doc)?;
             transaction.open_table(MANIFESTS)?.remove(doc)?;
+            transaction.open_table(PROFILES)?.remove(doc)?;
             transaction.open_table(DIGESTS)?.remove(record.digest.to_string().as_bytes())?;
             let model = meta.get("model")?.map(|value| String::from_utf8_lossy(value.value()).into_owned());
             if let Some((digest, _name)) = model.as_deref().and_then(|model| model.split_once('\n')) {
@@ -369,6 +380,22 @@ impl Store {
         }
         transaction.commit()?;
         Ok(outcome)
+    }
+
+    /// Puts a ranker into force for its model; the calibration of another ranker goes.
+    pub fn put_ranker(&self, ranker: &Ranker) -> Result<(), EngineError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(RANKERS)?.insert(ranker.model_digest.as_str(), encode(ranker)?.as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Takes a model's ranker out of force; true when there was one.
+    pub fn remove_ranker(&self, model_digest: &str) -> Result<bool, EngineError> {
+        let transaction = self.database.begin_write()?;
+        let was_there = transaction.open_table(RANKERS)?.remove(model_digest)?.is_some();
+        transaction.commit()?;
+        Ok(was_there)
     }
 
     /// Puts a calibration into force for its model.
@@ -456,9 +483,38 @@ impl StoreReader {
         Ok(changes)
     }
 
-    /// The calibration in force for a model.
+    /// The words of every version that has them here, in the order of document ids.
+    pub fn profiles(&self, mut each: impl FnMut(DocId, TextProfile)) -> Result<(), EngineError> {
+        for entry in self.transaction.open_table(PROFILES)?.iter()? {
+            let (doc, bytes) = entry?;
+            if let Some(profile) = TextProfile::from_bytes(bytes.value()) {
+                each(DocId(doc.value()), profile);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ranker in force for a model.
+    pub fn ranker(&self, model_digest: &str) -> Result<Option<Ranker>, EngineError> {
+        let table = self.transaction.open_table(RANKERS)?;
+        let Some(bytes) = table.get(model_digest)? else { return Ok(None) };
+        let text = std::str::from_utf8(bytes.value())
+            .map_err(|error| EngineError::Internal(format!("the stored ranker is not text: {error}")))?;
+        Ok(Some(Ranker::from_json(text).map_err(|error| EngineError::Learning(error.to_string()))?))
+    }
+
+    /// The calibration in force for a model. One that an older build wrote in another form is as good as none: a threshold
+    /// can be fitted again, a promise must not be guessed.
     pub fn calibration(&self, model_digest: &str) -> Result<Option<Calibration>, EngineError> {
-        self.transaction.open_table(CALIBRATIONS)?.get(model_digest)?.map(|record| decode(record.value())).transpose()
+        let table = self.transaction.open_table(CALIBRATIONS)?;
+        let Some(bytes) = table.get(model_digest)? else { return Ok(None) };
+        Ok(match decode(bytes.value()) {
+            Ok(calibration) => Some(calibration),
+            Err(error) => {
+                tracing::warn!(%error, "the stored calibration is of another form and is not used; fit it again");
+                None
+            }
+        })
     }
 }
 

@@ -7,14 +7,18 @@ use std::ops::Bound;
 
 use fitment_catalog::{ComponentName, Filter, Kind, License, Lifecycle};
 use fitment_index::{DocId, DocSet};
+use fitment_ranking::TextStatistics;
 use semver::Version;
 
+use crate::clues::Clues;
 use crate::store::Card;
 
 /// The catalogue in memory.
 #[derive(Debug, Default)]
 pub(crate) struct CatalogView {
     cards: HashMap<DocId, Card>,
+    clues: HashMap<DocId, Clues>,
+    statistics: TextStatistics,
     names: BTreeMap<(ComponentName, Version), DocId>,
     all: DocSet,
     matchable: DocSet,
@@ -42,7 +46,11 @@ pub struct FilterStage {
 
 impl CatalogView {
     /// Adds a version, or replaces its card.
-    pub(crate) fn insert(&mut self, doc: DocId, card: Card) {
+    pub(crate) fn insert(&mut self, doc: DocId, card: Card, clues: Clues) {
+        self.statistics.insert(&clues.text);
+        if let Some(before) = self.clues.insert(doc, clues) {
+            self.statistics.remove(&before.text);
+        }
         self.names.insert((card.name.clone(), card.version.clone()), doc);
         self.all.insert(doc);
         if matchable(card.lifecycle) {
@@ -69,6 +77,9 @@ impl CatalogView {
     /// Takes a version out; true when it was there.
     pub(crate) fn remove(&mut self, doc: DocId) -> bool {
         let Some(card) = self.cards.remove(&doc) else { return false };
+        if let Some(clues) = self.clues.remove(&doc) {
+            self.statistics.remove(&clues.text);
+        }
         for set in [&mut self.all, &mut self.matchable, &mut self.overtaken] {
             set.remove(doc);
         }
@@ -116,6 +127,16 @@ impl CatalogView {
     /// What is known of a document.
     pub(crate) fn card(&self, doc: DocId) -> Option<&Card> {
         self.cards.get(&doc)
+    }
+
+    /// The words and counter-examples of a document.
+    pub(crate) fn clues(&self, doc: DocId) -> Option<&Clues> {
+        self.clues.get(&doc)
+    }
+
+    /// Document frequencies of the words of all versions.
+    pub(crate) fn statistics(&self) -> &TextStatistics {
+        &self.statistics
     }
 
     /// Every version.
@@ -334,7 +355,7 @@ mod tests {
                 let key = (manifest.name().clone(), manifest.version().clone());
                 // A version is written once, as the store sees to it.
                 if let std::collections::btree_map::Entry::Vacant(place) = stored.entry(key) {
-                    view.insert(DocId(number), Card::of(&manifest, &[], 1));
+                    view.insert(DocId(number), Card::of(&manifest, &[], 1), Clues::default());
                     place.insert((DocId(number), manifest));
                 }
             }

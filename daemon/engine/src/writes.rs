@@ -180,14 +180,16 @@ impl Engine {
             .collect()
     }
 
-    /// Encodes every facet of the manifests.
+    /// Encodes every facet and counter-example of the manifests.
     async fn with_vectors(&self, manifests: Vec<(Manifest, String)>) -> Result<Vec<NewVersion>, EngineError> {
         let mut texts = Vec::new();
         let mut counts = Vec::with_capacity(manifests.len());
         for (manifest, _) in &manifests {
             let facets = fitment_catalog::facets(manifest);
-            counts.push(facets.len());
+            let counter_examples = manifest.counter_examples();
+            counts.push(facets.len() + counter_examples.len());
             texts.extend(facets.iter().map(|facet| normalize_text(&facet.text)));
+            texts.extend(counter_examples.iter().map(|text| normalize_text(text)));
         }
         let mut vectors = self.encoder().encode_bulk(&texts, TextRole::Document).await?.into_iter();
         Ok(manifests

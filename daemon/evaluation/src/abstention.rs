@@ -25,6 +25,11 @@ impl Observation {
     pub fn of(answer: &Answer) -> Self {
         Self { confidence: answer.confidence, in_scope: answer.in_scope(), correct: answer.first_is_right() }
     }
+
+    /// Observes how sure an answer is that anything fits.
+    pub fn of_scope(answer: &Answer) -> Self {
+        Self { confidence: answer.in_scope_confidence.unwrap_or(answer.confidence), ..Self::of(answer) }
+    }
 }
 
 /// What a threshold on the confidence does.

@@ -73,6 +73,8 @@ pub(crate) struct Sheet {
     /// Whether the tier was the expected one, where both are known.
     tier_agrees: Vec<Option<bool>>,
     order: Order,
+    /// By how sure the answers are that anything fits.
+    scope_order: Order,
     /// Whether a promise was in force.
     promised: bool,
 }
@@ -93,6 +95,7 @@ impl Sheet {
             answered: answers.iter().map(|answer| promised && answer.answered()).collect(),
             tier_agrees: answers.iter().map(|answer| Some(answer.outcome? == answer.expected?)).collect(),
             order: Order::of(&observations),
+            scope_order: Order::of(&answers.iter().copied().map(Observation::of_scope).collect::<Vec<_>>()),
             promised,
         }
     }
@@ -144,7 +147,7 @@ impl Sheet {
     }
 
     fn abstention(&self, weights: &[u32], inside: u64) -> BTreeMap<&'static str, f64> {
-        let mut figures = confidence_figures(&self.order.weighted(weights));
+        let mut figures = confidence_figures(&self.order.weighted(weights), &self.scope_order.weighted(weights));
         if self.promised && inside > 0 {
             let covered = count(weights, |query| self.answered[query] && self.in_scope[query]);
             figures.insert("coverage", ratio(covered, inside));
@@ -158,10 +161,10 @@ impl Sheet {
     }
 }
 
-fn confidence_figures(confidences: &Confidences) -> BTreeMap<&'static str, f64> {
+fn confidence_figures(confidences: &Confidences, scope: &Confidences) -> BTreeMap<&'static str, f64> {
     let sides = [
-        ("auroc", confidences.auroc()),
-        ("fpr95", confidences.false_positive_rate(95)),
+        ("auroc", scope.auroc()),
+        ("fpr95", scope.false_positive_rate(95)),
         ("aurc", confidences.area_under_risk_coverage()),
     ];
     let mut figures: BTreeMap<_, _> = sides.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();

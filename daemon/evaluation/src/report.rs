@@ -172,7 +172,7 @@ fn by_kind(run: &Run) -> BTreeMap<String, OutOfScope> {
         kinds.entry(answer.kind.as_deref().unwrap_or(NO_KIND)).or_default().push(answer);
     }
     let measured = |(kind, answers): (&str, Vec<&Answer>)| {
-        let both = inside.iter().chain(&answers).map(|answer| Observation::of(answer));
+        let both = inside.iter().chain(&answers).map(|answer| Observation::of_scope(answer));
         let confidences = Confidences::of(both);
         let n = answers.len() as u64;
         let answered = answers.iter().filter(|answer| answer.answered()).count() as u64;

@@ -68,6 +68,10 @@ pub struct Answer {
     pub relevant: BTreeMap<String, u32>,
     /// How sure the system was, higher is surer; best a probability that the first candidate is right.
     pub confidence: f64,
+    /// Probability that anything meets the intent, 0..=1, where the system tells it apart from `confidence`: AUROC and FPR95
+    /// are then of this.
+    #[serde(default)]
+    pub in_scope_confidence: Option<f64>,
     /// What was answered; `None` where candidates were listed and nothing promised.
     #[serde(default)]
     pub outcome: Option<Tier>,
@@ -206,8 +210,9 @@ impl Run {
 }
 
 fn check_answer(answer: &Answer) -> Result<(), String> {
-    if !answer.confidence.is_finite() {
-        return Err(format!("confidence is {}; it must be a finite number", answer.confidence));
+    let confidences = [Some(answer.confidence), answer.in_scope_confidence];
+    if let Some(number) = confidences.into_iter().flatten().find(|number| !number.is_finite()) {
+        return Err(format!("confidence is {number}; it must be a finite number"));
     }
     let mut seen = BTreeSet::new();
     for candidate in &answer.ranked {

@@ -11,7 +11,8 @@ use statrs::distribution::{Beta, ContinuousCDF};
 
 use crate::error::RankingError;
 
-/// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an error, times this.
+/// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an
+/// error, times this.
 const FIRST_STEP: f64 = 1.6;
 /// Where the walks begin, as shares of the intents answered.
 const STARTS: [f64; 3] = [0.0, 0.12, 0.35];
@@ -27,6 +28,16 @@ pub struct Observation {
     pub correct: bool,
     /// Whether a right answer exists.
     pub in_scope: bool,
+}
+
+/// An observation and the sort of its first candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The observation.
+    #[serde(flatten)]
+    pub observation: Observation,
+    /// Whether the first candidate needs a configuration.
+    pub minimal: bool,
 }
 
 /// A threshold and what it does on the observations that it was fitted on.
@@ -46,8 +57,9 @@ pub struct Threshold {
 
 /// The loosest threshold that the walk reaches; see the module.
 ///
-/// `max_error` and `confidence_level` lie strictly between 0 and 1. Errors: out-of-range arguments; no out-of-scope
-/// intents; too few intents (says how many more are needed); a bound that already the strictest threshold breaks.
+/// `max_error` and `confidence_level` lie strictly between 0 and 1. Errors: out-of-range arguments; a confidence that
+/// is not finite; no out-of-scope intents; too few intents (says how many more are needed); a bound that already the
+/// strictest threshold breaks.
 pub fn threshold(
     observations: &[Observation],
     max_error: f64,
@@ -58,6 +70,13 @@ pub fn threshold(
             return Err(RankingError::Range { name, value: value.to_string(), range: "strictly between 0 and 1" });
         }
     }
+    if let Some(strange) = observations.iter().find(|seen| !seen.confidence.is_finite()) {
+        return Err(RankingError::Range {
+            name: "a confidence",
+            value: strange.confidence.to_string(),
+            range: "within the finite",
+        });
+    }
     let in_scope = observations.iter().filter(|seen| seen.in_scope).count();
     if in_scope == observations.len() {
         return Err(RankingError::NoPromise(
@@ -65,23 +84,30 @@ pub fn threshold(
                 .into(),
         ));
     }
-    let needed = intents_needed(max_error, confidence_level);
+    #[expect(clippy::cast_precision_loss, reason = "three")]
+    let level = 1.0 - (1.0 - confidence_level) / STARTS.len() as f64;
+    let needed = intents_needed(max_error, level);
     if observations.len() < needed {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and saturating is right"
+        )]
+        #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+        let first = (needed as f64 * FIRST_STEP).ceil() as usize;
         return Err(RankingError::NoPromise(format!(
             "{} labelled intents cannot promise an error of at most {max_error} with confidence {confidence_level}: even \
-             without a single error {needed} answered ones are needed; add {} more",
+             without a single error {needed} answered ones are needed, and {first} in all to choose a threshold; add {} more",
             observations.len(),
-            needed - observations.len()
+            first.saturating_sub(observations.len())
         )));
     }
     let mut ordered = observations.to_vec();
     ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    #[expect(clippy::cast_precision_loss, reason = "three")]
-    let level = 1.0 - (1.0 - confidence_level) / STARTS.len() as f64;
     let mut kept: Option<Threshold> = None;
     let mut lowest_bound = 1.0f64;
     for start in STARTS {
-        for end in walk(&ordered, intents_needed(max_error, level), start) {
+        for end in walk(&ordered, needed, start) {
             let errors = ordered[..end].iter().filter(|seen| !seen.correct).count() as u64;
             let error_bound = clopper_pearson_upper(errors, end as u64, level)?;
             lowest_bound = lowest_bound.min(error_bound);
@@ -135,7 +161,7 @@ fn walk(ordered: &[Observation], needed: usize, start: f64) -> Vec<usize> {
 /// The fewest answered intents with which an error rate can be bounded at all: none of them wrong.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is right")]
 pub fn intents_needed(max_error: f64, confidence_level: f64) -> usize {
-    ((1.0 - confidence_level).ln() / (1.0 - max_error).ln()).ceil() as usize
+    ((-confidence_level).ln_1p() / (-max_error).ln_1p()).ceil() as usize
 }
 
 /// Upper end of the one-sided Clopper-Pearson interval for `errors` among `trials` at `confidence_level`, 0..=1.
@@ -143,7 +169,7 @@ pub fn clopper_pearson_upper(errors: u64, trials: u64, confidence_level: f64) ->
     if errors >= trials {
         return Ok(1.0);
     }
-    Ok(beta(errors + 1, trials - errors)?.inverse_cdf(confidence_level))
+    quantile(errors + 1, trials - errors, confidence_level)
 }
 
 /// Lower end of the one-sided Clopper-Pearson interval, 0..=1.
@@ -151,12 +177,14 @@ pub fn clopper_pearson_lower(errors: u64, trials: u64, confidence_level: f64) ->
     if errors == 0 || errors > trials {
         return Ok(0.0);
     }
-    Ok(beta(errors, trials - errors + 1)?.inverse_cdf(1.0 - confidence_level))
+    quantile(errors, trials - errors + 1, 1.0 - confidence_level)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents are far below 2^52")]
-fn beta(a: u64, b: u64) -> Result<Beta, RankingError> {
-    Beta::new(a as f64, b as f64).map_err(|error| RankingError::Numeric(format!("beta distribution: {error}")))
+fn quantile(a: u64, b: u64, level: f64) -> Result<f64, RankingError> {
+    let failed = |error: &dyn std::fmt::Display| RankingError::Numeric(format!("beta distribution: {error}"));
+    let beta = Beta::new(a as f64, b as f64).map_err(|error| failed(&error))?;
+    beta.try_inverse_cdf(level).map_err(|error| failed(&error))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

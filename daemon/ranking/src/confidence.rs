@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RankingError;
 use crate::optimize::minimize;
-use crate::signal::{SIGNALS, Signal, Signals};
+use crate::signal::{SIGNALS, Signal, Signals, counted};
 
 /// Candidates at the head of the list that are looked at.
 const HEAD: usize = 10;
@@ -25,6 +25,8 @@ const VOICES: [Signal; 7] = [
 /// Sum, lead, lead over the next four, log share, entropy, number of words, number of candidates.
 const SHAPE: usize = 7;
 const FEATURES: usize = SHAPE + SIGNALS + 2 * VOICES.len();
+/// The largest number of a model: far beyond any that is learnt, and sums of products with it stay finite.
+const MOST: f64 = 1e9;
 /// `RIDGE / n * |w|^2` is added to the mean loss.
 const RIDGE: f64 = 10.0;
 
@@ -82,7 +84,7 @@ impl RankedSignals {
             candidates.ln(),
         ]);
         for (feature, &signal) in features[SHAPE..].iter_mut().zip(signals) {
-            *feature = f64::from(signal);
+            *feature = counted(signal);
         }
         for (pair, voice) in features[SHAPE + SIGNALS..].chunks_exact_mut(2).zip(VOICES) {
             let value = |(_, signals): &(f64, Signals)| signals[voice.index()];
@@ -93,7 +95,8 @@ impl RankedSignals {
                 pair[1] = f64::from((own - best_other).min(1.0));
             }
         }
-        features
+        // Sums far apart or out of order overflow: such a feature says nothing.
+        features.map(|feature| if feature.is_finite() { feature } else { 0.0 })
     }
 }
 
@@ -124,9 +127,9 @@ impl ConfidenceModel {
             }
         }
         // A feature that never changes says nothing and must not be blown up when it once does.
-        scale.iter_mut().for_each(|variance: &mut f64| {
+        for variance in &mut scale {
             *variance = if *variance > 1e-8 { variance.sqrt().recip() } else { 0.0 };
-        });
+        }
         let standard: Vec<Vec<f64>> = rows
             .iter()
             .map(|row| row.iter().zip(&mean).zip(&scale).map(|((value, mean), scale)| (value - mean) * scale).collect())
@@ -146,10 +149,10 @@ impl ConfidenceModel {
             && self.correct.len() == FEATURES + 1
             && self.in_scope.len() == FEATURES + 1;
         let mut numbers = self.mean.iter().chain(&self.scale).chain(&self.correct).chain(&self.in_scope);
-        if fits && numbers.all(|number| number.is_finite()) {
+        if fits && numbers.all(|number| number.abs() <= MOST) {
             Ok(())
         } else {
-            Err(RankingError::Damaged("the confidence model has the wrong shape".into()))
+            Err(RankingError::Damaged("the confidence model has the wrong shape or numbers beyond all bounds".into()))
         }
     }
 
@@ -210,4 +213,81 @@ fn logistic(rows: &[Vec<f64>], labels: &[(f64, f64)]) -> Result<Vec<f64>, Rankin
         (loss, gradient)
     };
     minimize(vec![0.0; FEATURES + 1], 200, evaluate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranked(first: f64, lead: f64) -> RankedSignals {
+        RankedSignals { candidates: vec![(first, [0.0; SIGNALS]), (first - lead, [0.0; SIGNALS])], words: 5 }
+    }
+
+    /// Right when the lead is above 1, in scope when the first sum is above 0.
+    fn separable() -> Vec<Labelled> {
+        (0..400)
+            .map(|at| {
+                let (first, lead) = (f64::from(at % 20) / 5.0 - 1.9, f64::from(at / 20) / 10.0 + 0.05);
+                Labelled { ranked: ranked(first, lead), correct: lead > 1.0, in_scope: first > 0.0, weight: 1.0 }
+            })
+            .collect()
+    }
+
+    fn fitted() -> ConfidenceModel {
+        let examples = separable();
+        ConfidenceModel::fit(&examples.iter().collect::<Vec<_>>()).expect("both sides are there")
+    }
+
+    #[test]
+    fn a_separable_case_is_learnt_and_a_longer_lead_is_surer() {
+        let model = fitted();
+        let right = separable()
+            .iter()
+            .filter(|one| {
+                let found = model.confidence(&one.ranked);
+                (found.correct > 0.5) == one.correct && (found.in_scope > 0.5) == one.in_scope
+            })
+            .count();
+        assert!(right >= 370, "{right} of 400");
+        let by_lead: Vec<f64> =
+            (1..20).map(|at| model.confidence(&ranked(0.5, f64::from(at) / 10.0)).correct).collect();
+        assert!(by_lead.is_sorted_by(|a, b| a < b), "{by_lead:?}");
+        let by_sum: Vec<f64> =
+            (-9..10).map(|at| model.confidence(&ranked(f64::from(at) / 5.0, 1.0)).in_scope).collect();
+        assert!(by_sum.is_sorted_by(|a, b| a < b), "{by_sum:?}");
+        assert_eq!(model.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_list_of_none_of_one_or_of_strange_numbers_has_a_confidence() {
+        let model = fitted();
+        let none = model.confidence(&RankedSignals::default());
+        assert_eq!(none, Confidence { correct: 0.0, in_scope: 0.0 });
+        let mut lists = vec![RankedSignals { candidates: vec![(2.0, [0.0; SIGNALS])], words: 0 }];
+        for strange in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+            lists.extend([ranked(strange, 1.0), ranked(1.0, strange), ranked(1.0, -strange)]);
+        }
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            lists.push(RankedSignals {
+                candidates: vec![(1.0, [strange; SIGNALS]), (0.0, [strange; SIGNALS])],
+                words: 3,
+            });
+        }
+        for list in lists {
+            let found = model.confidence(&list);
+            assert!(
+                (0.0..=1.0).contains(&found.correct) && (0.0..=1.0).contains(&found.in_scope),
+                "{list:?} {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_side_alone_teaches_nothing() {
+        let mut examples = separable();
+        examples.retain(|one| one.correct);
+        let found = ConfidenceModel::fit(&examples.iter().collect::<Vec<_>>());
+        assert!(matches!(found, Err(RankingError::TooFew(_))));
+        assert!(ConfidenceModel::fit(&[]).is_err());
+    }
 }

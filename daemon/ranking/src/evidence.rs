@@ -46,8 +46,12 @@ struct OfComponent {
 }
 
 impl LabelEvidence {
-    /// What `labels` and `heads` say of an intent.
+    /// What `labels` and `heads` say of an intent. A vector of another dimension than [`Labels::dimension`] is of another
+    /// model: the labels say nothing of it, and every component counts as one without labels.
     pub fn new(labels: &Labels, heads: Option<&Heads>, query: QueryView<'_>) -> Self {
+        if query.vector.len() != labels.dimension {
+            return Self { places: Vec::new() };
+        }
         let derived = &labels.derived;
         let mut places: Vec<OfComponent> = (0..labels.components.len())
             .map(|place| OfComponent {
@@ -101,9 +105,10 @@ impl LabelEvidence {
         Self { places }
     }
 
-    /// Sets the learnt signals of a component. place: among those with labels. `signals` has its centroid's cosine.
+    /// Sets every learnt signal of a component. place: among those with labels. `signals` has its centroid's cosine.
     pub fn fill(&self, place: Option<u32>, signals: &mut Signals) {
         let centroid = signals[Signal::Centroid.index()];
+        signals[Signal::Prototype.index()..].fill(0.0);
         let mut set = |signal: Signal, value: f32| signals[signal.index()] = value;
         let Some(of) = place.and_then(|place| self.places.get(place as usize)) else {
             set(Signal::Prototype, centroid);
@@ -138,5 +143,85 @@ impl LabelEvidence {
         nominees.sort_unstable();
         nominees.dedup();
         nominees
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::{LabelText, Vocabulary, dot};
+    use crate::signal::SIGNALS;
+
+    fn close(signals: &Signals, signal: Signal, expect: f32) {
+        let found = signals[signal.index()];
+        assert!((found - expect).abs() < 1e-5, "{} is {found}, not {expect}", signal.as_str());
+    }
+
+    /// Component 1 was asked for by word 10 along the first axis, component 2 by word 20 along the second; 0 by nobody.
+    fn two_labels() -> Labels {
+        let label = |vector: [f32; 2], word, component| LabelText {
+            vector: vector.to_vec(),
+            words: vec![word],
+            relevant: vec![(component, 1.0)],
+        };
+        let labels = [label([1.0, 0.0], 10, 1), label([0.0, 1.0], 20, 2)];
+        let labels: Vec<&LabelText> = labels.iter().collect();
+        let vocabulary = Vocabulary::new(labels.iter().map(|label| &label.words[..]));
+        let centroids = [vec![0.0, -1.0], vec![1.0, 0.0], vec![0.6, 0.8]];
+        Labels::new(&["a".into(), "b".into(), "c".into()], &centroids, &labels, vocabulary)
+    }
+
+    #[test]
+    fn two_labels_give_what_is_reckoned_by_hand() {
+        let labels = two_labels();
+        assert_eq!((labels.place("a"), labels.place("b"), labels.place("c")), (None, Some(0), Some(1)));
+        let query = QueryView { vector: &[0.6, 0.8], words: &[10], dot };
+        let evidence = LabelEvidence::new(&labels, None, query);
+        let filled = |place: Option<u32>, centroid: f32| {
+            // What an earlier fill left is overwritten.
+            let mut signals = [9.0; SIGNALS];
+            signals[Signal::Centroid.index()] = centroid;
+            evidence.fill(place, &mut signals);
+            close(&signals, Signal::Centroid, centroid);
+            close(&signals, Signal::Words, 9.0);
+            signals
+        };
+        let b = filled(labels.place("b"), 0.6);
+        // (3 * 0.6 + 0.6) over the length of 3 * (1, 0) + (1, 0).
+        close(&b, Signal::Prototype, 0.6);
+        close(&b, Signal::NearestLabel, 0.6);
+        close(&b, Signal::LabelNeighbours, 0.08 * ((-0.4f32 / 0.08).exp() + 1e-6).ln());
+        // One word, of worth 1 in the component of mean length: idf / (idf + idf).
+        close(&b, Signal::LabelWords, 0.5);
+        close(&b, Signal::NearestLabelWords, 1.0);
+        close(&b, Signal::LabelWordNeighbours, 0.15 * 1.0001f32.ln());
+        close(&b, Signal::Head, 0.0);
+        close(&b, Signal::Unlabelled, 0.0);
+        close(&b, Signal::LabelCount, 2f32.ln() / 20.0);
+        let c = filled(labels.place("c"), 1.0);
+        // (3 * 1 + 0.8) over the length of 3 * (0.6, 0.8) + (0, 1).
+        close(&c, Signal::Prototype, 3.8 / (1.8f32 * 1.8 + 3.4 * 3.4).sqrt());
+        close(&c, Signal::NearestLabel, 0.8);
+        close(&c, Signal::LabelWords, 0.0);
+        close(&c, Signal::NearestLabelWords, 0.0);
+        close(&c, Signal::LabelWordNeighbours, 0.15 * ((-1.0f32 / 0.15).exp() + 1e-4).ln());
+        let a = filled(None, -0.8);
+        close(&a, Signal::Prototype, -0.8);
+        close(&a, Signal::NearestLabel, 0.0);
+        close(&a, Signal::Head, -0.5);
+        close(&a, Signal::WordHead, -0.5);
+        close(&a, Signal::Unlabelled, 1.0);
+        close(&a, Signal::LabelCount, 0.0);
+        // By neighbours c, by words b.
+        assert_eq!((evidence.nominees(1), evidence.nominees(0)), (vec![0, 1], vec![]));
+    }
+
+    #[test]
+    fn an_intent_without_words_is_borne() {
+        let labels = two_labels();
+        let evidence = LabelEvidence::new(&labels, None, QueryView { vector: &[0.0, 0.0], words: &[], dot });
+        let mut signals = [0.0; SIGNALS];
+        evidence.fill(Some(0), &mut signals);
+        assert!(signals.iter().all(|value| value.is_finite()), "{signals:?}");
     }
 }

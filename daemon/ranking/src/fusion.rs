@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RankingError;
-use crate::signal::{SIGNALS, Signal, Signals};
+use crate::signal::{SIGNALS, Signal, Signals, counted};
+
+/// The largest weight and offset.
+const MOST: f64 = 1e6;
 
 /// Weights of the signals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,12 @@ impl Fusion {
         for (signal, weight) in weights {
             fusion.weights[signal.index()] = weight;
         }
-        let strange = fusion.weights.iter().chain([&fusion.offset]).copied().find(|number| !(number.abs() <= 1e6));
+        let strange = fusion
+            .weights
+            .iter()
+            .chain([&fusion.offset])
+            .copied()
+            .find(|number| number.is_nan() || number.abs() > MOST);
         match strange {
             Some(number) => {
                 Err(RankingError::Range { name: "a weight", value: number.to_string(), range: "within ±1e6" })
@@ -68,14 +76,20 @@ impl Fusion {
         self
     }
 
+    /// The sum whose score is one half.
+    pub fn offset(&self) -> f64 {
+        self.offset
+    }
+
     /// Whether a signal of labelled intents counts.
     pub fn is_learnt(&self) -> bool {
         Signal::ALL.into_iter().any(|signal| signal.is_learnt() && self.weight(signal) != 0.0)
     }
 
-    /// The weighted sum: any number, higher is better; a difference of 1 is a factor of e in the odds.
+    /// The weighted sum: any number, higher is better; a difference of 1 is a factor of e in the odds. A signal that
+    /// is not finite adds nothing.
     pub fn sum(&self, signals: &Signals) -> f64 {
-        self.weights.iter().zip(signals).map(|(weight, &signal)| weight * f64::from(signal)).sum()
+        self.weights.iter().zip(signals).map(|(weight, &signal)| weight * counted(signal)).sum()
     }
 
     /// A sum as a score, 0..1; keeps the order.
@@ -85,7 +99,7 @@ impl Fusion {
 
     /// What each signal that counts adds to the sum.
     pub fn shares(&self, signals: &Signals) -> Vec<(Signal, f64)> {
-        let share = |signal: Signal| (signal, self.weight(signal) * f64::from(signals[signal.index()]));
+        let share = |signal: Signal| (signal, self.weight(signal) * counted(signals[signal.index()]));
         Signal::ALL.into_iter().filter(|&signal| self.weight(signal) != 0.0).map(share).collect()
     }
 }

@@ -24,6 +24,9 @@ const NEGLIGIBLE: f64 = 0.02;
 /// Most parameters of the word head while it is fitted.
 const MOST_PARAMETERS: usize = 3_000_000;
 
+/// The largest weight: far beyond any that is learnt, and sums of products with it stay finite.
+const MOST_WEIGHT: f32 = 1e6;
+
 /// Log probabilities of the components that have labels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,12 +90,14 @@ impl Heads {
             && self.bias.len() == classes
             && self.word_bias.len() == classes
             && self.starts.len() == self.terms.len() + 1
+            && self.starts.first() == Some(&0)
             && self.starts.is_sorted()
+            && self.terms.is_sorted_by(|a, b| a < b)
             && self.starts.last().is_some_and(|&end| end as usize == self.classes.len())
             && self.classes.len() == self.word_weights.len()
             && self.classes.iter().all(|&class| (class as usize) < classes);
         let mut numbers = self.weights.iter().chain(&self.bias).chain(&self.word_weights).chain(&self.word_bias);
-        if fits && numbers.all(|number| number.is_finite()) {
+        if fits && numbers.all(|number| number.abs() <= MOST_WEIGHT) {
             Ok(())
         } else {
             Err(RankingError::Damaged("the heads do not match the labels".into()))
@@ -125,7 +130,9 @@ impl Heads {
 fn log_softmax(logits: &mut [f32]) {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total = logits.iter().map(|logit| (logit - highest).exp()).sum::<f32>().ln() + highest;
-    logits.iter_mut().for_each(|logit| *logit -= total);
+    for logit in logits {
+        *logit -= total;
+    }
 }
 
 /// Turns logits into `probability - target`, weighted, and gives the weighted loss.
@@ -137,7 +144,9 @@ fn softmax_loss(logits: &mut [f64], class: usize, weight: f64) -> f64 {
         *logit = (*logit - highest).exp();
         total += *logit;
     }
-    logits.iter_mut().for_each(|value| *value *= weight / total);
+    for value in logits.iter_mut() {
+        *value *= weight / total;
+    }
     logits[class] -= weight;
     weight * (total.ln() + highest - right)
 }
@@ -250,4 +259,68 @@ fn fit_words(texts: &[Text<'_>], classes: usize) -> Result<Heads, RankingError> 
         heads.starts.push(heads.classes.len().try_into().unwrap_or(u32::MAX));
     }
     Ok(heads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::dot;
+
+    /// Three classes, each around an axis and with words of its own.
+    fn label(class: u32, at: u32) -> LabelText {
+        let mut vector = vec![0.1; 8];
+        vector[class as usize] = 1.0;
+        vector[3 + (at % 5) as usize] += 0.4;
+        let norm = dot(&vector, &vector).sqrt();
+        for value in &mut vector {
+            *value /= norm;
+        }
+        LabelText { vector, words: vec![100 * class + at % 4, 7, 100 * class + at % 3], relevant: vec![(class, 1.0)] }
+    }
+
+    fn fitted() -> (Labels, Heads) {
+        let components: Vec<String> = (0..4).map(|at| format!("c{at}")).collect();
+        let labels: Vec<LabelText> = (0..30).map(|at| label(at % 3, at)).collect();
+        let labels: Vec<&LabelText> = labels.iter().collect();
+        let vocabulary = Vocabulary::new(labels.iter().map(|label| &label.words[..]));
+        let memory = Labels::new(&components, &vec![vec![0.0; 8]; 4], &labels, vocabulary);
+        // The own text of a component without labels is left out.
+        let heads = Heads::fit(&components, &memory, &labels, &[label(3, 0), label(1, 2)]).expect("can be fitted");
+        (memory, heads)
+    }
+
+    #[test]
+    fn clusters_are_learnt_by_vector_and_by_words() {
+        let (memory, heads) = fitted();
+        assert_eq!(heads.check(&memory), Ok(()));
+        for at in 100..130 {
+            let asked = label(at % 3, at);
+            let query = QueryView { vector: &asked.vector, words: &asked.words, dot };
+            let (dense, words) = heads.log_probabilities(query, &memory.vocabulary, &grams(&asked.words));
+            for logs in [dense, words] {
+                assert_eq!(logs.len(), 3, "one for each component with labels");
+                let total: f32 = logs.iter().map(|log| log.exp()).sum();
+                assert!((total - 1.0).abs() < 1e-5, "{logs:?}");
+                assert!(logs[(at % 3) as usize] > 0.6f32.ln(), "{at}: {logs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_words_leave_only_the_bias() {
+        let (memory, heads) = fitted();
+        let query = QueryView { vector: &[0.0; 8], words: &[999], dot };
+        let (_, words) = heads.log_probabilities(query, &memory.vocabulary, &grams(&[999]));
+        let mut bias = heads.word_bias.clone();
+        log_softmax(&mut bias);
+        assert_eq!(words, bias);
+    }
+
+    #[test]
+    fn nothing_to_learn_is_no_failure() {
+        let memory = Labels::new(&[], &[], &[], Vocabulary::default());
+        let heads = Heads::fit(&[], &memory, &[], &[]).expect("nothing to fit");
+        assert_eq!(heads.check(&memory), Ok(()));
+        assert!(heads.check(&fitted().0).is_err());
+    }
 }

@@ -1,11 +1,19 @@
 //! Labelled intents as evidence: what was asked before and which component met it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::RankingError;
 use crate::packed;
+
+/// Most numbers in the sums of the components' vectors, 4 GiB.
+const MOST_NUMBERS: usize = 1 << 30;
+/// Bounds on what an artefact holds: generous for what is learnt, tight enough that no sum overflows.
+const MOST_VALUE: f32 = 2.0;
+const MOST_COUNT: f32 = 1e6;
+const LEAST_IDF: f32 = 0.1;
+const MOST_IDF: f32 = 100.0;
 
 /// A labelled intent, encoded and cut into words.
 #[derive(Clone, Debug)]
@@ -123,7 +131,9 @@ impl Vocabulary {
             counts.map(|(term, count)| (term, (1.0 + count.ln()) * self.idf(term))).collect();
         let norm = weighed.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         if norm > 0.0 {
-            weighed.iter_mut().for_each(|(_, weight)| *weight /= norm);
+            for (_, weight) in &mut weighed {
+                *weight /= norm;
+            }
         }
         weighed
     }
@@ -138,7 +148,8 @@ impl Labels {
         labels: &[&LabelText],
         vocabulary: Vocabulary,
     ) -> Self {
-        let dimension = centroids.first().map_or(0, Vec::len);
+        // Of the labels, not of the centroids: a component without facets has none.
+        let dimension = labels.iter().find(|label| !label.relevant.is_empty()).map_or(0, |label| label.vector.len());
         let mut places: BTreeMap<u32, u32> = BTreeMap::new();
         for (component, _) in labels.iter().flat_map(|label| &label.relevant) {
             places.insert(*component, 0);
@@ -183,24 +194,37 @@ impl Labels {
         let damaged = |what: &str| Err(RankingError::Damaged(what.to_owned()));
         let labels = self.len();
         let ends = |starts: &[u32], len: usize| {
-            starts.len() == labels + 1 && starts.is_sorted() && starts.last().is_some_and(|&end| end as usize == len)
+            starts.len() == labels + 1
+                && starts.first() == Some(&0)
+                && starts.is_sorted()
+                && starts.last().is_some_and(|&end| end as usize == len)
         };
-        if self.dimension == 0 || self.vectors.len() != labels * self.dimension {
+        if labels.checked_mul(self.dimension) != Some(self.vectors.len()) || (self.dimension == 0) != (labels == 0) {
             return damaged("label vectors do not match their dimension");
         }
         if !ends(&self.owner_starts, self.owners.len()) || !ends(&self.term_starts, self.terms.len()) {
             return damaged("labels do not match their parts");
         }
-        if self.owners.iter().any(|&owner| owner as usize >= self.components.len())
+        // What is made is then no larger than what was read allows: a hostile file cannot ask for endless memory.
+        let owned: BTreeSet<u32> = self.owners.iter().copied().collect();
+        if !owned.iter().copied().eq((0..).take(self.components.len()))
+            || self.components.len().saturating_mul(self.dimension) > MOST_NUMBERS
+            || self.components.iter().collect::<BTreeSet<_>>().len() != self.components.len()
             || self.centroid_dots.len() != self.components.len()
             || self.counts.len() != self.terms.len()
             || self.vocabulary.terms.len() != self.vocabulary.idf.len()
+            || !self.vocabulary.terms.is_sorted_by(|a, b| a < b)
         {
             return damaged("labels do not match their components");
         }
-        let numbers = self.vectors.iter().chain(&self.counts).chain(&self.centroid_dots).chain(&self.vocabulary.idf);
-        if numbers.chain([&self.vocabulary.unknown]).any(|number| !number.is_finite()) {
-            return damaged("a number of the labels is not finite");
+        let within = |numbers: &[f32], low: f32, high: f32| numbers.iter().all(|number| (low..=high).contains(number));
+        if !(within(&self.vectors, -MOST_VALUE, MOST_VALUE)
+            && within(&self.counts, 1.0, MOST_COUNT)
+            && within(&self.centroid_dots, -MOST_COUNT, MOST_COUNT)
+            && within(&self.vocabulary.idf, LEAST_IDF, MOST_IDF)
+            && within(&[self.vocabulary.unknown], LEAST_IDF, MOST_IDF))
+        {
+            return damaged("a number of the labels is out of its range");
         }
         self.derive();
         Ok(())
@@ -211,6 +235,11 @@ impl Labels {
         self.owner_starts.len().saturating_sub(1)
     }
 
+    /// Length of the labels' vectors, 0 where there are none.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -219,6 +248,11 @@ impl Labels {
     /// Place of a component among those with labels.
     pub fn place(&self, component: &str) -> Option<u32> {
         self.derived.by_name.get(component).copied()
+    }
+
+    /// Names of the components that have labels.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.components.iter().map(String::as_str)
     }
 
     /// Name of the component at a place.
@@ -292,6 +326,16 @@ impl Labels {
     }
 }
 
+/// Dot product of two vectors of the same length, in lanes that the compiler turns into vector instructions.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    const LANES: usize = 16;
+    let (heads_a, rest_a) = a.as_chunks::<LANES>();
+    let (heads_b, rest_b) = b.as_chunks::<LANES>();
+    let mut lanes = [0f32; LANES];
+    for (a, b) in heads_a.iter().zip(heads_b) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
 }

@@ -20,7 +20,7 @@ use crate::fusion::Fusion;
 use crate::heads::Heads;
 use crate::labels::{LabelText, Labels, Vocabulary, dot};
 use crate::optimize::minimize;
-use crate::signal::{Signal, Signals};
+use crate::signal::{Signal, Signals, counted};
 
 /// Parts of the cross-fit.
 const FOLDS: usize = 5;
@@ -114,6 +114,17 @@ pub enum Choice {
     Labels,
 }
 
+impl Choice {
+    /// Its name, as artefacts write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Weights => "weights",
+            Self::Labels => "labels",
+        }
+    }
+}
+
 /// What was learnt.
 #[derive(Clone, Debug)]
 pub struct Learnt {
@@ -127,6 +138,8 @@ pub struct Learnt {
     pub trials: Vec<Trial>,
     /// Cross-fitted, of the target's intents, or of all where there is no target.
     pub observations: Vec<Observation>,
+    /// Place of the component that came first for each of them.
+    pub firsts: Vec<Option<u32>>,
 }
 
 /// An example with every signal, and its part in the cross-validation.
@@ -143,13 +156,14 @@ struct Prepared<'a> {
 
 /// Learns weights, confidence and, where they help, labels as signals.
 ///
-/// on_step: told what is done, how many steps are behind and how many there are. Errors: too few intents; no out-of-scope
+/// `on_step`: told what is done, how many steps are behind and how many there are. Errors: too few intents; no out-of-scope
 /// intents at all; a fit that fails.
 pub fn learn(
     sources: &[Source],
     options: &LearnOptions,
     on_step: &(dyn Fn(&str, u64, u64) + Sync),
 ) -> Result<Learnt, RankingError> {
+    check(sources, options)?;
     let in_scope = sources.iter().flat_map(|source| &source.examples).filter(|example| in_scope(example)).count();
     if in_scope < LEAST_INTENTS {
         return Err(RankingError::TooFew(format!(
@@ -160,6 +174,10 @@ pub fn learn(
     let steps = FOLDS as u64 + 3;
     let with_labels = options.target.filter(|&target| labels_suffice(&sources[target]));
     let mut prepared = prepare(sources, options, with_labels, &|fold| on_step("cross-fitting", fold, steps))?;
+    if with_labels.is_some() {
+        // What is known of the catalogue itself is worth more than what is known of others.
+        prepared.retain(|one| one.of_target);
+    }
     on_step("fitting weights", FOLDS as u64, steps);
     let mut ways = vec![(Choice::Weights, LABEL_FREE.to_vec())];
     if with_labels.is_some() {
@@ -174,15 +192,18 @@ pub fn learn(
     for way in default.into_iter().map(Ok).chain(fitted) {
         let way = way?;
         trials.push(way.trial.clone());
-        if best.as_ref().is_none_or(|best| way.beats(best)) {
+        if best.as_ref().is_none_or(|best| way.beats(best, &prepared)) {
             best = Some(way);
         }
     }
     let best = best.ok_or_else(|| RankingError::Numeric("nothing was tried".into()))?;
-    trials.iter_mut().for_each(|trial| trial.taken = trial.choice == best.trial.choice);
+    for trial in &mut trials {
+        trial.taken = trial.choice == best.trial.choice;
+    }
     on_step("fitting the confidence", FOLDS as u64 + 1, steps);
     let labelled: Vec<Labelled> = prepared.par_iter().map(|one| best.labelled(one)).collect();
     let (confidence, observations) = confidence(&prepared, &labelled)?;
+    let firsts = prepared.iter().filter(|one| one.of_target).map(|one| best.first(one)).collect();
     on_step("fitting heads", FOLDS as u64 + 2, steps);
     prepared.clear();
     let labels = match with_labels.filter(|_| best.trial.choice == Choice::Labels) {
@@ -193,7 +214,46 @@ pub fn learn(
         None => None,
     };
     on_step("fitted", steps, steps);
-    Ok(Learnt { fusion: best.fusion, confidence, labels, trials, observations })
+    Ok(Learnt { fusion: best.fusion, confidence, labels, trials, observations, firsts })
+}
+
+/// Errors: a place that is out of range, or vectors, grades or signals that cannot be computed with.
+fn check(sources: &[Source], options: &LearnOptions) -> Result<(), RankingError> {
+    let refuse =
+        |name, value: &dyn std::fmt::Display, range| Err(RankingError::Range { name, value: value.to_string(), range });
+    if let Some(target) = options.target.filter(|&target| target >= sources.len()) {
+        return refuse("the place of the target", &target, "among the sources");
+    }
+    for source in sources {
+        let components = source.components.len();
+        if source.centroids.len() != components {
+            return refuse("the number of centroids", &source.centroids.len(), "at the number of components");
+        }
+        let texts = || source.own.iter().chain(source.examples.iter().map(|example| &example.label));
+        let dimension = texts().next().map_or(0, |text| text.vector.len());
+        let vectors = texts().map(|text| &text.vector);
+        for vector in vectors.chain(source.centroids.iter().filter(|centroid| !centroid.is_empty())) {
+            if vector.len() != dimension {
+                return refuse("a vector's dimension", &vector.len(), "at that of the others");
+            }
+            if let Some(value) = vector.iter().find(|value| !value.is_finite()) {
+                return refuse("a value of a vector", value, "within the finite");
+            }
+        }
+        for (component, grade) in texts().flat_map(|text| &text.relevant) {
+            if *component as usize >= components {
+                return refuse("a relevant component's place", component, "among the components");
+            }
+            if !(grade.is_finite() && *grade > 0.0) {
+                return refuse("a grade", grade, "above 0");
+            }
+        }
+        let mut candidates = source.examples.iter().flat_map(|example| &example.pool);
+        if let Some(candidate) = candidates.find(|candidate| candidate.component as usize >= components) {
+            return refuse("a candidate's place", &candidate.component, "among the components");
+        }
+    }
+    Ok(())
 }
 
 fn in_scope(example: &Example) -> bool {
@@ -347,15 +407,25 @@ impl Way {
         Self { trial, fusion, by_fold, hits }
     }
 
-    /// Whether it is better by more than the standard error of the difference.
-    fn beats(&self, other: &Self) -> bool {
-        let differences: Vec<f64> =
-            self.hits.iter().zip(&other.hits).filter_map(|(mine, theirs)| Some((*mine)? - (*theirs)?)).collect();
-        #[expect(clippy::cast_precision_loss, reason = "counts of intents")]
-        let n = differences.len().max(1) as f64;
-        let mean = differences.iter().sum::<f64>() / n;
-        let variance = differences.iter().map(|difference| (difference - mean).powi(2)).sum::<f64>() / n;
-        mean > (variance / n).sqrt()
+    /// Whether it is better by more than two standard errors of the difference.
+    fn beats(&self, other: &Self, prepared: &[Prepared<'_>]) -> bool {
+        let differences: Vec<(f64, f64)> = self
+            .hits
+            .iter()
+            .zip(&other.hits)
+            .zip(prepared)
+            .filter_map(|((mine, theirs), one)| Some(((*mine)? - (*theirs)?, one.weight)))
+            .collect();
+        let total: f64 = differences.iter().map(|(_, weight)| weight).sum();
+        let mean = differences.iter().map(|(difference, weight)| difference * weight).sum::<f64>() / total;
+        let spread: f64 =
+            differences.iter().map(|(difference, weight)| (weight * (difference - mean) / total).powi(2)).sum();
+        mean > 2.0 * spread.sqrt()
+    }
+
+    /// Place of the component that comes first.
+    fn first(&self, one: &Prepared<'_>) -> Option<u32> {
+        ranked(&self.by_fold[one.fold], one).first().map(|&at| one.example.pool[at].component)
     }
 
     /// The ranked list as it would have been served without the label, and whether it was right.
@@ -443,7 +513,6 @@ fn fit_weights(signals: &[Signal], prepared: &[&Prepared<'_>]) -> Result<Fusion,
 }
 
 fn list(signals: &[Signal], one: &Prepared<'_>) -> Option<List> {
-    let total: f64 = one.example.label.relevant.iter().map(|(_, grade)| f64::from(*grade)).sum();
     let mut order: Vec<usize> = (0..one.signals.len()).collect();
     // The strongest rivals by meaning and by words, whatever the weights turn out to be.
     let rough = |at: usize| {
@@ -454,13 +523,15 @@ fn list(signals: &[Signal], one: &Prepared<'_>) -> Option<List> {
     order.sort_by(|&a, &b| rough(b).total_cmp(&rough(a)));
     let mut kept: Vec<usize> = order.iter().copied().take(DEPTH).collect();
     kept.extend(order.iter().copied().skip(DEPTH).filter(|&at| grade(one.example, at) > 0.0));
-    let targets: Vec<f64> = kept.iter().map(|&at| grade(one.example, at) / total).collect();
-    if total <= 0.0 || kept.len() < 2 || targets.iter().sum::<f64>() <= 0.0 {
+    // Of the candidates at hand, so that they sum to one whatever the pool lacks: else the gradient is not the loss's.
+    let total: f64 = kept.iter().map(|&at| grade(one.example, at)).sum();
+    if total <= 0.0 || kept.len() < 2 {
         return None;
     }
+    let targets: Vec<f64> = kept.iter().map(|&at| grade(one.example, at) / total).collect();
     let rows = kept
         .iter()
-        .flat_map(|&at| signals.iter().map(move |signal| f64::from(one.signals[at][signal.index()])))
+        .flat_map(|&at| signals.iter().map(move |signal| counted(one.signals[at][signal.index()])))
         .collect();
     Some(List { rows, targets, weight: one.weight })
 }

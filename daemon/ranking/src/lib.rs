@@ -26,7 +26,7 @@ mod signal;
 mod text;
 
 pub use calibration::{
-    Observation, Threshold, clopper_pearson_lower, clopper_pearson_upper, intents_needed, threshold,
+    Observation, Seen, Threshold, clopper_pearson_lower, clopper_pearson_upper, intents_needed, threshold,
 };
 
 pub use confidence::{Confidence, ConfidenceModel, RankedSignals};

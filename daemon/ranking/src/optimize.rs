@@ -78,8 +78,11 @@ pub(crate) fn minimize(
     let run = Executor::new(problem, solver).configure(|state| state.param(start).max_iters(iterations)).run();
     let best = std::mem::take(&mut *best.lock().unwrap_or_else(PoisonError::into_inner));
     match run {
-        Err(error) if !best.0.is_finite() => Err(failed(error)),
-        Ok(_) | Err(_) => Ok(best.1),
+        _ if best.0.is_finite() => Ok(best.1),
+        Err(error) => Err(failed(error)),
+        Ok(_) => {
+            Err(RankingError::Numeric("the optimiser found no finite value; look for vectors that are not".into()))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Observation;
+use crate::calibration::Seen;
 use crate::confidence::ConfidenceModel;
 use crate::error::RankingError;
 use crate::fusion::Fusion;
@@ -39,7 +39,7 @@ pub struct Ranker {
     /// Heads over the labels' components.
     pub heads: Option<Heads>,
     /// Cross-fitted confidences of the labelled intents, for a calibration that is not fooled by the fit.
-    pub observations: Vec<Observation>,
+    pub observations: Vec<Seen>,
 }
 
 impl Ranker {
@@ -65,6 +65,12 @@ impl Ranker {
         ranker.confidence.check()?;
         if let Some(labels) = &mut ranker.labels {
             labels.prepare()?;
+        }
+        let mut observations = ranker.observations.iter().map(|seen| &seen.observation);
+        if !observations.all(|seen| (0.0..=1.0).contains(&seen.confidence) && (seen.in_scope || !seen.correct)) {
+            return Err(RankingError::Damaged(
+                "a labelled intent has a confidence beyond 0 and 1, or is right and out of scope".into(),
+            ));
         }
         match (&ranker.labels, &ranker.heads) {
             (Some(labels), Some(heads)) => heads.check(labels)?,

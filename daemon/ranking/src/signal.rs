@@ -67,6 +67,11 @@ signals! {
     LabelCount = "label-count",
 }
 
+/// A signal's value as it is counted: one that is not finite says nothing.
+pub(crate) fn counted(value: f32) -> f64 {
+    if value.is_finite() { f64::from(value) } else { 0.0 }
+}
+
 impl Signal {
     /// Its place in [`Signals`].
     pub const fn index(self) -> usize {

@@ -5,6 +5,8 @@ mod catalog;
 mod configuration;
 mod demo;
 mod eval;
+mod fit;
+mod laboratory;
 mod feedback;
 mod matching;
 mod model;
@@ -55,9 +57,11 @@ enum Command {
     Catalog(catalog::CatalogArguments),
     /// Say what became of answers, review labelled intents, watch drift.
     Feedback(feedback::FeedbackArguments),
-    /// Measure the ranking on labelled intents, in a scratch store.
+    /// Measure the ranking on labelled intents, in a scratch store; compare two runs.
     Eval(eval::EvalArguments),
-    /// Fit the threshold behind a promise on labelled intents.
+    /// Learn how to rank from labelled intents.
+    Fit(fit::FitArguments),
+    /// Fit the thresholds behind a promise on labelled intents.
     Calibrate(calibrate::CalibrateArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
@@ -80,6 +84,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Catalog(arguments) => catalog::run(arguments),
         Command::Feedback(arguments) => feedback::run(arguments),
         Command::Eval(arguments) => eval::run(&arguments, &config),
+        Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {

@@ -313,7 +313,7 @@ mod tests {
         check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");
-        check("[ranking]\ndense_weight = 2.0", "ranking.dense_weight");
+        check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[feedback]\ndecisions = 99999999", "feedback.decisions");
         check("[feedback]\nagreement = 0", "feedback.agreement");

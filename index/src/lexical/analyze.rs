@@ -4,6 +4,8 @@
 //! parted is kept whole as well, so `OAuth2` meets both `oauth` and `OAuth2`. Han, kana and Hangul are taken character by
 //! character. Then: lower case, ASCII folding, English stop words out, English stemmer.
 
+use std::sync::OnceLock;
+
 use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, LowerCaser, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer,
 };
@@ -26,18 +28,35 @@ const STOP_WORDS: &[&str] = &[
 
 /// The analyzer, as tantivy takes it.
 pub(super) fn analyzer() -> TextAnalyzer {
-    TextAnalyzer::builder(WordTokenizer)
-        .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
-        .filter(StopWordFilter::remove(STOP_WORDS.iter().map(|&word| word.to_owned())))
-        .filter(Stemmer::new(Language::English))
-        .build()
+    // Made once: the list of stop words is shared by its clones.
+    static MADE: OnceLock<TextAnalyzer> = OnceLock::new();
+    MADE.get_or_init(|| {
+        TextAnalyzer::builder(WordTokenizer)
+            .filter(LowerCaser)
+            .filter(AsciiFoldingFilter)
+            .filter(StopWordFilter::remove(STOP_WORDS.iter().map(|&word| word.to_owned())))
+            .filter(Stemmer::new(Language::English))
+            .build()
+    })
+    .clone()
 }
 
 /// The terms of a text, in order, repeats included: what an index would keep of it.
 pub fn analyze(text: &str) -> Vec<String> {
     let mut terms = Vec::new();
     analyzer().token_stream(text).process(&mut |token| terms.push(token.text.clone()));
+    terms
+}
+
+/// The terms of a text as [`analyze`] gives them, stop words included.
+pub fn analyze_all(text: &str) -> Vec<String> {
+    let mut analyzer = TextAnalyzer::builder(WordTokenizer)
+        .filter(LowerCaser)
+        .filter(AsciiFoldingFilter)
+        .filter(Stemmer::new(Language::English))
+        .build();
+    let mut terms = Vec::new();
+    analyzer.token_stream(text).process(&mut |token| terms.push(token.text.clone()));
     terms
 }
 

@@ -27,13 +27,13 @@ fn configuration_comes_from_file_environment_and_flags_and_unknown_keys_are_refu
     let mut command = fitment()?;
     command.args(["config", "print", "--json", "--model", "from-flag", "--config"]).arg(&file);
     let output =
-        command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DENSE_WEIGHT", "0.25").output()?;
+        command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DEPTH", "250").output()?;
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     for (key, value, origin) in [
         ("listen", "\"127.0.0.1:2222\"", "environment"),
         ("queue_capacity", "7", "file"),
         ("model", "\"from-flag\"", "flag"),
-        ("ranking.dense_weight", "0.25", "environment"),
+        ("ranking.depth", "250", "environment"),
         ("drain_seconds", "10", "default"),
     ] {
         assert_eq!(printed[key], serde_json::json!([value, origin]), "{key}");

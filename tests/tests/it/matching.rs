@@ -117,7 +117,9 @@ async fn explain_shows_every_part() -> anyhow::Result<()> {
     assert_eq!(stages, [("catalogue", 0), ("certified", 1), ("not kind:ui", 1), ("newest version", 0)]);
     for (candidate, parts) in response.candidates.iter().zip(&explanation.candidates) {
         assert_eq!(candidate.name, parts.name);
-        assert!((candidate.score - parts.dense_part - parts.lexical_part).abs() < 1e-6, "{}", candidate.name);
+        let sum: f64 = parts.signals.iter().map(|signal| signal.share).sum();
+        let score = 1.0 / (1.0 + (explanation.offset - sum).exp());
+        assert!((candidate.score - score).abs() < 1e-6, "{}: {} is not {score}", candidate.name, candidate.score);
     }
     assert!(explanation.candidates[0].terms.iter().any(|hit| hit.term == "messag" && hit.field == "summary"));
     Ok(())

@@ -145,6 +145,8 @@ fn intents(
             None if judged_in.is_empty() => judged.keys().copied().collect(),
             None => judged_in,
         };
+        let text = |key: &str| line.metadata.get(key).and_then(Value::as_str).map(str::to_owned);
+        let flag = |key: &str| line.metadata.get(key).and_then(Value::as_bool);
         for split in splits {
             let mut judgements =
                 judged.get_mut(split).and_then(|of_split| of_split.remove(&line.id)).unwrap_or_default();
@@ -156,11 +158,14 @@ fn intents(
                 id: line.id.clone(),
                 text: line.text.clone(),
                 split: split.to_owned(),
-                example_type: line.metadata.get("source").and_then(Value::as_str).map(str::to_owned),
+                example_type: text("source"),
                 judgements,
                 candidates: candidates.clone(),
                 outcome: None,
                 rationale: None,
+                out_of_scope_kind: text("oos_kind"),
+                names_component: flag("names_component"),
+                unseen_component: flag("unseen_component"),
             });
         }
     }

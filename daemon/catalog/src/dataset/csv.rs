@@ -40,7 +40,7 @@ pub(super) fn write(dataset: &Dataset) -> Vec<u8> {
     // Writing to memory fails only for records of unequal length, and these have seven columns each.
     let mut line = |cells: [&str; 7]| writer.write_record(cells).expect("a line in memory can be written");
     line(["split", "example_type", "intent", "expected", "alternates", "rationale", "outcome"]);
-    for LabelledIntent { id: _, text, split, example_type, judgements, candidates: _, outcome, rationale } in
+    for LabelledIntent { id: _, text, split, example_type, judgements, candidates: _, outcome, rationale, .. } in
         &dataset.intents
     {
         // The first of the greatest relevance, as ties are broken by name.
@@ -117,6 +117,9 @@ fn intent(record: &StringRecord, columns: &BTreeMap<String, usize>) -> Result<La
         candidates: None,
         outcome,
         rationale: filled("rationale"),
+        out_of_scope_kind: None,
+        names_component: None,
+        unseen_component: None,
     })
 }
 

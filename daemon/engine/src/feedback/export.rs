@@ -260,6 +260,9 @@ fn merge(nothing: Option<Label>, mut components: Vec<(ComponentName, Label)>, ta
         candidates: None,
         outcome: None,
         rationale: Some(format!("{} verdicts, {basis}{note}", leading.count)),
+        out_of_scope_kind: None,
+        names_component: None,
+        unseen_component: None,
     })
 }
 

@@ -60,6 +60,9 @@ pub struct Card {
     pub centroid_norm: f32,
     /// The revision that it was written at.
     pub revision: Revision,
+    /// Vectors after the facets': of its counter-examples.
+    #[serde(default)]
+    pub counter_examples: usize,
 }
 
 /// A [`StoredVersion`] of which the rest is skipped unread.
@@ -113,7 +116,10 @@ impl StoredVersion {
 
 impl Card {
     /// The card of a manifest, its facets' vectors and the revision that it is written at.
+    ///
+    /// vectors: facets, then counter-examples.
     pub(crate) fn of(manifest: &Manifest, vectors: &[UnitVector], revision: Revision) -> Self {
+        let counter_examples = manifest.counter_examples().len().min(vectors.len());
         Self {
             name: manifest.name().clone(),
             version: manifest.version().clone(),
@@ -124,8 +130,9 @@ impl Card {
             tags: manifest.tags().iter().map(ToString::to_string).collect(),
             license: manifest.license().as_str().to_owned(),
             compliance: manifest.compliance().clone(),
-            centroid_norm: centroid_norm(vectors),
+            centroid_norm: centroid_norm(&vectors[..vectors.len() - counter_examples]),
             revision,
+            counter_examples,
         }
     }
 }

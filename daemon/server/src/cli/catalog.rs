@@ -11,7 +11,7 @@ use fitment_proto::v1;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use tonic::transport::Channel;
 
-use super::eval::write_file;
+use super::laboratory::write_file;
 use crate::client::ServerFlags;
 use crate::output::{self, Steps};
 

@@ -1,161 +1,289 @@
-//! `fitment eval`: figures on labelled intents, from a scratch store.
+//! `fitment eval`: figures on labelled intents, from a scratch store; comparisons of two runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use fitment_engine::evaluate::{self, LabelledFiles, Measured};
-use fitment_engine::{Calibration, Engine, Ranking};
+use fitment_engine::evaluate::{self, CalibrationBasis};
+use fitment_engine::{Evidence, FitOptions, Method, OnProgress, Ranker, fit_ranker};
+use fitment_evaluation::{Run, compare, evaluate as figures, html, table, trec};
 
+use super::laboratory::{
+    Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file,
+};
+use super::{calibrate, fit};
 use crate::config::{Config, ConfigFlags};
-use crate::output::{self, Steps};
-use crate::{daemon, telemetry};
+use crate::output::{self, Invalid, Steps};
+use crate::telemetry;
+
+/// Split that rankers and thresholds are fitted on.
+const FIT_SPLIT: &str = "dev";
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
-  fitment eval --dataset ./intents/clinc150 --split dev --json clinc150.json
-  fitment eval --dataset ./intents/nl2bash --split dev --ranker lexical
+  fitment eval --dataset ./intents/clinc150 --split dev --json clinc150.json --html clinc150.html
+  fitment eval --dataset ./intents/nl2bash --split test --fit ./intents/nl2bash     # fit and calibrate on its dev split
+  fitment eval --dataset ./intents/nl2bash --split dev --baseline bm25
   fitment eval --dataset sample --split test                        # the sample catalogue's own intents
   fitment eval --dataset sample --split test --calibration calibration.json
   fitment eval --dataset intents.csv --catalog ./components --split dev
+  fitment eval --dataset ./intents/bfcl --split dev --save a.json && fitment eval compare a.json b.json
 
 A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv) brings its own components; a CSV file is measured on the
 catalogue in --catalog, or on the sample catalogue. The store is a scratch one and is removed at the end.")]
 pub(super) struct EvalArguments {
-    #[command(flatten)]
-    data: DataArguments,
-    /// Put this calibration (see `fitment calibrate`) into force, to measure its promise: adds coverage and precision.
-    #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
-    /// Write the figures to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// What to measure on, and how to rank.
-#[derive(Debug, clap::Args)]
-pub(super) struct DataArguments {
+    #[command(subcommand)]
+    command: Option<EvalCommand>,
     /// A BEIR folder, a CSV file, or `sample`.
-    #[arg(long, value_name = "DIR|FILE|sample")]
-    pub(super) dataset: PathBuf,
+    #[arg(long, required = true, value_name = "DIR|FILE|sample")]
+    dataset: Option<PathBuf>,
     /// Folder of manifests for a CSV data set [default: the sample catalogue].
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// Split to use.
-    #[arg(long, default_value = "dev")]
-    pub(super) split: String,
-    /// Rank by both searches, by meaning alone or by words alone.
-    #[arg(long, value_enum, default_value_t = Ranker::Fused)]
-    ranker: Ranker,
+    /// Split to measure.
+    #[arg(long, default_value = FIT_SPLIT)]
+    split: String,
+    /// Fit and calibrate on the dev split of this data set first; may be given several times. Labels become signals only
+    /// where a set has the measured components.
+    #[arg(long, value_name = "DIR|FILE|sample", conflicts_with_all = ["ranker", "calibration"])]
+    fit: Vec<PathBuf>,
+    /// Rank with this ranker (see `fitment fit`) [default: the shipped one].
+    #[arg(long, value_name = "FILE")]
+    ranker: Option<PathBuf>,
+    /// Put this calibration (see `fitment calibrate`) into force, to measure its promise: adds coverage and precision.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Rank in a simpler way, to compare with.
+    #[arg(long, value_enum, default_value_t = Baseline::Fused, conflicts_with_all = ["fit", "ranker", "calibration"])]
+    baseline: Baseline,
+    /// With --fit: error rate among answered intents to promise, between 0 and 1.
+    #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = share)]
+    max_error: f64,
+    /// With --fit: confidence of the promise, between 0 and 1.
+    #[arg(long, value_name = "LEVEL", default_value_t = 0.9, value_parser = share)]
+    confidence: f64,
+    /// With --fit: seed of every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the figures to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a report for people to this file: one HTML page, nothing else needed.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write every answer to this file as JSON, for `fitment eval compare`.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Write a TREC run file.
+    #[arg(long, value_name = "FILE")]
+    trec_run: Option<PathBuf>,
+    /// Write the judgements as TREC qrels.
+    #[arg(long, value_name = "FILE")]
+    trec_qrels: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum EvalCommand {
+    /// Compare two runs of the same data set and split, intent by intent.
+    #[command(after_help = "Example:\n  fitment eval compare before.json after.json --html difference.html")]
+    Compare {
+        /// Answers that `fitment eval --save` wrote, to compare with.
+        base: PathBuf,
+        /// Answers to compare.
+        other: PathBuf,
+        /// Write the comparison to this file as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Write the comparison to this file as an HTML page.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Figures of another system, from TREC files.
+    #[command(after_help = "Example:\n  fitment eval trec --qrels qrels.txt --run run.txt --json figures.json")]
+    Trec {
+        /// Judgements: query, 0, component, grade.
+        #[arg(long, value_name = "FILE")]
+        qrels: PathBuf,
+        /// Answers: query, Q0, component, rank, score, tag.
+        #[arg(long, value_name = "FILE")]
+        run: PathBuf,
+        /// Write the figures to this file as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Ranker {
-    /// As configured.
+enum Baseline {
+    /// None: by the ranker.
     Fused,
+    /// Words alone.
+    Bm25,
     /// Vectors alone.
     Dense,
-    /// Words alone (BM25).
-    Lexical,
+    /// Equal-weight reciprocal-rank fusion of the two.
+    Rrf,
+    /// By chance.
+    Random,
 }
 
-/// A measured split.
-pub(super) struct Run {
-    pub(super) engine: Engine,
-    pub(super) files: LabelledFiles,
-    pub(super) measured: Vec<Measured>,
-    _scratch: tempfile::TempDir,
+impl Baseline {
+    fn method(self) -> (Method, &'static str) {
+        match self {
+            Self::Fused => (Method::Fused, "fused"),
+            Self::Bm25 => (Method::Words, "bm25"),
+            Self::Dense => (Method::Dense, "dense"),
+            Self::Rrf => (Method::ReciprocalRank, "rrf"),
+            Self::Random => (Method::Random, "random"),
+        }
+    }
 }
 
 pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        Some(EvalCommand::Compare { base, other, json, html }) => compare_runs(base, other, json.as_ref(), html.as_ref()),
+        Some(EvalCommand::Trec { qrels, run, json }) => foreign(qrels, run, json.as_ref()),
+        None => measure(arguments, flags),
+    }
+}
+
+fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = flags.load()?;
     telemetry::start(&config)?;
-    let run = measure(&arguments.data, config, arguments.calibration.as_deref())?;
-    let report =
-        evaluate::report(&run.engine, &run.files.name, &run.files.dataset, &arguments.data.split, &run.measured);
-    if let Some(file) = &arguments.json {
+    let EvalArguments { json, html: page, save, trec_run, trec_qrels, .. } = arguments;
+    check_writable([json, page, save, trec_run, trec_qrels].into_iter().flatten())?;
+    let dataset = arguments.dataset.as_ref().ok_or_else(|| Invalid("--dataset is missing".into()))?;
+    let calibration = arguments.calibration.as_deref().map(read_calibration).transpose()?;
+    let steps = Steps::new();
+    let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
+    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), &arguments.split, &config, &tell)?;
+    laboratory.use_ranker(arguments.ranker.as_ref())?;
+    if let Some(calibration) = calibration {
+        laboratory.use_calibration(calibration)?;
+    }
+    if !arguments.fit.is_empty() {
+        fit_and_calibrate(arguments, &laboratory, &config, &tell)?;
+    }
+    let (method, system) = arguments.baseline.method();
+    let files = &laboratory.files;
+    let measured = super::run_interruptible(async {
+        Ok(evaluate::measure(&laboratory.engine, &files.dataset, &arguments.split, method, &tell).await?)
+    })?;
+    steps.finish();
+    let run =
+        evaluate::run(&laboratory.engine, &files.name, &files.dataset, &arguments.split, system, &measured);
+    let report = figures(&run)?;
+    if let Some(file) = json {
         write_file(file, &serde_json::to_string_pretty(&report)?)?;
     }
-    output::line(format!(
-        "{} {}: {} in scope, {} out of scope, {} components, model {}",
-        report.dataset, report.split, report.n_in_scope, report.n_out_of_scope, report.n_components, report.model
-    ))?;
-    for (name, value) in &report.metrics {
-        output::line(format!("  {name:16} {value:.4}"))?;
+    if let Some(file) = page {
+        write_file(file, &html::report(&run, &report))?;
     }
+    if let Some(file) = save {
+        write_file(file, &serde_json::to_string(&run)?)?;
+    }
+    if let Some(file) = trec_run {
+        write_file(file, &trec::write_run(&run)?)?;
+    }
+    if let Some(file) = trec_qrels {
+        write_file(file, &trec::write_qrels(&run)?)?;
+    }
+    output::line(table::report(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the catalogue in a scratch store and answers every intent of the split.
-pub(super) fn measure(arguments: &DataArguments, config: Config, calibration: Option<&Path>) -> anyhow::Result<Run> {
-    let calibration = calibration.map(read_calibration).transpose()?;
-    let (files, manifests) = read(arguments)?;
-    let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
-    let ranking = match arguments.ranker {
-        Ranker::Fused => config.ranking.clone(),
-        Ranker::Dense => Ranking { dense_weight: 1.0, ..config.ranking.clone() },
-        Ranker::Lexical => Ranking { dense_weight: 0.0, ..config.ranking.clone() },
-    };
-    let config = Config { data_dir: scratch.path().to_path_buf(), ranking, ..config };
-    let steps = Steps::new();
-    let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
-    let engine = daemon::open_engine(&config, &tell)?;
-    let measured = super::run_interruptible(async {
-        evaluate::load(&engine, manifests, &tell).await?;
-        if let Some(calibration) = calibration {
-            put_into_force(&engine, calibration)?;
+/// Fits a ranker and a calibration on the dev splits of the data sets of `--fit`, and on nothing else.
+fn fit_and_calibrate(
+    arguments: &EvalArguments,
+    laboratory: &Laboratory,
+    config: &Config,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<()> {
+    let (mut sets, mut target) = (Vec::new(), None);
+    for path in &arguments.fit {
+        let (files, _) = read(path, arguments.catalog.as_deref(), FIT_SPLIT)?;
+        if same_catalog(&files, &laboratory.files) {
+            anyhow::ensure!(target.is_none(), "{} has the same components as another --fit", path.display());
+            target = Some(sets.len());
+            sets.push(laboratory.training_set_of(&files, FIT_SPLIT, on_progress)?);
+        } else {
+            let other = Laboratory::open(path, arguments.catalog.as_deref(), FIT_SPLIT, config, on_progress)?;
+            sets.push(other.training_set(FIT_SPLIT, on_progress)?);
         }
-        Ok(evaluate::measure(&engine, &files.dataset, &arguments.split, &tell).await?)
-    })?;
-    steps.finish();
-    Ok(Run { engine, files, measured, _scratch: scratch })
+    }
+    let digest = sets.iter().map(|set| set.dataset_digest.clone()).collect::<Vec<_>>().join(" ");
+    let engine = &laboratory.engine;
+    let options = FitOptions { target, seed: arguments.seed };
+    let model_digest = engine.model().digest.to_string();
+    let ranker = fit_ranker(sets, &model_digest, Some(&Ranker::shipped()), &options, on_progress)?;
+    engine.put_ranker(&ranker)?;
+    fit::describe(&ranker)?;
+    let name = ranker.fitted_on.join(", ");
+    let basis = CalibrationBasis {
+        name: &name,
+        dataset_digest: digest,
+        evidence: Evidence::CrossFitted,
+        seen: &ranker.observations,
+        reference: None,
+    };
+    match evaluate::calibrate(engine, basis, arguments.max_error, arguments.confidence) {
+        Ok((calibration, warnings)) => {
+            calibrate::describe(&calibration, &warnings)?;
+            engine.put_calibration(calibration)?;
+        }
+        // Figures without a promise are worth having; that there is none is said.
+        Err(error) => output::line(format!("no promise: {error}"))?,
+    }
+    Ok(())
 }
 
-fn read_calibration(file: &Path) -> anyhow::Result<Calibration> {
+fn read_run(file: &Path) -> anyhow::Result<Run> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     serde_json::from_str(&text)
-        .with_context(|| format!("{} is no calibration that `fitment calibrate` wrote", file.display()))
+        .map_err(|error| Invalid(format!("{}: not what `fitment eval --save` writes: {error}", file.display())).into())
 }
 
-/// Errors: a calibration that was fitted on another catalogue, with another model or other weights.
-fn put_into_force(engine: &Engine, calibration: Calibration) -> anyhow::Result<()> {
-    let id = calibration.id.clone();
-    anyhow::ensure!(
-        calibration.catalog_digest == engine.catalog_digest(),
-        "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
-    );
-    engine.put_calibration(calibration)?;
-    let info = engine.info();
-    anyhow::ensure!(info.calibration_id.as_ref() == Some(&id), "{}", info.calibration);
-    Ok(())
-}
-
-type Manifests = Vec<(String, Vec<u8>)>;
-
-fn read(arguments: &DataArguments) -> anyhow::Result<(LabelledFiles, Manifests)> {
-    let sample = || fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
-    if arguments.dataset == Path::new("sample") && !arguments.dataset.exists() {
-        let file = fitment_catalog::File { name: "intents.csv", bytes: fitment_catalog::sample_intents().as_bytes() };
-        let dataset = fitment_catalog::Dataset::from_csv(file)?;
-        return Ok((LabelledFiles { name: "sample".into(), dataset }, sample()));
+fn compare_runs(
+    base: &Path,
+    other: &Path,
+    json: Option<&PathBuf>,
+    page: Option<&PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    check_writable(json.into_iter().chain(page))?;
+    let comparison = compare(&read_run(base)?, &read_run(other)?).map_err(|error| Invalid(error.to_string()))?;
+    if let Some(file) = json {
+        write_file(file, &serde_json::to_string_pretty(&comparison)?)?;
     }
-    let files = evaluate::read_dataset(&arguments.dataset, &arguments.split)?;
-    let own = files.dataset.components.iter().map(|manifest| (manifest.name().to_string(), manifest.canonical_json()));
-    let manifests = match &arguments.catalog {
-        Some(folder) => evaluate::read_catalog_folder(folder)?,
-        None if arguments.dataset.is_file() => sample(),
-        None => own.collect(),
-    };
-    Ok((files, manifests))
+    if let Some(file) = page {
+        write_file(file, &html::comparison(&comparison))?;
+    }
+    output::line(table::comparison(&comparison))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a file whole or not at all.
-pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = || format!("{} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+fn foreign(qrels: &Path, run: &Path, json: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
+    check_writable(json)?;
+    let text = |file: &Path| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
+    let answers = trec::read_answers(&text(qrels)?, &text(run)?).map_err(|error| Invalid(error.to_string()))?;
+    let name = |file: &Path| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let run = Run {
+        dataset: name(qrels),
+        dataset_digest: String::new(),
+        split: String::new(),
+        system: name(run),
+        model: String::new(),
+        model_digest: String::new(),
+        n_components: 0,
+        fitted_on: Vec::new(),
+        promise: None,
+        answers,
+    };
+    let report = figures(&run).map_err(|error| Invalid(error.to_string()))?;
+    if let Some(file) = json {
+        write_file(file, &serde_json::to_string_pretty(&report)?)?;
+    }
+    output::line(table::report(&report))?;
+    Ok(ExitCode::SUCCESS)
 }

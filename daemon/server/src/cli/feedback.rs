@@ -8,7 +8,7 @@ use anyhow::Context;
 use fitment_catalog::{Dataset, LabelledIntent};
 use fitment_proto::v1;
 
-use super::eval::write_file;
+use super::laboratory::write_file;
 use crate::client::ServerFlags;
 use crate::output;
 
@@ -232,6 +232,9 @@ async fn export(out: &Path, common: &Common) -> anyhow::Result<ExitCode> {
             candidates: None,
             outcome: None,
             rationale: Some(rationale).filter(|text| !text.is_empty()),
+            out_of_scope_kind: None,
+            names_component: None,
+            unseen_component: None,
         });
     }
     let csv = String::from_utf8(dataset.to_csv()).context("labelled intents are text")?;

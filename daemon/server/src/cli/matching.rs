@@ -32,6 +32,9 @@ pub(super) struct MatchArguments {
     /// Answer from this revision of the catalogue or a later one.
     #[arg(long, value_name = "REVISION", default_value_t = 0)]
     min_revision: u64,
+    /// Components that the intent may need together, 1 to 10: asks for a set.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    set: u32,
     /// Say how the answer came about.
     #[arg(long)]
     explain: bool,
@@ -43,7 +46,7 @@ pub(super) struct MatchArguments {
 }
 
 pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
-    let MatchArguments { intent, top_k, filter, bind, min_revision, explain, json, server } = arguments;
+    let MatchArguments { intent, top_k, filter, bind, min_revision, set, explain, json, server } = arguments;
     let bound_configuration = bind.as_deref().map(parse_binding).transpose()?;
     let request = v1::MatchRequest {
         intent,
@@ -52,6 +55,7 @@ pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
         bound_configuration,
         min_revision,
         vector: Vec::new(),
+        set_size: set,
     };
     super::client_runtime()?.block_on(async {
         let mut client = server.matcher().await?;
@@ -124,10 +128,18 @@ fn show(response: &v1::MatchResponse) -> anyhow::Result<()> {
         _ => response.reason.clone(),
     };
     output::line(format!(
-        "outcome: {} (confidence {:.3})\n{verdict}",
+        "outcome: {} (confidence {:.3}, in scope {:.3})\n{verdict}",
         outcome_word(response.outcome()),
-        response.confidence
+        response.confidence,
+        response.in_scope
     ))?;
+    if let Some(set) = &response.set {
+        output::line(format!(
+            "together: {} ({:.0} % of the intent's words)",
+            set.components.join(", "),
+            set.completeness * 100.0
+        ))?;
+    }
     if !response.candidates.is_empty() {
         let promised = response.candidates.iter().any(|candidate| candidate.is_match);
         if !promised {
@@ -173,14 +185,12 @@ fn candidates_table(candidates: &[v1::Candidate]) -> Table {
 
 fn show_explanation(explanation: &v1::Explanation) -> anyhow::Result<()> {
     output::line(format!(
-        "\nhow: “{}”, {} tokens{}; dense search: {}, {} vectors; score = {:.2} × dense + {:.2} × words",
+        "\nhow: “{}”, {} tokens{}; dense search: {}, {} vectors",
         shorten(&explanation.normalized_intent),
         explanation.tokens,
         if explanation.truncated { " (cut)" } else { "" },
         explanation.dense_plan,
-        explanation.dense_rows_visited,
-        explanation.dense_weight,
-        1.0 - explanation.dense_weight
+        explanation.dense_rows_visited
     ))?;
     for stage in &explanation.filter_stages {
         output::line(format!("  {}: {} taken out, {} left", stage.name, stage.excluded, stage.remaining))?;
@@ -200,15 +210,20 @@ fn show_explanation(explanation: &v1::Explanation) -> anyhow::Result<()> {
             terms.push("no word in common".into());
         }
         output::line(format!(
-            "  {}: dense {:.3} (centroid {:.2}) + words {:.3} [{}]",
+            "  {}: {} - {:.2} [{}]",
             candidate.name,
-            candidate.dense_part,
-            candidate.centroid_cosine,
-            candidate.lexical_part,
+            shares(&candidate.signals),
+            explanation.offset,
             terms.join(", ")
         ))?;
     }
     Ok(())
+}
+
+/// What each signal adds, those that add next to nothing left out.
+fn shares(signals: &[v1::SignalShare]) -> String {
+    let told = signals.iter().filter(|signal| signal.share.abs() >= 0.05);
+    told.map(|signal| format!("{} {:+.2}", signal.name, signal.share)).collect::<Vec<_>>().join(" ")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "durations for people")]

@@ -2,7 +2,7 @@
 
 use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 use fitment_engine::{
-    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, StoredVersion, Timings,
+    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, StoredVersion, Timings, Signal,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -17,7 +17,7 @@ const MAX_BOUND_DEPTH: usize = 32;
 
 /// A match request as the engine takes it.
 pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, EngineError> {
-    let v1::MatchRequest { intent, top_k, filter, bound_configuration, min_revision, vector } = request;
+    let v1::MatchRequest { intent, top_k, filter, bound_configuration, min_revision, vector, set_size } = request;
     Ok(MatchQuery {
         intent,
         top_k: top_k as usize,
@@ -28,8 +28,8 @@ pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, Engin
         },
         min_revision,
         vector,
-        explain: false,
-        remember: false,
+        set_size: set_size as usize,
+        ..MatchQuery::default()
     })
 }
 
@@ -277,11 +277,16 @@ pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchR
         candidates,
         reason,
         confidence,
+        in_scope,
+        set,
+        foreign_language,
+        ranker_id,
         revision,
         calibration,
         timings,
         explanation: _,
     } = answer;
+    let set = set.map(|set| v1::ComponentSet { components: set.components, completeness: set.completeness });
     v1::MatchResponse {
         decision_id: decision_id.to_string(),
         outcome: outcome_to(outcome) as i32,
@@ -293,9 +298,13 @@ pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchR
             revision,
             calibration_id: calibration.map(|calibration| calibration.id.clone()).unwrap_or_default(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ranker_id,
         }),
         timings: Some(timings_to(timings)),
         confidence,
+        in_scope,
+        set,
+        foreign_language: foreign_language.unwrap_or_default().to_owned(),
     }
 }
 
@@ -326,8 +335,8 @@ fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
         summary,
         is_match,
         score: scored.score,
-        dense_score: scored.dense,
-        lexical_score: scored.lexical,
+        dense_score: scored.dense(),
+        lexical_score: scored.signal(Signal::Words),
         matched_facet,
         generation: outcome_to(generation) as i32,
         config_schema_json: config_schema.unwrap_or_default(),
@@ -350,10 +359,11 @@ fn matched_facets(version: &StoredVersion, cosines: &[f32]) -> Vec<v1::MatchedFa
 }
 
 /// How an answer came about, on the wire.
-pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer, engine: &Engine) -> v1::Explanation {
-    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration } =
+pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer) -> v1::Explanation {
+    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration, shares, offset } =
         explanation;
-    let dense_weight = engine.ranking().dense_weight;
+    let first_is_minimal =
+        answer.candidates.first().is_some_and(|first| first.generation == Outcome::MinimalGeneration);
     v1::Explanation {
         normalized_intent,
         tokens: count(tokens),
@@ -368,25 +378,32 @@ pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer, engine
             .collect(),
         dense_plan: plan_to(plan).to_owned(),
         dense_rows_visited: rows_visited as u64,
-        dense_weight,
-        threshold: answer.calibration.as_ref().map(|calibration| calibration.threshold),
+        threshold: answer.calibration.as_ref().and_then(|calibration| calibration.threshold(first_is_minimal)),
         calibration,
         candidates: answer
             .candidates
             .iter()
             .zip(terms)
-            .map(|(candidate, terms)| v1::CandidateExplanation {
+            .zip(shares)
+            .map(|((candidate, terms), shares)| v1::CandidateExplanation {
                 name: candidate.version.card.name.to_string(),
                 facets: matched_facets(&candidate.version, &candidate.scored.facets),
-                centroid_cosine: candidate.scored.centroid,
-                dense_part: dense_weight * candidate.scored.dense.max(0.0),
-                lexical_part: (1.0 - dense_weight) * candidate.scored.lexical,
+                centroid_cosine: candidate.scored.signal(Signal::Centroid),
+                signals: shares
+                    .into_iter()
+                    .map(|(signal, share)| v1::SignalShare {
+                        name: signal.as_str().to_owned(),
+                        value: candidate.scored.signal(signal),
+                        share,
+                    })
+                    .collect(),
                 terms: terms
                     .into_iter()
                     .map(|term| v1::TermHit { term: term.term, field: term.field, score: f64::from(term.score) })
                     .collect(),
             })
             .collect(),
+        offset,
     }
 }
 

@@ -231,6 +231,7 @@ fn row(intent: fitment_catalog::LabelledIntent) -> v1::ExportLabelsResponse {
         candidates: _,
         outcome: _,
         rationale,
+        ..
     } = intent;
     let (expected, alternates): (Vec<_>, Vec<_>) = judgements.into_iter().partition(|&(_, relevance)| relevance > 1);
     v1::ExportLabelsResponse {

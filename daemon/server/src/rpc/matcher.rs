@@ -79,7 +79,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
             let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
             let mut answer = engine.match_intent(query).await?;
             let explanation = answer.explanation.take();
-            let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer, &engine));
+            let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer));
             Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &engine)), explanation })
         };
         explained.await.map(Response::new).map_err(|error: EngineError| status_of(&error))

@@ -1,0 +1,320 @@
+//! Learning from labelled intents: candidates and signals as a match has them, handed to `fitment_ranking`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fitment_catalog::{ComponentName, Dataset, Filter, LabelledIntent};
+use fitment_index::DocId;
+use fitment_models::{TextRole, UnitVector};
+use fitment_ranking::{Candidate, Example, LabelText, LearnOptions, Ranker, Seen, Source, learn};
+
+use crate::engine::{Engine, Shared};
+use crate::error::EngineError;
+use crate::live::{OnProgress, Searchable};
+use crate::normalize::normalize_intent;
+use crate::pipeline::{dense_search, lexical_search, stems_of};
+use crate::signals::{self, Context};
+
+/// Intents encoded in one go.
+const ENCODED_AT_ONCE: usize = 256;
+/// Facets whose words make up the background vocabulary.
+const MOST_FACETS: usize = 20_000;
+/// Nearest other labelled intents whose components join an intent's candidates.
+const NEIGHBOURS: usize = 50;
+
+/// Labelled intents of one catalogue as signals, and what they are called.
+pub struct TrainingSet {
+    /// Candidates and signals.
+    pub source: Source,
+    /// `name split`.
+    pub name: String,
+    /// Digest of the labelled intents.
+    pub dataset_digest: String,
+    /// Digest of the catalogue that they speak of.
+    pub catalog_digest: String,
+    /// Places of components that need a configuration.
+    minimal: Vec<bool>,
+}
+
+/// What a fit may use.
+#[derive(Clone, Debug)]
+pub struct FitOptions {
+    /// Place of the training set whose catalogue will be served: its labels become signals where that helps.
+    pub target: Option<usize>,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+impl Engine {
+    /// Makes the labelled intents of a split ready to learn from: encodes them and gathers their candidates.
+    ///
+    /// Errors: a split without intents; a label that names a component which the catalogue does not hold.
+    pub async fn training_set(
+        &self,
+        name: &str,
+        dataset: &Dataset,
+        split: &str,
+        on_progress: OnProgress<'_>,
+    ) -> Result<TrainingSet, EngineError> {
+        let intents: Vec<LabelledIntent> = crate::evaluate::intents_of(self, dataset, split)?.into_iter().cloned().collect();
+        let total = intents.len() as u64;
+        let mut texts = Vec::with_capacity(intents.len());
+        for intent in &intents {
+            texts.push(normalize_intent(&intent.text).map_err(|error| named(&intent.id, error))?);
+        }
+        let mut vectors = Vec::with_capacity(texts.len());
+        for chunk in texts.chunks(ENCODED_AT_ONCE) {
+            on_progress("encoding intents", vectors.len() as u64, total);
+            vectors.extend(self.encoder().encode_bulk(chunk, TextRole::Query).await?);
+        }
+        on_progress("encoding intents", total, total);
+        let source = self.compute(move |shared| gather(shared, &intents, &texts, &vectors)).await?;
+        Ok(TrainingSet {
+            minimal: source.1,
+            source: source.0,
+            name: format!("{name} {split}"),
+            dataset_digest: dataset.digest().to_string(),
+            catalog_digest: self.catalog_digest(),
+        })
+    }
+
+    /// Puts a ranker into force; a calibration of another ranker is stale from then on.
+    ///
+    /// Errors: a ranker of another model; one whose labels speak of a catalogue that shares no component with this one.
+    pub fn put_ranker(&self, ranker: &Ranker) -> Result<(), EngineError> {
+        let model = self.model().digest.to_string();
+        if ranker.model_digest != model {
+            return Err(EngineError::Learning(format!(
+                "ranker {} was fitted with another model ({}); this catalogue is served with {model}: fit it again",
+                ranker.id, ranker.model_digest
+            )));
+        }
+        if let Some(labels) = &ranker.labels {
+            let known = labels.names().filter(|name| name.parse().is_ok_and(|name| self.has_component(&name))).count();
+            if known == 0 {
+                return Err(EngineError::Learning(format!(
+                    "ranker {} was fitted on labels of another catalogue: none of its components is here",
+                    ranker.id
+                )));
+            }
+        }
+        let shared = self.shared();
+        let _writing = shared.writing.lock();
+        shared.store.put_ranker(ranker)?;
+        shared.refresh_ranker()?;
+        shared.refresh_calibration()
+    }
+
+    /// Goes back to the shipped ranker; true when another one was in force.
+    pub fn remove_ranker(&self) -> Result<bool, EngineError> {
+        let shared = self.shared();
+        let _writing = shared.writing.lock();
+        let was_there = shared.store.remove_ranker(&self.model().digest.to_string())?;
+        shared.refresh_ranker()?;
+        shared.refresh_calibration()?;
+        Ok(was_there)
+    }
+}
+
+/// Learns a ranker from training sets; blocks, for seconds to minutes.
+///
+/// model_digest: of the model that all of them were encoded with. default: the ranking that is kept when nothing is better.
+/// Errors: too few intents, none out of scope.
+pub fn fit_ranker(
+    sets: Vec<TrainingSet>,
+    model_digest: &str,
+    default: Option<&Ranker>,
+    options: &FitOptions,
+    on_progress: OnProgress<'_>,
+) -> Result<Ranker, EngineError> {
+    let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
+    let digests = sets.iter().map(|set| set.dataset_digest.clone()).collect();
+    let catalog_digest = options.target.map(|target| sets[target].catalog_digest.clone()).unwrap_or_default();
+    let minimal: Vec<Vec<bool>> = sets.iter().map(|set| set.minimal.clone()).collect();
+    let sources: Vec<Source> = sets.into_iter().map(|set| set.source).collect();
+    let learn_options = LearnOptions {
+        target: options.target,
+        default: default.map(|ranker| ranker.fusion.clone()),
+        seed: options.seed,
+    };
+    let learnt = learn(&sources, &learn_options, &|what, done, total| on_progress(what, done, total))
+        .map_err(|error| EngineError::Learning(error.to_string()))?;
+    // The observations are of the target, or of every set in turn.
+    let sorts = match options.target {
+        Some(target) => vec![(&minimal[target], sources[target].examples.len())],
+        None => minimal.iter().zip(&sources).map(|(minimal, source)| (minimal, source.examples.len())).collect(),
+    };
+    let sorts = sorts.into_iter().flat_map(|(minimal, count)| std::iter::repeat_n(minimal, count));
+    let observations = learnt
+        .observations
+        .iter()
+        .zip(&learnt.firsts)
+        .zip(sorts)
+        .map(|((&observation, first), minimal)| Seen {
+            observation,
+            minimal: first.is_some_and(|first| minimal[first as usize]),
+        })
+        .collect();
+    let (labels, heads) = learnt.labels.unzip();
+    let mut ranker = Ranker {
+        format: Ranker::FORMAT,
+        id: String::new(),
+        model_digest: model_digest.to_owned(),
+        catalog_digest: if labels.is_some() { catalog_digest } else { String::new() },
+        fitted_on: names,
+        dataset_digests: digests,
+        seed: options.seed,
+        trials: learnt.trials,
+        fusion: learnt.fusion,
+        confidence: learnt.confidence,
+        labels,
+        heads,
+        observations,
+    };
+    let bytes = serde_json::to_vec(&ranker).map_err(|error| EngineError::Learning(error.to_string()))?;
+    let digest = fitment_catalog::Digest::of(&bytes).to_string();
+    ranker.id = digest.rsplit(':').next().unwrap_or_default().chars().take(16).collect();
+    Ok(ranker)
+}
+
+fn named(id: &str, error: EngineError) -> EngineError {
+    match error {
+        EngineError::InvalidField { field, description } => {
+            EngineError::InvalidField { field: format!("dataset: intent `{id}`: {field}"), description }
+        }
+        other => other,
+    }
+}
+
+/// Components by place, and the place of each document.
+struct Components {
+    names: Vec<String>,
+    docs: Vec<DocId>,
+    places: HashMap<DocId, u32>,
+    by_name: BTreeMap<ComponentName, u32>,
+}
+
+fn components(index: &Searchable) -> Components {
+    let allowed = index.view.allowed(None, None);
+    let mut found =
+        Components { names: Vec::new(), docs: Vec::new(), places: HashMap::new(), by_name: BTreeMap::new() };
+    for doc in allowed.iter() {
+        let Some(card) = index.view.card(doc) else { continue };
+        let place = u32::try_from(found.names.len()).unwrap_or(u32::MAX);
+        found.names.push(card.name.to_string());
+        found.docs.push(doc);
+        found.places.insert(doc, place);
+        found.by_name.insert(card.name.clone(), place);
+    }
+    found
+}
+
+fn gather(
+    shared: &Shared,
+    intents: &[LabelledIntent],
+    texts: &[String],
+    vectors: &[UnitVector],
+) -> Result<(Source, Vec<bool>), EngineError> {
+    let index = shared.index.searchable();
+    let components = components(&index);
+    let labels: Vec<LabelText> = intents
+        .iter()
+        .zip(texts)
+        .zip(vectors)
+        .map(|((intent, text), vector)| {
+            #[expect(clippy::cast_precision_loss, reason = "grades are small numbers")]
+            let relevant = intent
+                .judgements
+                .iter()
+                .filter_map(|(name, &grade)| Some((*components.by_name.get(name)?, grade as f32)))
+                .collect();
+            LabelText { vector: vector.as_slice().to_vec(), words: stems_of(text), relevant }
+        })
+        .collect();
+    let shipped = Ranker::shipped();
+    let mut examples = Vec::with_capacity(labels.len());
+    for (at, (intent, label)) in intents.iter().zip(&labels).enumerate() {
+        let filter =
+            intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
+        let allowed = index.view.allowed(filter.as_ref(), None);
+        let dense = dense_search(shared, &index, &vectors[at], &allowed)?;
+        let words = lexical_search(shared, &index, &texts[at], &allowed)?;
+        let context = Context {
+            index: &index,
+            ranker: &shipped,
+            intent: &texts[at],
+            stems: &label.words,
+            vector: &vectors[at],
+            allowed: &allowed,
+            dense: &dense,
+            words: &words,
+        };
+        let mut docs: Vec<DocId> = nearest_labels(&labels, at, NEIGHBOURS)
+            .into_iter()
+            .flat_map(|other| &labels[other].relevant)
+            .map(|(component, _)| components.docs[*component as usize])
+            .filter(|&doc| allowed.contains(doc))
+            .collect();
+        let of_neighbours = docs.len();
+        docs.extend(label.relevant.iter().map(|(component, _)| components.docs[*component as usize]));
+        let pool = signals::candidates_with(&context, &docs)?;
+        let proposed = signals::proposed(&context, None);
+        let pool = pool
+            .into_iter()
+            .filter_map(|one| {
+                let injected = !proposed.contains(&one.doc) && !docs[..of_neighbours].contains(&one.doc);
+                Some(Candidate { component: *components.places.get(&one.doc)?, signals: one.signals, injected })
+            })
+            .collect();
+        examples.push(Example { label: label.clone(), pool });
+    }
+    let reader = shared.store.read()?;
+    let mut centroids = Vec::with_capacity(components.docs.len());
+    let mut own = Vec::new();
+    let mut minimal = Vec::with_capacity(components.docs.len());
+    let labelled: std::collections::BTreeSet<u32> =
+        labels.iter().flat_map(|label| &label.relevant).map(|(component, _)| *component).collect();
+    for (place, &doc) in (0u32..).zip(&components.docs) {
+        let facets = index.dense.facets(doc).unwrap_or_default();
+        centroids.push(centroid(&facets, shared.encoder.info().dimension));
+        let version = reader.version(doc)?;
+        minimal.push(version.as_ref().is_some_and(|version| !version.open_properties.is_empty()));
+        if labelled.contains(&place) || own.len() < MOST_FACETS {
+            let texts = version.map(|version| version.facets).unwrap_or_default();
+            own.extend(texts.iter().zip(facets).map(|(facet, vector)| LabelText {
+                vector: vector.to_vec(),
+                words: stems_of(&facet.text),
+                relevant: vec![(place, 1.0)],
+            }));
+        }
+    }
+    Ok((Source { components: components.names, centroids, own, examples }, minimal))
+}
+
+/// Places of the nearest other labelled intents.
+fn nearest_labels(labels: &[LabelText], at: usize, most: usize) -> Vec<usize> {
+    let vector = &labels[at].vector;
+    let mut others: Vec<(f32, usize)> = labels
+        .iter()
+        .enumerate()
+        .filter(|(other, label)| *other != at && !label.relevant.is_empty())
+        .map(|(other, label)| (fitment_index::dot(&label.vector, vector), other))
+        .collect();
+    if others.len() > most {
+        others.select_nth_unstable_by(most, |a, b| b.0.total_cmp(&a.0));
+        others.truncate(most);
+    }
+    others.into_iter().map(|(_, other)| other).collect()
+}
+
+/// Unit length; all zero for a version without facets.
+fn centroid(facets: &[&[f32]], dimension: usize) -> Vec<f32> {
+    let mut sum = vec![0f32; dimension];
+    for facet in facets {
+        sum.iter_mut().zip(*facet).for_each(|(sum, value)| *sum += value);
+    }
+    let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if norm > 0.0 {
+        sum.iter_mut().for_each(|value| *value /= norm);
+    }
+    sum
+}

@@ -1,0 +1,86 @@
+//! From the two searches to candidates with every signal: who is proposed, and what is known of each.
+//!
+//! Each source of signals is a module of its own behind [`SignalSource`]; the ranker decides what they weigh.
+
+mod counter_examples;
+mod learnt;
+mod text;
+mod vectors;
+mod words;
+
+use fitment_index::{DenseResult, DocId, DocSet, LexicalResult};
+use fitment_models::UnitVector;
+use fitment_ranking::{LabelEvidence, QueryView, Ranker, SIGNALS};
+
+use crate::error::EngineError;
+use crate::live::Searchable;
+use crate::rank::Scored;
+
+/// Components that labelled intents may nominate, by each of three ways.
+const NOMINEES: usize = 20;
+
+/// What an intent is compared with.
+pub(crate) struct Context<'a> {
+    pub(crate) index: &'a Searchable,
+    pub(crate) ranker: &'a Ranker,
+    pub(crate) intent: &'a str,
+    /// Hashed stems of the intent, stop words included, in order.
+    pub(crate) stems: &'a [u32],
+    pub(crate) vector: &'a UnitVector,
+    pub(crate) allowed: &'a DocSet,
+    pub(crate) dense: &'a DenseResult,
+    pub(crate) words: &'a LexicalResult,
+}
+
+/// Fills some of the signals of every candidate.
+trait SignalSource {
+    /// Candidates come with what earlier sources filled in.
+    fn fill(&self, pool: &mut Vec<Scored>) -> Result<(), EngineError>;
+}
+
+/// Every candidate that a search or a labelled intent proposes, with its signals, in the order of documents.
+pub(crate) fn candidates(context: &Context<'_>) -> Result<Vec<Scored>, EngineError> {
+    candidates_with(context, &[])
+}
+
+/// As [`candidates`], with further documents.
+pub(crate) fn candidates_with(context: &Context<'_>, further: &[DocId]) -> Result<Vec<Scored>, EngineError> {
+    let query = QueryView { vector: context.vector.as_slice(), words: context.stems, dot: fitment_index::dot };
+    let evidence =
+        context.ranker.labels.as_ref().map(|labels| LabelEvidence::new(labels, context.ranker.heads.as_ref(), query));
+    let mut docs = proposed(context, evidence.as_ref());
+    docs.extend(further);
+    docs.sort_unstable();
+    docs.dedup();
+    let mut pool: Vec<Scored> = docs.into_iter().map(unscored).collect();
+    let sources: [&dyn SignalSource; 5] = [
+        &vectors::Vectors::new(context)?,
+        &words::Words { found: context.words },
+        &text::Text::new(context),
+        &counter_examples::CounterExamples { context },
+        &learnt::Learnt { context, evidence: evidence.as_ref() },
+    ];
+    for source in sources {
+        source.fill(&mut pool)?;
+    }
+    Ok(pool)
+}
+
+/// Documents that the searches and, with `evidence`, labelled intents propose, in order.
+pub(crate) fn proposed(context: &Context<'_>, evidence: Option<&LabelEvidence>) -> Vec<DocId> {
+    let mut docs: Vec<DocId> = context.dense.hits.iter().map(|hit| hit.doc).collect();
+    docs.extend(context.words.hits.iter().map(|hit| hit.doc));
+    if let (Some(evidence), Some(labels)) = (evidence, &context.ranker.labels) {
+        for place in evidence.nominees(NOMINEES) {
+            let Ok(name) = labels.component(place).parse() else { continue };
+            docs.extend(context.index.view.versions(&name).map(|(_, doc)| doc).filter(|&doc| context.allowed.contains(doc)));
+        }
+    }
+    docs.sort_unstable();
+    docs.dedup();
+    docs
+}
+
+fn unscored(doc: DocId) -> Scored {
+    Scored { doc, sum: 0.0, score: 0.0, signals: [0.0; SIGNALS], facets: Vec::new(), best_facet: 0 }
+}

@@ -1,0 +1,7 @@
+//! Tests of fitment-ranking through its public interface.
+
+mod artefact;
+mod calibration;
+mod learning;
+mod signals;
+mod synthetic;

@@ -1,0 +1,159 @@
+//! Labelled intents and a catalogue in a scratch store, to be measured and learnt from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use fitment_catalog::Digest;
+use fitment_engine::evaluate::{self, LabelledFiles};
+use fitment_engine::{Calibration, Engine, OnProgress, Ranker, TrainingSet};
+
+use crate::config::Config;
+use crate::daemon;
+
+/// Name of the data set that comes with the binary.
+pub(super) const SAMPLE: &str = "sample";
+
+/// A catalogue in a scratch store, and the labelled intents that speak of it.
+pub(super) struct Laboratory {
+    pub(super) engine: Engine,
+    pub(super) files: LabelledFiles,
+    _scratch: tempfile::TempDir,
+}
+
+/// Names and bytes of manifests.
+type Manifests = Vec<(String, Vec<u8>)>;
+
+impl Laboratory {
+    /// Reads a data set and builds its catalogue in a scratch store.
+    ///
+    /// split: one that must be there. catalog: manifests for a CSV data set; none: the sample catalogue.
+    pub(super) fn open(
+        dataset: &Path,
+        catalog: Option<&Path>,
+        split: &str,
+        config: &Config,
+        on_progress: OnProgress<'_>,
+    ) -> anyhow::Result<Self> {
+        let (files, manifests) = read(dataset, catalog, split)?;
+        let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
+        let config = Config { data_dir: scratch.path().to_path_buf(), ..config.clone() };
+        let engine = daemon::open_engine(&config, on_progress)?;
+        super::run_interruptible(async { Ok(evaluate::load(&engine, manifests, on_progress).await?) })?;
+        Ok(Self { engine, files, _scratch: scratch })
+    }
+
+    /// The labelled intents of a split, ready to learn from.
+    pub(super) fn training_set(&self, split: &str, on_progress: OnProgress<'_>) -> anyhow::Result<TrainingSet> {
+        self.training_set_of(&self.files, split, on_progress)
+    }
+
+    /// The same of other labelled intents over this catalogue.
+    pub(super) fn training_set_of(
+        &self,
+        files: &LabelledFiles,
+        split: &str,
+        on_progress: OnProgress<'_>,
+    ) -> anyhow::Result<TrainingSet> {
+        super::run_interruptible(async {
+            Ok(self.engine.training_set(&files.name, &files.dataset, split, on_progress).await?)
+        })
+    }
+
+    /// Puts a ranker from a file into force.
+    pub(super) fn use_ranker(&self, file: Option<&PathBuf>) -> anyhow::Result<()> {
+        let Some(file) = file else { return Ok(()) };
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let ranker = Ranker::from_json(&text)
+            .map_err(|error| crate::output::Invalid(format!("{}: {error}", file.display())))?;
+        Ok(self.engine.put_ranker(&ranker)?)
+    }
+
+    /// Puts a calibration into force.
+    ///
+    /// Errors: a calibration that was fitted on another catalogue, with another model or another ranker.
+    pub(super) fn use_calibration(&self, calibration: Calibration) -> anyhow::Result<()> {
+        let id = calibration.id.clone();
+        anyhow::ensure!(
+            calibration.catalog_digest == self.engine.catalog_digest(),
+            "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
+        );
+        self.engine.put_calibration(calibration)?;
+        let info = self.engine.info();
+        anyhow::ensure!(info.calibration_id.as_ref() == Some(&id), "{}", info.calibration);
+        Ok(())
+    }
+}
+
+/// Whether two data sets choose among the same components.
+pub(super) fn same_catalog(a: &LabelledFiles, b: &LabelledFiles) -> bool {
+    let digests = |files: &LabelledFiles| {
+        let mut digests: Vec<Digest> = files.dataset.components.iter().map(fitment_catalog::Manifest::digest).collect();
+        digests.sort_unstable_by_key(ToString::to_string);
+        digests
+    };
+    digests(a) == digests(b)
+}
+
+/// Labelled intents and the manifests of their catalogue.
+pub(super) fn read(
+    dataset: &Path,
+    catalog: Option<&Path>,
+    split: &str,
+) -> anyhow::Result<(LabelledFiles, Manifests)> {
+    let sample = || fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+    if dataset == Path::new(SAMPLE) && !dataset.exists() {
+        let file = fitment_catalog::File { name: "intents.csv", bytes: fitment_catalog::sample_intents().as_bytes() };
+        let dataset = fitment_catalog::Dataset::from_csv(file)?;
+        return Ok((LabelledFiles { name: SAMPLE.into(), dataset }, sample()));
+    }
+    let files = evaluate::read_dataset(dataset, split)?;
+    let own = files.dataset.components.iter().map(|manifest| (manifest.name().to_string(), manifest.canonical_json()));
+    let manifests = match catalog {
+        Some(folder) => evaluate::read_catalog_folder(folder)?,
+        None if dataset.is_file() => sample(),
+        None => own.collect(),
+    };
+    Ok((files, manifests))
+}
+
+/// Reads a calibration that `fitment calibrate` wrote.
+pub(super) fn read_calibration(file: &Path) -> anyhow::Result<Calibration> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is no calibration that `fitment calibrate` wrote", file.display()))
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = folder_of(path);
+    let failed = || format!("{} cannot be written", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(failed)?;
+    if !text.ends_with('\n') {
+        std::io::Write::write_all(&mut file, b"\n").with_context(failed)?;
+    }
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+/// Fails early where a file could not be written at the end of long work.
+pub(super) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
+    for path in paths {
+        anyhow::ensure!(!path.is_dir(), "{} is a folder; name a file", path.display());
+        tempfile::NamedTempFile::new_in(folder_of(path))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A number strictly between 0 and 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("is not a number strictly between 0 and 1".to_owned()),
+    }
+}
