@@ -266,14 +266,7 @@ async fn explain_worst(
 }
 
 /// A measured split as `fitment_evaluation` reads it.
-pub fn run(
-    engine: &Engine,
-    name: &str,
-    dataset: &Dataset,
-    split: &str,
-    system: &str,
-    measured: &[Measured],
-) -> Run {
+pub fn run(engine: &Engine, name: &str, dataset: &Dataset, split: &str, system: &str, measured: &[Measured]) -> Run {
     let info = engine.info();
     let promise = engine.calibration().filter(|_| system == "fused").map(|calibration| promise(&calibration));
     Run {

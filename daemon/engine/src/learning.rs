@@ -55,7 +55,8 @@ impl Engine {
         split: &str,
         on_progress: OnProgress<'_>,
     ) -> Result<TrainingSet, EngineError> {
-        let intents: Vec<LabelledIntent> = crate::evaluate::intents_of(self, dataset, split)?.into_iter().cloned().collect();
+        let intents: Vec<LabelledIntent> =
+            crate::evaluate::intents_of(self, dataset, split)?.into_iter().cloned().collect();
         let total = intents.len() as u64;
         let mut texts = Vec::with_capacity(intents.len());
         for intent in &intents {

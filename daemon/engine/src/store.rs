@@ -9,10 +9,10 @@ mod records;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fitment_ranking::{Ranker, TextProfile};
 use fitment_catalog::{ComponentName, Digest, Manifest};
 use fitment_index::DocId;
 use fitment_models::{ModelInfo, UnitVector};
+use fitment_ranking::{Ranker, TextProfile};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };

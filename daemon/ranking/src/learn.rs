@@ -189,7 +189,8 @@ pub fn learn(
     let default = options.default.clone().map(|fusion| Way::fixed(fusion, &prepared));
     let floor = default.as_ref().map(|way| way.trial.clone());
     let left_out = with_labels.map_or(0.0, |target| spread(&sources[target]).left_out);
-    let fitted = ways.into_iter().map(|(choice, signals)| Way::fit(choice, &signals, &prepared, floor.as_ref(), left_out));
+    let fitted =
+        ways.into_iter().map(|(choice, signals)| Way::fit(choice, &signals, &prepared, floor.as_ref(), left_out));
     for way in default.into_iter().map(Ok).chain(fitted) {
         let way = way?;
         trials.push(way.trial.clone());

@@ -8,9 +8,7 @@ use fitment_engine::evaluate::{self, CalibrationBasis};
 use fitment_engine::{Evidence, FitOptions, Method, OnProgress, Ranker, fit_ranker};
 use fitment_evaluation::{Run, compare, evaluate as figures, html, table, trec};
 
-use super::laboratory::{
-    Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file,
-};
+use super::laboratory::{Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file};
 use super::{calibrate, fit};
 use crate::config::{Config, ConfigFlags};
 use crate::output::{self, Invalid, Steps};
@@ -143,7 +141,9 @@ impl Baseline {
 
 pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     match &arguments.command {
-        Some(EvalCommand::Compare { base, other, json, html }) => compare_runs(base, other, json.as_ref(), html.as_ref()),
+        Some(EvalCommand::Compare { base, other, json, html }) => {
+            compare_runs(base, other, json.as_ref(), html.as_ref())
+        }
         Some(EvalCommand::Trec { qrels, run, json }) => foreign(qrels, run, json.as_ref()),
         None => measure(arguments, flags),
     }
@@ -172,8 +172,7 @@ fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<Exi
         Ok(evaluate::measure(&laboratory.engine, &files.dataset, &arguments.split, method, &tell).await?)
     })?;
     steps.finish();
-    let run =
-        evaluate::run(&laboratory.engine, &files.name, &files.dataset, &arguments.split, system, &measured);
+    let run = evaluate::run(&laboratory.engine, &files.name, &files.dataset, &arguments.split, system, &measured);
     let report = figures(&run)?;
     if let Some(file) = json {
         write_file(file, &serde_json::to_string_pretty(&report)?)?;
@@ -245,12 +244,7 @@ fn read_run(file: &Path) -> anyhow::Result<Run> {
         .map_err(|error| Invalid(format!("{}: not what `fitment eval --save` writes: {error}", file.display())).into())
 }
 
-fn compare_runs(
-    base: &Path,
-    other: &Path,
-    json: Option<&PathBuf>,
-    page: Option<&PathBuf>,
-) -> anyhow::Result<ExitCode> {
+fn compare_runs(base: &Path, other: &Path, json: Option<&PathBuf>, page: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     check_writable(json.into_iter().chain(page))?;
     let comparison = compare(&read_run(base)?, &read_run(other)?).map_err(|error| Invalid(error.to_string()))?;
     if let Some(file) = json {
@@ -265,7 +259,8 @@ fn compare_runs(
 
 fn foreign(qrels: &Path, run: &Path, json: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
     check_writable(json)?;
-    let text = |file: &Path| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
+    let text =
+        |file: &Path| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
     let answers = trec::read_answers(&text(qrels)?, &text(run)?).map_err(|error| Invalid(error.to_string()))?;
     let name = |file: &Path| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let run = Run {
