@@ -266,14 +266,7 @@ async fn explain_worst(
 }
 
 /// A measured split as `fitment_evaluation` reads it.
-pub fn run(
-    engine: &Engine,
-    name: &str,
-    dataset: &Dataset,
-    split: &str,
-    system: &str,
-    measured: &[Measured],
-) -> Run {
+pub fn run(engine: &Engine, name: &str, dataset: &Dataset, split: &str, system: &str, measured: &[Measured]) -> Run {
     let info = engine.info();
     let promise = engine.calibration().filter(|_| system == "fused").map(|calibration| promise(&calibration));
     Run {
@@ -349,6 +342,23 @@ pub fn calibrate(
     };
     calibration.id = calibration.fingerprint()?;
     Ok((calibration, warnings))
+}
+
+/// What a measured split says for a calibration, and what stands behind it: intents that the ranker in force learnt from are
+/// judged by the parts of its fit that had not seen them.
+pub fn observations(engine: &Engine, dataset: &Dataset, split: &str, measured: &[Measured]) -> (Vec<Seen>, Evidence) {
+    let ranker = engine.ranker();
+    if learnt_from(&ranker, dataset, split) && !ranker.observations.is_empty() {
+        return (ranker.observations.clone(), Evidence::CrossFitted);
+    }
+    (measured.iter().map(|one| one.seen).collect(), Evidence::Labelled)
+}
+
+/// Whether a ranker learnt from these very labelled intents.
+pub fn learnt_from(ranker: &Ranker, dataset: &Dataset, split: &str) -> bool {
+    let (digest, split) = (dataset.digest().to_string(), format!(" {split}"));
+    let mut learnt = ranker.dataset_digests.iter().zip(&ranker.fitted_on);
+    learnt.any(|(of, name)| *of == digest && name.ends_with(&split))
 }
 
 /// What the answers to a split looked like, for drift to be measured against.

@@ -20,6 +20,7 @@ mod live;
 mod normalize;
 mod pipeline;
 mod rank;
+mod rankers;
 mod signals;
 mod store;
 mod view;
@@ -28,11 +29,7 @@ mod writes;
 pub mod evaluate;
 
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
-pub use learning::{FitOptions, TrainingSet, fit_ranker};
-pub use fitment_ranking::{Ranker, Seen, Signal};
-pub use drift::{
-    BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference,
-};
+pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
 pub use feedback::{
@@ -40,11 +37,17 @@ pub use feedback::{
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
 };
 pub use fitment_index::Plan;
+pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
+pub use language::foreign_language;
+pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
-pub use pipeline::{Candidate, ComponentSet, DEFAULT_TOP_K, MAX_SET_SIZE, Explanation, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome, Timings};
+pub use pipeline::{
+    Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,
+    Timings,
+};
 pub use rank::{FieldWeights, Method, Ranking, Scored};
-pub use language::foreign_language;
+pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
 pub use view::FilterStage;
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

@@ -13,6 +13,9 @@ use crate::daemon;
 /// Name of the data set that comes with the binary.
 pub(super) const SAMPLE: &str = "sample";
 
+/// Split that rankers and thresholds are fitted on.
+pub(super) const FIT_SPLIT: &str = "dev";
+
 /// A catalogue in a scratch store, and the labelled intents that speak of it.
 pub(super) struct Laboratory {
     pub(super) engine: Engine,
@@ -63,8 +66,8 @@ impl Laboratory {
     pub(super) fn use_ranker(&self, file: Option<&PathBuf>) -> anyhow::Result<()> {
         let Some(file) = file else { return Ok(()) };
         let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-        let ranker = Ranker::from_json(&text)
-            .map_err(|error| crate::output::Invalid(format!("{}: {error}", file.display())))?;
+        let ranker =
+            Ranker::from_json(&text).map_err(|error| crate::output::Invalid(format!("{}: {error}", file.display())))?;
         Ok(self.engine.put_ranker(&ranker)?)
     }
 
@@ -95,11 +98,7 @@ pub(super) fn same_catalog(a: &LabelledFiles, b: &LabelledFiles) -> bool {
 }
 
 /// Labelled intents and the manifests of their catalogue.
-pub(super) fn read(
-    dataset: &Path,
-    catalog: Option<&Path>,
-    split: &str,
-) -> anyhow::Result<(LabelledFiles, Manifests)> {
+pub(super) fn read(dataset: &Path, catalog: Option<&Path>, split: &str) -> anyhow::Result<(LabelledFiles, Manifests)> {
     let sample = || fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
     if dataset == Path::new(SAMPLE) && !dataset.exists() {
         let file = fitment_catalog::File { name: "intents.csv", bytes: fitment_catalog::sample_intents().as_bytes() };
