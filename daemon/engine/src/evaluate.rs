@@ -356,9 +356,7 @@ pub fn observations(engine: &Engine, dataset: &Dataset, split: &str, measured: &
 
 /// Whether a ranker learnt from these very labelled intents.
 pub fn learnt_from(ranker: &Ranker, dataset: &Dataset, split: &str) -> bool {
-    let (digest, split) = (dataset.digest().to_string(), format!(" {split}"));
-    let mut learnt = ranker.dataset_digests.iter().zip(&ranker.fitted_on);
-    learnt.any(|(of, name)| *of == digest && name.ends_with(&split))
+    ranker.dataset_digests.contains(&dataset.split_digest(split).to_string())
 }
 
 /// What the answers to a split looked like, for drift to be measured against.

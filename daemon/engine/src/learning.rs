@@ -27,7 +27,7 @@ pub struct TrainingSet {
     pub source: Source,
     /// `name split`.
     pub name: String,
-    /// Digest of the labelled intents.
+    /// Digest of the labelled intents of that split.
     pub dataset_digest: String,
     /// Digest of the catalogue that they speak of.
     pub catalog_digest: String,
@@ -75,7 +75,7 @@ impl Engine {
             minimal: source.1,
             source: source.0,
             name: format!("{name} {split}"),
-            dataset_digest: dataset.digest().to_string(),
+            dataset_digest: dataset.split_digest(split).to_string(),
             catalog_digest: self.catalog_digest(),
         })
     }

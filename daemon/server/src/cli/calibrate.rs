@@ -141,7 +141,7 @@ fn in_laboratory(
     };
     let basis = CalibrationBasis {
         name: &name,
-        dataset_digest: laboratory.files.dataset.digest().to_string(),
+        dataset_digest: laboratory.files.dataset.split_digest(split).to_string(),
         evidence,
         seen: &seen,
         reference,

@@ -172,7 +172,7 @@ pub(super) async fn calibrate(
             let (seen, evidence) = evaluate::observations(&engine, &dataset, &split, &measured);
             let reference = evaluate::reference(&measured);
             drop(place);
-            (format!("{name} {split}"), dataset.digest().to_string(), seen, evidence, reference)
+            (format!("{name} {split}"), dataset.split_digest(&split).to_string(), seen, evidence, reference)
         }
     };
     of_blocking(move || {
