@@ -4,11 +4,12 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "fitment/v1/common.proto",
     "fitment/v1/matcher.proto",
     "fitment/v1/catalog.proto",
     "fitment/v1/feedback.proto",
+    "fitment/v1/evaluation.proto",
     "fitment/v1/info.proto",
 ];
 

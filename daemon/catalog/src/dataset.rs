@@ -111,12 +111,21 @@ impl Dataset {
         self.intents.iter().filter(move |intent| intent.split == split)
     }
 
-    /// What a calibration names to say what it was fitted on: a digest over the intents with their labels and over the
-    /// components' digests, whatever their order in the files.
+    /// A digest over the intents with their labels and over the components' digests, whatever their order in the files.
     pub fn digest(&self) -> Digest {
+        self.digest_of(self.intents.iter())
+    }
+
+    /// The same over the intents of one split: what rankers and calibrations name to say what they were fitted on. What
+    /// stands in other splits does not change it.
+    pub fn split_digest(&self, split: &str) -> Digest {
+        self.digest_of(self.split(split))
+    }
+
+    fn digest_of<'d>(&'d self, intents: impl Iterator<Item = &'d LabelledIntent>) -> Digest {
         let mut lines: Vec<String> =
             self.components.iter().map(|component| format!("component {}", component.digest())).collect();
-        for intent in &self.intents {
+        for intent in intents {
             let names = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>();
             let judged = names(&mut intent.judgements.iter().map(|(name, relevance)| format!("{name}={relevance}")));
             let candidates = intent.candidates.as_ref().map(|some| names(&mut some.iter().map(ToString::to_string)));

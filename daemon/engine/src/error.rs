@@ -102,6 +102,18 @@ pub enum EngineError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A ranker that is not kept.
+    #[error("ranker `{id}` not found; `fitment ranker list` shows what is kept")]
+    RankerUnknown {
+        /// Its id.
+        id: String,
+    },
+    /// Another long job runs.
+    #[error("{running} is running, and one job runs at a time; retry when it has ended, or end it by leaving its call")]
+    JobRunning {
+        /// Which one.
+        running: &'static str,
+    },
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
     Stopping,
@@ -222,6 +234,8 @@ impl EngineError {
             Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),
             Self::RevisionNotReached { .. } => (ErrorKind::FailedPrecondition, "REVISION_NOT_REACHED"),
             Self::Overloaded { .. } => (ErrorKind::ResourceExhausted, "OVERLOADED"),
+            Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
+            Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),
             Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),

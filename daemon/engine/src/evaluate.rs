@@ -344,6 +344,21 @@ pub fn calibrate(
     Ok((calibration, warnings))
 }
 
+/// What a measured split says for a calibration, and what stands behind it: intents that the ranker in force learnt from are
+/// judged by the parts of its fit that had not seen them.
+pub fn observations(engine: &Engine, dataset: &Dataset, split: &str, measured: &[Measured]) -> (Vec<Seen>, Evidence) {
+    let ranker = engine.ranker();
+    if learnt_from(&ranker, dataset, split) && !ranker.observations.is_empty() {
+        return (ranker.observations.clone(), Evidence::CrossFitted);
+    }
+    (measured.iter().map(|one| one.seen).collect(), Evidence::Labelled)
+}
+
+/// Whether a ranker learnt from these very labelled intents.
+pub fn learnt_from(ranker: &Ranker, dataset: &Dataset, split: &str) -> bool {
+    ranker.dataset_digests.contains(&dataset.split_digest(split).to_string())
+}
+
 /// What the answers to a split looked like, for drift to be measured against.
 pub fn reference(measured: &[Measured]) -> Option<Reference> {
     let confidence: Vec<f64> = measured.iter().map(|one| one.answer.confidence).collect();

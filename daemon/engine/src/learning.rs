@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use fitment_catalog::{ComponentName, Dataset, Filter, LabelledIntent};
 use fitment_index::DocId;
 use fitment_models::{TextRole, UnitVector};
-use fitment_ranking::{Candidate, Example, LabelText, LearnOptions, Ranker, Seen, Source, learn};
+use fitment_ranking::{Candidate, Example, LabelText, LearnOptions, Ranker, Seen, Source, Stop, learn};
 
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -27,7 +27,7 @@ pub struct TrainingSet {
     pub source: Source,
     /// `name split`.
     pub name: String,
-    /// Digest of the labelled intents.
+    /// Digest of the labelled intents of that split.
     pub dataset_digest: String,
     /// Digest of the catalogue that they speak of.
     pub catalog_digest: String,
@@ -42,6 +42,8 @@ pub struct FitOptions {
     pub target: Option<usize>,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Ends the fit between two steps.
+    pub stop: Stop,
 }
 
 impl Engine {
@@ -73,46 +75,9 @@ impl Engine {
             minimal: source.1,
             source: source.0,
             name: format!("{name} {split}"),
-            dataset_digest: dataset.digest().to_string(),
+            dataset_digest: dataset.split_digest(split).to_string(),
             catalog_digest: self.catalog_digest(),
         })
-    }
-
-    /// Puts a ranker into force; a calibration of another ranker is stale from then on.
-    ///
-    /// Errors: a ranker of another model; one whose labels speak of a catalogue that shares no component with this one.
-    pub fn put_ranker(&self, ranker: &Ranker) -> Result<(), EngineError> {
-        let model = self.model().digest.to_string();
-        if ranker.model_digest != model {
-            return Err(EngineError::Learning(format!(
-                "ranker {} was fitted with another model ({}); this catalogue is served with {model}: fit it again",
-                ranker.id, ranker.model_digest
-            )));
-        }
-        if let Some(labels) = &ranker.labels {
-            let known = labels.names().filter(|name| name.parse().is_ok_and(|name| self.has_component(&name))).count();
-            if known == 0 {
-                return Err(EngineError::Learning(format!(
-                    "ranker {} was fitted on labels of another catalogue: none of its components is here",
-                    ranker.id
-                )));
-            }
-        }
-        let shared = self.shared();
-        let _writing = shared.writing.lock();
-        shared.store.put_ranker(ranker)?;
-        shared.refresh_ranker()?;
-        shared.refresh_calibration()
-    }
-
-    /// Goes back to the shipped ranker; true when another one was in force.
-    pub fn remove_ranker(&self) -> Result<bool, EngineError> {
-        let shared = self.shared();
-        let _writing = shared.writing.lock();
-        let was_there = shared.store.remove_ranker(&self.model().digest.to_string())?;
-        shared.refresh_ranker()?;
-        shared.refresh_calibration()?;
-        Ok(was_there)
     }
 }
 
@@ -136,6 +101,7 @@ pub fn fit_ranker(
         target: options.target,
         default: default.map(|ranker| ranker.fusion.clone()),
         seed: options.seed,
+        stop: options.stop.clone(),
     };
     let learnt = learn(&sources, &learn_options, &|what, done, total| on_progress(what, done, total))
         .map_err(|error| EngineError::Learning(error.to_string()))?;

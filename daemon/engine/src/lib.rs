@@ -20,6 +20,7 @@ mod live;
 mod normalize;
 mod pipeline;
 mod rank;
+mod rankers;
 mod signals;
 mod store;
 mod view;
@@ -36,7 +37,7 @@ pub use feedback::{
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
 };
 pub use fitment_index::Plan;
-pub use fitment_ranking::{Ranker, Seen, Signal};
+pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
@@ -46,6 +47,7 @@ pub use pipeline::{
     Timings,
 };
 pub use rank::{FieldWeights, Method, Ranking, Scored};
+pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
 pub use view::FilterStage;
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

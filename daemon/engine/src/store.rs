@@ -4,6 +4,7 @@
 //! tables are written down in docs/storage.md.
 
 mod feedback;
+mod rankers;
 mod records;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use fitment_catalog::{ComponentName, Digest, Manifest};
 use fitment_index::DocId;
 use fitment_models::{ModelInfo, UnitVector};
-use fitment_ranking::{Ranker, TextProfile};
+use fitment_ranking::TextProfile;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
 
 pub(crate) use self::feedback::FeedbackWrite;
+pub(crate) use self::rankers::RankerRecord;
 pub(crate) use self::records::text;
 pub use self::records::{Card, Facet, StoredVersion};
 use self::records::{CardOfVersion, NameRecord, RequestRecord, decode, encode};
@@ -47,8 +49,6 @@ const CHANGES: TableDefinition<(u64, u32), (u8, u32)> = TableDefinition::new("ch
 const REQUESTS: TableDefinition<&str, &[u8]> = TableDefinition::new("requests");
 /// order of arrival -> request id.
 const REQUEST_ORDER: TableDefinition<u64, &str> = TableDefinition::new("request_order");
-/// model digest -> the ranker in force as JSON.
-const RANKERS: TableDefinition<&str, &[u8]> = TableDefinition::new("rankers");
 /// document -> the words of its version, as [`TextProfile::to_bytes`] writes them.
 const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
 /// model digest -> the calibration in force as JSON.
@@ -169,10 +169,10 @@ impl Store {
             transaction.open_table(REQUESTS)?;
             transaction.open_table(REQUEST_ORDER)?;
             transaction.open_table(CALIBRATIONS)?;
-            transaction.open_table(RANKERS)?;
             transaction.open_table(PROFILES)?;
         }
         feedback::create_tables(&transaction)?;
+        rankers::create_tables(&transaction)?;
         transaction.commit()?;
         Ok(())
     }
@@ -382,22 +382,6 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Puts a ranker into force for its model; the calibration of another ranker goes.
-    pub fn put_ranker(&self, ranker: &Ranker) -> Result<(), EngineError> {
-        let transaction = self.database.begin_write()?;
-        transaction.open_table(RANKERS)?.insert(ranker.model_digest.as_str(), encode(ranker)?.as_slice())?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Takes a model's ranker out of force; true when there was one.
-    pub fn remove_ranker(&self, model_digest: &str) -> Result<bool, EngineError> {
-        let transaction = self.database.begin_write()?;
-        let was_there = transaction.open_table(RANKERS)?.remove(model_digest)?.is_some();
-        transaction.commit()?;
-        Ok(was_there)
-    }
-
     /// Puts a calibration into force for its model.
     pub fn put_calibration(&self, calibration: &Calibration) -> Result<(), EngineError> {
         let transaction = self.database.begin_write()?;
@@ -492,15 +476,6 @@ impl StoreReader {
             }
         }
         Ok(())
-    }
-
-    /// The ranker in force for a model.
-    pub fn ranker(&self, model_digest: &str) -> Result<Option<Ranker>, EngineError> {
-        let table = self.transaction.open_table(RANKERS)?;
-        let Some(bytes) = table.get(model_digest)? else { return Ok(None) };
-        let text = std::str::from_utf8(bytes.value())
-            .map_err(|error| EngineError::Internal(format!("the stored ranker is not text: {error}")))?;
-        Ok(Some(Ranker::from_json(text).map_err(|error| EngineError::Learning(error.to_string()))?))
     }
 
     /// The calibration in force for a model. One that an older build wrote in another form is as good as none: a threshold

@@ -23,6 +23,9 @@ pub enum RankingError {
     /// An artefact does not hang together.
     #[error("the ranker is damaged: {0}")]
     Damaged(String),
+    /// Nobody waits for the result.
+    #[error("stopped, since nobody waits for the result")]
+    Stopped,
     /// An optimiser or a distribution failed.
     #[error("{0}")]
     Numeric(String),

@@ -5,6 +5,8 @@
 //! labels besides: so the fit sees how components fare that nobody has asked for yet, and does not forget them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -84,6 +86,24 @@ pub struct LearnOptions {
     pub default: Option<Fusion>,
     /// Seed of folds and of held-out components.
     pub seed: u64,
+    /// Ends the fit between two steps.
+    pub stop: Stop,
+}
+
+/// Tells long work that nobody waits for it any more; clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on the work may end.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Errors: [`RankingError::Stopped`] once it was told so.
+    pub fn check(&self) -> Result<(), RankingError> {
+        if self.0.load(Ordering::Relaxed) { Err(RankingError::Stopped) } else { Ok(()) }
+    }
 }
 
 /// One way to rank, measured by cross-validation.
@@ -178,7 +198,11 @@ pub fn learn(
         // What is known of the catalogue itself is worth more than what is known of others.
         prepared.retain(|one| one.of_target);
     }
-    on_step("fitting weights", FOLDS as u64, steps);
+    let on_step = |what: &str, done: u64, total: u64| {
+        on_step(what, done, total);
+        options.stop.check()
+    };
+    on_step("fitting weights", FOLDS as u64, steps)?;
     let mut ways = vec![(Choice::Weights, LABEL_FREE.to_vec())];
     if with_labels.is_some() {
         let learnt = Signal::ALL.into_iter().filter(|signal| signal.is_learnt());
@@ -193,6 +217,7 @@ pub fn learn(
         ways.into_iter().map(|(choice, signals)| Way::fit(choice, &signals, &prepared, floor.as_ref(), left_out));
     for way in default.into_iter().map(Ok).chain(fitted) {
         let way = way?;
+        options.stop.check()?;
         trials.push(way.trial.clone());
         if best.as_ref().is_none_or(|best| way.beats(best, &prepared)) {
             best = Some(way);
@@ -202,11 +227,11 @@ pub fn learn(
     for trial in &mut trials {
         trial.taken = trial.choice == best.trial.choice;
     }
-    on_step("fitting the confidence", FOLDS as u64 + 1, steps);
+    on_step("fitting the confidence", FOLDS as u64 + 1, steps)?;
     let labelled: Vec<Labelled> = prepared.par_iter().map(|one| best.labelled(one)).collect();
     let (confidence, observations) = confidence(&prepared, &labelled)?;
     let firsts = prepared.iter().filter(|one| one.of_target).map(|one| best.first(one)).collect();
-    on_step("fitting heads", FOLDS as u64 + 2, steps);
+    on_step("fitting heads", FOLDS as u64 + 2, steps)?;
     prepared.clear();
     let labels = match with_labels.filter(|_| best.trial.choice == Choice::Labels) {
         Some(target) => {
@@ -215,7 +240,7 @@ pub fn learn(
         }
         None => None,
     };
-    on_step("fitted", steps, steps);
+    on_step("fitted", steps, steps)?;
     Ok(Learnt { fusion: best.fusion, confidence, labels, trials, observations, firsts })
 }
 
@@ -330,6 +355,7 @@ fn prepare<'a>(
         if with_labels == Some(place) {
             for fold in 0..FOLDS {
                 on_fold(fold as u64);
+                options.stop.check()?;
                 cross_fit(source, &mut prepared[start..], fold, &mut random)?;
             }
         }

@@ -37,7 +37,7 @@ pub use fusion::Fusion;
 pub use heads::Heads;
 pub use labels::{LabelText, Labels};
 
-pub use learn::{Candidate, Choice, Example, LearnOptions, Learnt, Source, Trial, learn};
+pub use learn::{Candidate, Choice, Example, LearnOptions, Learnt, Source, Stop, Trial, learn};
 pub use ranker::Ranker;
 pub use signal::{SIGNALS, Signal, Signals};
 pub use text::{TextProfile, TextQuery, TextStatistics, term_ids};

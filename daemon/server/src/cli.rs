@@ -10,6 +10,8 @@ mod fit;
 mod laboratory;
 mod matching;
 mod model;
+mod ranker;
+mod remote;
 mod serve;
 
 use std::process::ExitCode;
@@ -63,6 +65,8 @@ enum Command {
     Fit(fit::FitArguments),
     /// Fit the thresholds behind a promise on labelled intents.
     Calibrate(calibrate::CalibrateArguments),
+    /// List, show and choose the rankers of a daemon.
+    Ranker(ranker::RankerArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -86,6 +90,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Eval(arguments) => eval::run(&arguments, &config),
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
+        Command::Ranker(arguments) => ranker::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -25,6 +26,12 @@ pub(crate) struct ServerFlags {
 }
 
 impl ServerFlags {
+    /// The flags of a command that asks a daemon only on demand. address: `None`: the usual one.
+    pub(crate) fn at(address: Option<String>) -> Self {
+        let usual = || std::env::var("FITMENT_SERVER").unwrap_or_else(|_absent| DEFAULT_LISTEN.to_owned());
+        Self { server: address.unwrap_or_else(usual), timeout: 30 }
+    }
+
     async fn connect(&self) -> anyhow::Result<Channel> {
         let address = if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
         let endpoint = Endpoint::from_shared(address)
@@ -52,6 +59,13 @@ impl ServerFlags {
     /// A client for verdicts and what comes of them.
     pub(crate) async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Channel>> {
         Ok(FeedbackServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for learning and measuring.
+    pub(crate) async fn evaluation(&self) -> anyhow::Result<EvaluationServiceClient<Channel>> {
+        Ok(EvaluationServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

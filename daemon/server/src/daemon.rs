@@ -10,6 +10,7 @@ use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::{LoadOptions, ModelCache};
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
+use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
@@ -21,7 +22,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::rpc::{CatalogService, EdgeLayer, EngineSlot, FeedbackService, InfoService, MatcherService, WireLimits};
+use crate::rpc::{
+    CatalogService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService, InfoService, Jobs, MAX_CSV_BYTES,
+    MatcherService, WireLimits,
+};
 
 /// Largest answer.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
@@ -31,8 +35,13 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 4] =
-    ["fitment.v1.MatcherService", "fitment.v1.CatalogService", "fitment.v1.FeedbackService", "fitment.v1.InfoService"];
+const SERVICES: [&str; 5] = [
+    "fitment.v1.MatcherService",
+    "fitment.v1.CatalogService",
+    "fitment.v1.FeedbackService",
+    "fitment.v1.EvaluationService",
+    "fitment.v1.InfoService",
+];
 
 /// Opens the model and the catalogue. Blocks.
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
@@ -90,6 +99,12 @@ pub(crate) async fn serve(
         .add_service(
             FeedbackServiceServer::new(FeedbackService { engine: engine.clone() })
                 .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            EvaluationServiceServer::new(EvaluationService { engine: engine.clone(), jobs: Jobs::default() })
+                // A file of the largest size, and the rest of the message.
+                .max_decoding_message_size(limits.max_request_bytes.max(MAX_CSV_BYTES + 4096))
                 .max_encoding_message_size(limits.max_response_bytes),
         )
         .add_service(

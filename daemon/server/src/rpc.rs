@@ -6,6 +6,7 @@
 mod catalog;
 mod convert;
 mod edge;
+mod evaluation;
 mod feedback;
 mod info;
 mod matcher;
@@ -20,6 +21,7 @@ use tonic::Status;
 
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::edge::EdgeLayer;
+pub(crate) use self::evaluation::{EvaluationService, Jobs, MAX_CSV_BYTES};
 pub(crate) use self::feedback::FeedbackService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::matcher::MatcherService;

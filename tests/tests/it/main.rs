@@ -5,6 +5,8 @@ mod catalog;
 mod cli;
 mod demo;
 mod durability;
+mod eval_cli;
+mod evaluation;
 mod feedback;
 mod matching;
 mod network;

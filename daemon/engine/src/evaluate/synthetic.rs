@@ -7,7 +7,7 @@
 use fitment_catalog::{LexicalField, Manifest, lexical_fields};
 use fitment_index::{DocId, DocSet};
 use fitment_models::UnitVector;
-use fitment_ranking::{Observation, RankedSignals, Seen, Signal, term_ids};
+use fitment_ranking::{Observation, RankedSignals, Seen, Signal, Stop, term_ids};
 
 use crate::clues::profile_of;
 use crate::engine::{Engine, Shared};
@@ -34,8 +34,8 @@ struct Taken {
 
 /// Observations from the catalogue itself. Blocks, for milliseconds an example intent.
 ///
-/// Errors: a catalogue without example intents.
-pub fn synthetic(engine: &Engine, on_progress: OnProgress<'_>) -> Result<Vec<Seen>, EngineError> {
+/// stop: ends it between two of them. Errors: a catalogue without example intents.
+pub fn synthetic(engine: &Engine, stop: &Stop, on_progress: OnProgress<'_>) -> Result<Vec<Seen>, EngineError> {
     let shared = engine.shared();
     let index = shared.index.searchable();
     let allowed = index.view.allowed(None, None);
@@ -51,6 +51,7 @@ pub fn synthetic(engine: &Engine, on_progress: OnProgress<'_>) -> Result<Vec<See
     let mut seen = Vec::with_capacity(2 * examples.len());
     for (done, taken) in (0..).zip(&examples) {
         on_progress("asking example intents", done, total);
+        stop.check().map_err(|stopped| EngineError::Calibration(stopped.to_string()))?;
         seen.push(ask(shared, &index, &allowed, taken, true)?);
         let mut others = allowed.clone();
         others.remove(taken.doc);

@@ -1,7 +1,7 @@
 //! A catalogue of clusters: users ask in another direction, and in other words, than components describe themselves.
 
 use fitment_ranking::{
-    Candidate, Example, Fusion, LabelText, LearnOptions, Learnt, Ranker, SIGNALS, Seen, Signal, Source, learn,
+    Candidate, Example, Fusion, LabelText, LearnOptions, Learnt, Ranker, SIGNALS, Seen, Signal, Source, Stop, learn,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -100,7 +100,7 @@ pub(crate) fn default_fusion() -> Fusion {
 }
 
 pub(crate) fn options(seed: u64) -> LearnOptions {
-    LearnOptions { target: Some(0), default: Some(default_fusion()), seed }
+    LearnOptions { target: Some(0), default: Some(default_fusion()), seed, stop: Stop::default() }
 }
 
 pub(crate) fn learnt(seed: u64, truth: Truth) -> Learnt {

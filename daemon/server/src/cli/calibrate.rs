@@ -1,15 +1,18 @@
 //! `fitment calibrate`: fits the thresholds behind a promise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Calibration, Evidence, Method, Seen};
+use fitment_engine::{Calibration, Evidence, Method, Seen, Stop};
 use fitment_evaluation::curve::{RiskCoverage, risk_coverage_svg, risk_coverage_text};
+use fitment_proto::v1;
 
-use super::laboratory::{Laboratory, check_writable, share, write_file};
+use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, share, write_file};
+use super::remote::{self, RemoteFlags};
+use crate::client::ServerFlags;
 use crate::config::ConfigFlags;
-use crate::output::{self, Steps};
+use crate::output::{self, Invalid, Steps};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -18,20 +21,22 @@ Examples:
   fitment calibrate --dataset sample --split dev --max-error 0.2 --out calibration.json
   fitment calibrate --dataset ./intents/metatool --ranker ranker.json --out calibration.json --picture curve.svg
   fitment calibrate --dataset sample --synthetic --max-error 0.3 --out calibration.json   # without labelled intents
+  fitment calibrate --server 127.0.0.1:7411 --dataset labels.csv --max-error 0.1           # a daemon's promise
+  fitment calibrate --server 127.0.0.1:7411 --synthetic --max-error 0.3
 
 Answers that need nothing and answers that need a configuration have a threshold each: the loosest one at which the one-sided
 Clopper-Pearson bound on the error among answered intents, out-of-scope ones included, stays under --max-error (fixed-sequence
 testing from three starts). Intents that the ranker learnt from are judged by the parts of its fit that had not seen them.")]
 pub(super) struct CalibrateArguments {
     /// A BEIR folder, a CSV file, or `sample`.
-    #[arg(long, value_name = "DIR|FILE|sample")]
-    dataset: PathBuf,
+    #[arg(long, required_unless_present_any = ["feedback", "server"], value_name = "DIR|FILE|sample")]
+    dataset: Option<PathBuf>,
     /// Folder of manifests for a CSV data set [default: the sample catalogue].
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// Split to fit on.
-    #[arg(long, default_value = "dev")]
-    split: String,
+    /// Split to fit on [default: dev; of feedback all of it].
+    #[arg(long)]
+    split: Option<String>,
     /// Rank with this ranker (see `fitment fit`) [default: the shipped one].
     #[arg(long, value_name = "FILE")]
     ranker: Option<PathBuf>,
@@ -48,28 +53,95 @@ pub(super) struct CalibrateArguments {
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
     /// File to write the calibration to.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["server", "feedback"])]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteFlags,
+    /// Fit and say what came of it, but put nothing into force.
+    #[arg(long, help_heading = "On a running daemon")]
+    dry_run: bool,
+    /// Print JSON.
+    #[arg(long, help_heading = "On a running daemon")]
+    json: bool,
 }
 
 pub(super) fn run(arguments: &CalibrateArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+    match (arguments.remote.server(), &arguments.dataset, &arguments.out) {
+        (Some(server), _, _) => on_daemon(arguments, &server),
+        (None, Some(dataset), Some(out)) => in_laboratory(arguments, dataset, out, flags),
+        (None, _, _) => Err(Invalid("--dataset or --out is missing".into()).into()),
+    }
+}
+
+/// On the catalogue that a daemon serves.
+fn on_daemon(arguments: &CalibrateArguments, server: &ServerFlags) -> anyhow::Result<ExitCode> {
+    use v1::calibrate_request::Basis;
+    remote::refuse(&[
+        ("--catalog", arguments.catalog.is_some()),
+        ("--ranker", arguments.ranker.is_some()),
+        ("--picture", arguments.picture.is_some()),
+        ("--out", arguments.out.is_some()),
+    ])?;
+    let basis = if arguments.synthetic {
+        Basis::Synthetic(())
+    } else {
+        Basis::Intents(arguments.remote.intents(arguments.dataset.as_deref(), arguments.split.as_deref())?)
+    };
+    let request = v1::CalibrateRequest {
+        basis: Some(basis),
+        max_error: arguments.max_error,
+        confidence: arguments.confidence,
+        dry_run: arguments.dry_run,
+    };
+    let result = super::run_interruptible(async {
+        let events = server.evaluation().await?.calibrate(request).await?.into_inner();
+        remote::finish(events, |v1::CalibrateResponse { event }| match event {
+            Some(v1::calibrate_response::Event::Progress(progress)) => (Some(progress), None),
+            Some(v1::calibrate_response::Event::Result(result)) => (None, Some(result)),
+            None => (None, None),
+        })
+        .await
+    })?;
+    if arguments.json {
+        output::json(&output::message_json("fitment.v1.CalibrateResult", &result)?)?;
+    } else {
+        let v1::CalibrateResult { calibration, warnings } = result;
+        let calibration = calibration.unwrap_or_default();
+        output::line(format!("calibration {}: {}", calibration.id, calibration.promise))?;
+        for warning in warnings {
+            output::line(format!("  warning: {warning}"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In a scratch store.
+fn in_laboratory(
+    arguments: &CalibrateArguments,
+    dataset: &Path,
+    out: &PathBuf,
+    flags: &ConfigFlags,
+) -> anyhow::Result<ExitCode> {
+    if arguments.dry_run || arguments.json {
+        return Err(Invalid("--dry-run and --json go with --server or --feedback".into()).into());
+    }
     let config = flags.load()?;
     telemetry::start(&config)?;
-    check_writable(arguments.picture.iter().chain([&arguments.out]))?;
+    check_writable(arguments.picture.iter().chain([out]))?;
+    let split = arguments.split.as_deref().unwrap_or(FIT_SPLIT);
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
-    let laboratory =
-        Laboratory::open(&arguments.dataset, arguments.catalog.as_deref(), &arguments.split, &config, &tell)?;
+    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
     laboratory.use_ranker(arguments.ranker.as_ref())?;
-    let (seen, evidence, reference) = observe(arguments, &laboratory, &tell)?;
+    let (seen, evidence, reference) = observe(arguments.synthetic, &laboratory, split, &tell)?;
     steps.finish();
     let name = match evidence {
         Evidence::Synthetic => evaluate::SYNTHETIC.to_owned(),
-        Evidence::Labelled | Evidence::CrossFitted => format!("{} {}", laboratory.files.name, arguments.split),
+        Evidence::Labelled | Evidence::CrossFitted => format!("{} {}", laboratory.files.name, split),
     };
     let basis = CalibrationBasis {
         name: &name,
-        dataset_digest: laboratory.files.dataset.digest().to_string(),
+        dataset_digest: laboratory.files.dataset.split_digest(split).to_string(),
         evidence,
         seen: &seen,
         reference,
@@ -82,7 +154,7 @@ pub(super) fn run(arguments: &CalibrateArguments, flags: &ConfigFlags) -> anyhow
     }
     output::line(risk_coverage_text(&curve))?;
     let (calibration, warnings) = fitted?;
-    write_file(&arguments.out, &serde_json::to_string_pretty(&calibration)?)?;
+    write_file(out, &serde_json::to_string_pretty(&calibration)?)?;
     describe(&calibration, &warnings)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -90,23 +162,21 @@ pub(super) fn run(arguments: &CalibrateArguments, flags: &ConfigFlags) -> anyhow
 type Observed = (Vec<Seen>, Evidence, Option<fitment_engine::Reference>);
 
 fn observe(
-    arguments: &CalibrateArguments,
+    synthetic: bool,
     laboratory: &Laboratory,
+    split: &str,
     on_progress: fitment_engine::OnProgress<'_>,
 ) -> anyhow::Result<Observed> {
     let Laboratory { engine, files, .. } = laboratory;
-    if arguments.synthetic {
-        return Ok((evaluate::synthetic(engine, on_progress)?, Evidence::Synthetic, None));
+    if synthetic {
+        return Ok((evaluate::synthetic(engine, &Stop::default(), on_progress)?, Evidence::Synthetic, None));
     }
     let measured = super::run_interruptible(async {
-        Ok(evaluate::measure(engine, &files.dataset, &arguments.split, Method::Fused, on_progress).await?)
+        Ok(evaluate::measure(engine, &files.dataset, split, Method::Fused, on_progress).await?)
     })?;
     let reference = evaluate::reference(&measured);
-    let ranker = engine.ranker();
-    if ranker.dataset_digests.contains(&files.dataset.digest().to_string()) && !ranker.observations.is_empty() {
-        return Ok((ranker.observations.clone(), Evidence::CrossFitted, reference));
-    }
-    Ok((measured.iter().map(|one| one.seen).collect(), Evidence::Labelled, reference))
+    let (seen, evidence) = evaluate::observations(engine, &files.dataset, split, &measured);
+    Ok((seen, evidence, reference))
 }
 
 /// The threshold that most answers have to pass.

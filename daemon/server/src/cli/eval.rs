@@ -5,17 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Evidence, FitOptions, Method, OnProgress, Ranker, fit_ranker};
-use fitment_evaluation::{Run, compare, evaluate as figures, html, table, trec};
+use fitment_engine::{Evidence, FitOptions, Method, OnProgress, Ranker, Stop, fit_ranker};
+use fitment_evaluation::{Report, Run, compare, evaluate as figures, html, table, trec};
+use fitment_proto::v1;
 
-use super::laboratory::{Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file};
+use super::laboratory::{
+    FIT_SPLIT, Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file,
+};
+use super::remote::{self, RemoteFlags};
 use super::{calibrate, fit};
+use crate::client::ServerFlags;
 use crate::config::{Config, ConfigFlags};
 use crate::output::{self, Invalid, Steps};
 use crate::telemetry;
-
-/// Split that rankers and thresholds are fitted on.
-const FIT_SPLIT: &str = "dev";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -28,6 +30,7 @@ Examples:
   fitment eval --dataset sample --split test --calibration calibration.json
   fitment eval --dataset intents.csv --catalog ./components --split dev
   fitment eval --dataset ./intents/bfcl --split dev --save a.json && fitment eval compare a.json b.json
+  fitment eval --server 127.0.0.1:7411 --dataset labels.csv --split test                    # a daemon as it serves
 
 A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv) brings its own components; a CSV file is measured on the
 catalogue in --catalog, or on the sample catalogue. The store is a scratch one and is removed at the end.")]
@@ -35,14 +38,14 @@ pub(super) struct EvalArguments {
     #[command(subcommand)]
     command: Option<EvalCommand>,
     /// A BEIR folder, a CSV file, or `sample`.
-    #[arg(long, required = true, value_name = "DIR|FILE|sample")]
+    #[arg(long, required_unless_present = "feedback", value_name = "DIR|FILE|sample")]
     dataset: Option<PathBuf>,
     /// Folder of manifests for a CSV data set [default: the sample catalogue].
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// Split to measure.
-    #[arg(long, default_value = FIT_SPLIT)]
-    split: String,
+    /// Split to measure [default: dev; of feedback all of it].
+    #[arg(long)]
+    split: Option<String>,
     /// Fit and calibrate on the dev split of this data set first; may be given several times. Labels become signals only
     /// where a set has the measured components.
     #[arg(long, value_name = "DIR|FILE|sample", conflicts_with_all = ["ranker", "calibration"])]
@@ -80,6 +83,8 @@ pub(super) struct EvalArguments {
     /// Write the judgements as TREC qrels.
     #[arg(long, value_name = "FILE")]
     trec_qrels: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteFlags,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -150,15 +155,19 @@ pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Res
 }
 
 fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
-    let config = flags.load()?;
-    telemetry::start(&config)?;
     let EvalArguments { json, html: page, save, trec_run, trec_qrels, .. } = arguments;
     check_writable([json, page, save, trec_run, trec_qrels].into_iter().flatten())?;
+    if let Some(server) = arguments.remote.server() {
+        return on_daemon(arguments, &server);
+    }
+    let config = flags.load()?;
+    telemetry::start(&config)?;
+    let split = arguments.split.as_deref().unwrap_or(FIT_SPLIT);
     let dataset = arguments.dataset.as_ref().ok_or_else(|| Invalid("--dataset is missing".into()))?;
     let calibration = arguments.calibration.as_deref().map(read_calibration).transpose()?;
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
-    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), &arguments.split, &config, &tell)?;
+    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
     laboratory.use_ranker(arguments.ranker.as_ref())?;
     if let Some(calibration) = calibration {
         laboratory.use_calibration(calibration)?;
@@ -169,28 +178,63 @@ fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<Exi
     let (method, system) = arguments.baseline.method();
     let files = &laboratory.files;
     let measured = super::run_interruptible(async {
-        Ok(evaluate::measure(&laboratory.engine, &files.dataset, &arguments.split, method, &tell).await?)
+        Ok(evaluate::measure(&laboratory.engine, &files.dataset, split, method, &tell).await?)
     })?;
     steps.finish();
-    let run = evaluate::run(&laboratory.engine, &files.name, &files.dataset, &arguments.split, system, &measured);
-    let report = figures(&run)?;
+    let run = evaluate::run(&laboratory.engine, &files.name, &files.dataset, split, system, &measured);
+    write_all(arguments, &run, &figures(&run)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// On the catalogue that a daemon serves.
+fn on_daemon(arguments: &EvalArguments, server: &ServerFlags) -> anyhow::Result<ExitCode> {
+    remote::refuse(&[
+        ("--catalog", arguments.catalog.is_some()),
+        ("--ranker", arguments.ranker.is_some()),
+        ("--calibration", arguments.calibration.is_some()),
+        ("--fit", !arguments.fit.is_empty()),
+        ("--baseline", arguments.baseline != Baseline::Fused),
+    ])?;
+    let intents = arguments.remote.intents(arguments.dataset.as_deref(), arguments.split.as_deref())?;
+    let request = v1::EvaluateRequest { intents: Some(intents), with_answers: true };
+    let result = super::run_interruptible(async {
+        let events = server.evaluation().await?.evaluate(request).await?.into_inner();
+        remote::finish(events, |v1::EvaluateResponse { event }| match event {
+            Some(v1::evaluate_response::Event::Progress(progress)) => (Some(progress), None),
+            Some(v1::evaluate_response::Event::Result(result)) => (None, Some(result)),
+            None => (None, None),
+        })
+        .await
+    })?;
+    let form = "the daemon's figures are of another form; use the same version here and there";
+    let run: Run = serde_json::from_str(&result.answers_json).context(form)?;
+    let report: Report = serde_json::from_str(&result.report_json).context(form)?;
+    write_all(arguments, &run, &report)?;
+    for warning in result.warnings {
+        output::line(format!("warning: {warning}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the files that are asked for, and the figures for people.
+fn write_all(arguments: &EvalArguments, run: &Run, report: &Report) -> anyhow::Result<()> {
+    let EvalArguments { json, html: page, save, trec_run, trec_qrels, .. } = arguments;
     if let Some(file) = json {
-        write_file(file, &serde_json::to_string_pretty(&report)?)?;
+        write_file(file, &serde_json::to_string_pretty(report)?)?;
     }
     if let Some(file) = page {
-        write_file(file, &html::report(&run, &report))?;
+        write_file(file, &html::report(run, report))?;
     }
     if let Some(file) = save {
-        write_file(file, &serde_json::to_string(&run)?)?;
+        write_file(file, &serde_json::to_string(run)?)?;
     }
     if let Some(file) = trec_run {
-        write_file(file, &trec::write_run(&run)?)?;
+        write_file(file, &trec::write_run(run)?)?;
     }
     if let Some(file) = trec_qrels {
-        write_file(file, &trec::write_qrels(&run)?)?;
+        write_file(file, &trec::write_qrels(run)?)?;
     }
-    output::line(table::report(&report))?;
-    Ok(ExitCode::SUCCESS)
+    output::line(table::report(report))
 }
 
 /// Fits a ranker and a calibration on the dev splits of the data sets of `--fit`, and on nothing else.
@@ -214,7 +258,7 @@ fn fit_and_calibrate(
     }
     let digest = sets.iter().map(|set| set.dataset_digest.clone()).collect::<Vec<_>>().join(" ");
     let engine = &laboratory.engine;
-    let options = FitOptions { target, seed: arguments.seed };
+    let options = FitOptions { target, seed: arguments.seed, stop: Stop::default() };
     let model_digest = engine.model().digest.to_string();
     let ranker = fit_ranker(sets, &model_digest, Some(&Ranker::shipped()), &options, on_progress)?;
     engine.put_ranker(&ranker)?;

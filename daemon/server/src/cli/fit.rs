@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fitment_engine::{FitOptions, Ranker, fit_ranker};
+use fitment_engine::{FitOptions, Ranker, Stop, fit_ranker};
+use fitment_proto::v1;
 
-use super::laboratory::{Laboratory, check_writable, same_catalog, write_file};
+use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, same_catalog, write_file};
+use super::ranker;
+use super::remote::{self, RemoteFlags};
+use crate::client::ServerFlags;
 use crate::config::ConfigFlags;
-use crate::output::{self, Steps};
+use crate::output::{self, Invalid, Steps};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -17,20 +21,22 @@ Examples:
   fitment fit --dataset sample --out ranker.json
   fitment fit --weights-only --dataset A --dataset B --out ranker.json  # weights that suit any catalogue
   fitment eval --dataset ./intents/metatool --split test --ranker ranker.json
+  fitment fit --server 127.0.0.1:7411 --dataset labels.csv               # on a daemon's catalogue, into force at once
+  fitment fit --feedback                                                # on what verdicts have taught the daemon
 
 Weights of the signals, a confidence and, where cross-validation says that they help, labelled intents themselves are
 learnt, with heads over vectors and words; nothing is encoded or indexed again. Components without a label are watched apart.
 The shipped ranking is kept when nothing is better. Needs out-of-scope intents. Runs for seconds to a few minutes.")]
 pub(super) struct FitArguments {
     /// A BEIR folder, a CSV file, or `sample`; the first one is the catalogue that will be served.
-    #[arg(long, required = true, value_name = "DIR|FILE|sample")]
+    #[arg(long, required_unless_present = "feedback", value_name = "DIR|FILE|sample")]
     dataset: Vec<PathBuf>,
     /// Folder of manifests for CSV data sets [default: the sample catalogue].
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// Split to learn from.
-    #[arg(long, default_value = "dev")]
-    split: String,
+    /// Split to learn from [default: dev; of feedback all of it].
+    #[arg(long)]
+    split: Option<String>,
     /// Learn weights and confidence only: for catalogues without labels.
     #[arg(long)]
     weights_only: bool,
@@ -41,36 +47,88 @@ pub(super) struct FitArguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// File to write the ranker to.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["server", "feedback"])]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteFlags,
+    /// Learn and say what came of it, but put nothing into force.
+    #[arg(long, help_heading = "On a running daemon")]
+    dry_run: bool,
+    /// Print JSON.
+    #[arg(long, help_heading = "On a running daemon")]
+    json: bool,
 }
 
 pub(super) fn run(arguments: &FitArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+    match (arguments.remote.server(), &arguments.out) {
+        (Some(server), _) => on_daemon(arguments, &server),
+        (None, Some(out)) => in_laboratory(arguments, out, flags),
+        (None, None) => Err(Invalid("--out is missing".into()).into()),
+    }
+}
+
+/// On the catalogue that a daemon serves.
+fn on_daemon(arguments: &FitArguments, server: &ServerFlags) -> anyhow::Result<ExitCode> {
+    remote::refuse(&[
+        ("--catalog", arguments.catalog.is_some()),
+        ("--from-scratch", arguments.from_scratch),
+        ("--out", arguments.out.is_some()),
+    ])?;
+    let request = v1::FitRequest {
+        intents: Some(arguments.remote.intents(remote::only(&arguments.dataset)?, arguments.split.as_deref())?),
+        weights_only: arguments.weights_only,
+        seed: arguments.seed,
+        dry_run: arguments.dry_run,
+    };
+    let result = super::run_interruptible(async {
+        let events = server.evaluation().await?.fit(request).await?.into_inner();
+        remote::finish(events, |v1::FitResponse { event }| match event {
+            Some(v1::fit_response::Event::Progress(progress)) => (Some(progress), None),
+            Some(v1::fit_response::Event::Result(result)) => (None, Some(result)),
+            None => (None, None),
+        })
+        .await
+    })?;
+    if arguments.json {
+        output::json(&output::message_json("fitment.v1.FitResult", &result)?)?;
+    } else {
+        ranker::describe(&result.ranker.unwrap_or_default())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In a scratch store.
+fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+    if arguments.dry_run || arguments.json {
+        return Err(Invalid("--dry-run and --json go with --server or --feedback".into()).into());
+    }
     let config = flags.load()?;
     telemetry::start(&config)?;
-    check_writable([&arguments.out])?;
+    check_writable([out])?;
+    let split = arguments.split.as_deref().unwrap_or(FIT_SPLIT);
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
     let mut sets = Vec::new();
     let mut model_digest = String::new();
     let mut first: Option<Laboratory> = None;
     for dataset in &arguments.dataset {
-        let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), &arguments.split, &config, &tell)?;
+        let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
         anyhow::ensure!(
             first.as_ref().is_none_or(|first| !same_catalog(&first.files, &laboratory.files)),
             "{} has the same components as the first data set; join their labelled intents in one",
             dataset.display()
         );
-        sets.push(laboratory.training_set(&arguments.split, &tell)?);
+        sets.push(laboratory.training_set(split, &tell)?);
         model_digest = laboratory.engine.model().digest.to_string();
         first.get_or_insert(laboratory);
     }
-    let options = FitOptions { target: (!arguments.weights_only).then_some(0), seed: arguments.seed };
+    let options =
+        FitOptions { target: (!arguments.weights_only).then_some(0), seed: arguments.seed, stop: Stop::default() };
     let shipped = (!arguments.from_scratch).then(Ranker::shipped);
-    let ranker = fit_ranker(sets, &model_digest, shipped.as_ref(), &options, &tell)?;
+    let fitted = fit_ranker(sets, &model_digest, shipped.as_ref(), &options, &tell)?;
     steps.finish();
-    write_file(&arguments.out, &serde_json::to_string(&ranker)?)?;
-    describe(&ranker)?;
+    write_file(out, &serde_json::to_string(&fitted)?)?;
+    describe(&fitted)?;
     Ok(ExitCode::SUCCESS)
 }
 

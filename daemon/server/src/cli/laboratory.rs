@@ -13,6 +13,9 @@ use crate::daemon;
 /// Name of the data set that comes with the binary.
 pub(super) const SAMPLE: &str = "sample";
 
+/// Split that rankers and thresholds are fitted on.
+pub(super) const FIT_SPLIT: &str = "dev";
+
 /// A catalogue in a scratch store, and the labelled intents that speak of it.
 pub(super) struct Laboratory {
     pub(super) engine: Engine,

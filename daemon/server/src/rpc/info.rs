@@ -19,12 +19,12 @@ impl v1::info_service_server::InfoService for InfoService {
         _request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
         let engine = self.engine.peek();
-        let info = engine.as_ref().map(fitment_engine::Engine::info);
+        let info = engine.as_ref().map(|engine| (engine.info(), engine.ranker()));
         // What was learnt is worth no failure of the one call that says how the daemon is.
         let feedback = engine.and_then(|engine| engine.feedback_summary().ok()).map(super::feedback::summary);
         let (model, catalog) = match info {
             None => (None, None),
-            Some(info) => (
+            Some((info, ranker)) => (
                 Some(v1::ModelInfo {
                     name: info.model.name.clone(),
                     digest: info.model.digest.to_string(),
@@ -38,6 +38,8 @@ impl v1::info_service_server::InfoService for InfoService {
                     vectors: info.vectors as u64,
                     calibration_id: info.calibration_id.unwrap_or_default(),
                     calibration: info.calibration,
+                    ranker_id: ranker.id.clone(),
+                    ranker_fitted_on: ranker.fitted_on.clone(),
                 }),
             ),
         };

@@ -25,6 +25,20 @@ pub(crate) fn code_of(kind: ErrorKind) -> Code {
 /// An engine error as a status with its details.
 pub(crate) fn status_of(error: &EngineError) -> Status {
     let (kind, reason) = error.classify();
+    status_as(error, kind, reason)
+}
+
+/// The same for labelled intents that came over the wire: well formed and yet not enough to learn or to promise anything, they
+/// fail on what they say, not on how the request was written.
+pub(crate) fn refused(error: &EngineError) -> Status {
+    match error {
+        EngineError::Learning(_) => status_as(error, ErrorKind::FailedPrecondition, "NOTHING_LEARNT"),
+        EngineError::Calibration(_) => status_as(error, ErrorKind::FailedPrecondition, "NOTHING_PROMISED"),
+        other => status_of(other),
+    }
+}
+
+fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
     let violations: Vec<FieldViolation> = error
         .violations()
