@@ -360,8 +360,9 @@ async fn verdicts_feed_a_fit() -> anyhow::Result<()> {
     let requests = judged.iter().map(|(text, _)| intent(text)).collect();
     let answers = daemon.matcher().await?.batch_match(v1::BatchMatchRequest { requests }).await?.into_inner();
     let mut feedback = daemon.feedback().await?;
-    for (answer, (_, expected)) in answers.results.into_iter().zip(&judged) {
-        let decision_id = answer.response.expect("an answer").decision_id;
+    for (answer, (_, expected)) in answers.items.into_iter().zip(&judged) {
+        let Some(v1::batch_match_item::Result::Response(answer)) = answer.result else { panic!("no answer") };
+        let decision_id = answer.decision_id;
         let verdict = match expected.as_str() {
             "" => Verdict::NoneFits(()),
             name => Verdict::ChosenComponent(name.to_owned()),
