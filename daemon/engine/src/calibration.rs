@@ -109,11 +109,9 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     match (zero, minimal) {
         (Err(error), Err(other)) => Err(refused(if most_are_minimal { other } else { error })),
         (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(error)),
-        (Ok(None), Ok(None)) => Err(EngineError::Calibration(
-            warnings.pop().unwrap_or_else(|| {
-                format!("no labelled intents; at least {} are needed", intents_needed(max_error, confidence_level))
-            }),
-        )),
+        (Ok(None), Ok(None)) => Err(EngineError::Calibration(warnings.pop().unwrap_or_else(|| {
+            format!("no labelled intents; at least {} are needed", intents_needed(max_error, confidence_level))
+        }))),
         (zero, minimal) => {
             let mut kept = |found: Result<Option<Threshold>, RankingError>, name: &str| {
                 found.unwrap_or_else(|error| {
@@ -254,7 +252,7 @@ mod tests {
     #[test]
     fn what_cannot_be_promised_is_refused_with_the_way_out() {
         let error = fit(&seen(false, 10, 0, 5), 0.05, 0.9).expect_err("too few").to_string();
-        assert!(error.contains("add 30 more"), "{error}");
+        assert!(error.contains("add 70 more"), "{error}");
         let error = fit(&seen(false, 300, 0, 0), 0.05, 0.9).expect_err("nothing out of scope").to_string();
         assert!(error.contains("out-of-scope"), "{error}");
         assert!(fit(&seen(false, 300, 0, 9), 0.0, 0.9).is_err());

@@ -121,7 +121,8 @@ impl Feedback {
         self.log.remember(now, intent, answer);
         // An answer without candidates says something about its filter, not about its intent.
         if let Some(best) = answer.candidates.first() {
-            let sample = Sample { confidence: answer.confidence, top_cosine: best.scored.top_cosine(), vector: vector.into() };
+            let sample =
+                Sample { confidence: answer.confidence, top_cosine: best.scored.top_cosine(), vector: vector.into() };
             self.windows.lock().push(sample);
         }
     }

@@ -158,11 +158,7 @@ fn sweep(folder: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn load_view(
-    reader: &StoreReader,
-    model: &ModelInfo,
-    on_progress: OnProgress<'_>,
-) -> Result<CatalogView, EngineError> {
+fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_>) -> Result<CatalogView, EngineError> {
     let mut view = CatalogView::default();
     let total = reader.len()?;
     let mut loaded = 0u64;

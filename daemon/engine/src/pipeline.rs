@@ -205,10 +205,8 @@ impl Engine {
             let mut answer = decide(shared, candidates, judgement, revision);
             answer.set = set;
             answer.ranker_id.clone_from(&ranker.id);
-            answer.explanation = query
-                .explain
-                .then(|| explain(shared, &ranker, &intent, stages, &dense, &answer))
-                .transpose()?;
+            answer.explanation =
+                query.explain.then(|| explain(shared, &ranker, &intent, stages, &dense, &answer)).transpose()?;
             timings.rank += decision.elapsed();
             if query.remember {
                 shared.feedback.remember((shared.clock)(), &intent, vector.as_slice(), &answer);
@@ -395,12 +393,7 @@ fn open_properties(version: &StoredVersion, bound: &Value) -> Result<Vec<String>
     Ok(open)
 }
 
-fn decide(
-    shared: &Shared,
-    mut candidates: Vec<Candidate>,
-    judgement: Judgement,
-    revision: Revision,
-) -> MatchAnswer {
+fn decide(shared: &Shared, mut candidates: Vec<Candidate>, judgement: Judgement, revision: Revision) -> MatchAnswer {
     let (calibration, fault) = shared.calibration.in_force();
     let confidence = judgement.confidence.correct;
     let (outcome, reason) = match (&calibration, judgement.foreign_language, candidates.first_mut()) {

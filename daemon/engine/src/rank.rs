@@ -163,10 +163,7 @@ fn score_each(pool: &mut [Scored], sum: impl Fn(&Scored) -> f64) {
 fn reciprocal_rank(pool: &mut [Scored]) {
     const K: f64 = 60.0;
     score_each(pool, |_| 0.0);
-    let ways: [fn(&Scored) -> f64; 2] = [
-        Scored::dense,
-        |one| one.signal(Signal::Words),
-    ];
+    let ways: [fn(&Scored) -> f64; 2] = [Scored::dense, |one| one.signal(Signal::Words)];
     for way in ways {
         pool.sort_by(|a, b| way(b).total_cmp(&way(a)).then(a.doc.cmp(&b.doc)));
         for (rank, one) in (1u32..).zip(pool.iter_mut()) {
@@ -179,7 +176,9 @@ fn reciprocal_rank(pool: &mut [Scored]) {
 fn chance(intent: &str, doc: DocId) -> f64 {
     let digest = fitment_catalog::Digest::of(format!("{intent}\n{}", doc.0).as_bytes()).to_string();
     let digits = digest.rsplit(':').next().and_then(|hex| hex.get(..8));
-    digits.and_then(|hex| u32::from_str_radix(hex, 16).ok()).map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX))
+    digits
+        .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+        .map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -73,7 +73,9 @@ pub(crate) fn proposed(context: &Context<'_>, evidence: Option<&LabelEvidence>) 
     if let (Some(evidence), Some(labels)) = (evidence, &context.ranker.labels) {
         for place in evidence.nominees(NOMINEES) {
             let Ok(name) = labels.component(place).parse() else { continue };
-            docs.extend(context.index.view.versions(&name).map(|(_, doc)| doc).filter(|&doc| context.allowed.contains(doc)));
+            docs.extend(
+                context.index.view.versions(&name).map(|(_, doc)| doc).filter(|&doc| context.allowed.contains(doc)),
+            );
         }
     }
     docs.sort_unstable();

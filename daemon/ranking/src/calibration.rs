@@ -1,10 +1,10 @@
 //! The threshold behind a promise.
 //!
 //! Fixed-sequence testing from several starts (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, sec. 4):
-//! thresholds lie on a grid that does not look at the labels. From each of three starts the walk goes to looser ones, each
+//! thresholds lie on a grid that does not look at the labels. From each of two starts the walk goes to looser ones, each
 //! tested by the one-sided Clopper-Pearson bound (Biometrika 26, 1934) on the error among answered intents, until one
-//! fails; the loosest that held is taken. Each walk has a third of the risk, so the chance that the promise is broken stays
-//! under 1 - confidence although many thresholds were looked at.
+//! fails; the loosest that held is taken. The walks share the risk between them, so the chance that the promise is broken
+//! stays under 1 - confidence although many thresholds were looked at.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
@@ -14,8 +14,9 @@ use crate::error::RankingError;
 /// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an
 /// error, times this.
 const FIRST_STEP: f64 = 1.6;
-/// Where the walks begin, as shares of the intents answered.
-const STARTS: [f64; 3] = [0.0, 0.12, 0.35];
+/// Where the walks begin, as shares of the intents answered, and the share of the risk that each takes: most for the one that
+/// begins where a useful promise does, some for the strictest.
+const STARTS: [(f64, f64); 2] = [(0.15, 0.8), (0.0, 0.2)];
 /// Thresholds of the walk: each lets in this share more of the intents than the one before.
 const STEP: f64 = 1.06;
 
@@ -49,7 +50,7 @@ pub struct Threshold {
     pub answered: u64,
     /// Of those, wrong ones.
     pub errors: u64,
-    /// Upper bound on their rate, at a confidence level that allows for the three walks.
+    /// Upper bound on their rate, at a confidence level that allows for both walks.
     pub error_bound: f64,
     /// Share of in-scope intents that are answered.
     pub coverage: f64,
@@ -84,9 +85,8 @@ pub fn threshold(
                 .into(),
         ));
     }
-    #[expect(clippy::cast_precision_loss, reason = "three")]
-    let level = 1.0 - (1.0 - confidence_level) / STARTS.len() as f64;
-    let needed = intents_needed(max_error, level);
+    let level = |share: f64| 1.0 - share * (1.0 - confidence_level);
+    let needed = intents_needed(max_error, level(STARTS[0].1));
     if observations.len() < needed {
         #[expect(
             clippy::cast_possible_truncation,
@@ -97,17 +97,18 @@ pub fn threshold(
         let first = (needed as f64 * FIRST_STEP).ceil() as usize;
         return Err(RankingError::NoPromise(format!(
             "{} labelled intents cannot promise an error of at most {max_error} with confidence {confidence_level}: even \
-             without a single error {needed} answered ones are needed, and {first} in all to choose a threshold; add {} more",
+             without a single error {needed} answered ones are needed, and {first} in-scope ones to choose a threshold; add {} more",
             observations.len(),
-            first.saturating_sub(observations.len())
+            first.saturating_sub(in_scope)
         )));
     }
     let mut ordered = observations.to_vec();
     ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Option<Threshold> = None;
     let mut lowest_bound = 1.0f64;
-    for start in STARTS {
-        for end in walk(&ordered, needed, start) {
+    for (start, share_of_risk) in STARTS {
+        let level = level(share_of_risk);
+        for end in walk(&ordered, intents_needed(max_error, level), start) {
             let errors = ordered[..end].iter().filter(|seen| !seen.correct).count() as u64;
             let error_bound = clopper_pearson_upper(errors, end as u64, level)?;
             lowest_bound = lowest_bound.min(error_bound);

@@ -4,7 +4,7 @@
 //! intent therefore gets its learnt signals from the other folds' labels. In each fold some components lose all of their
 //! labels besides: so the fit sees how components fare that nobody has asked for yet, and does not forget them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,8 +26,8 @@ use crate::signal::{Signal, Signals, counted};
 
 /// Parts of the cross-fit.
 const FOLDS: usize = 5;
-/// Share of components that lose their labels in each fold.
-const HELD_OUT: f64 = 0.15;
+/// Least and greatest share of components that lose their labels in each fold.
+const HELD_OUT: (f64, f64) = (0.02, 0.25);
 /// Fewest in-scope intents to learn anything from.
 const LEAST_INTENTS: usize = 50;
 /// Fewest labels a labelled component must have on average before they are used as signals.
@@ -212,7 +212,9 @@ pub fn learn(
     let mut trials = Vec::new();
     let default = options.default.clone().map(|fusion| Way::fixed(fusion, &prepared));
     let floor = default.as_ref().map(|way| way.trial.clone());
-    let fitted = ways.into_iter().map(|(choice, signals)| Way::fit(choice, &signals, &prepared, floor.as_ref()));
+    let left_out = with_labels.map_or(0.0, |target| spread(&sources[target]).left_out);
+    let fitted =
+        ways.into_iter().map(|(choice, signals)| Way::fit(choice, &signals, &prepared, floor.as_ref(), left_out));
     for way in default.into_iter().map(Ok).chain(fitted) {
         let way = way?;
         options.stop.check()?;
@@ -292,6 +294,33 @@ fn labels_suffice(source: &Source) -> bool {
     owners().count() as f64 >= LEAST_LABELS * components.len().max(1) as f64
 }
 
+/// How a catalogue's labels lie among its components.
+struct Spread {
+    /// Whether those without labels were left out by whoever labelled, 1, or are hardly ever asked for, 0.
+    left_out: f64,
+    /// Share of future intents that ask for a component without labels.
+    unseen_share: f64,
+}
+
+/// Where nearly every labelled component has several labels, one without any was not looked at: it will be asked for as
+/// often as the others. Where many have one or two, demand is uneven, and the share of intents that ask for something new is
+/// what singletons tell of it (Good, "The Population Frequencies of Species", Biometrika 40, 1953).
+#[expect(clippy::cast_precision_loss, reason = "counts of labels")]
+fn spread(source: &Source) -> Spread {
+    const FEW: usize = 2;
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for (component, _) in source.examples.iter().flat_map(|example| &example.label.relevant) {
+        *counts.entry(*component).or_default() += 1;
+    }
+    let labelled = counts.len().max(1) as f64;
+    let labels: usize = counts.values().sum();
+    let of = |wanted: &dyn Fn(usize) -> bool| counts.values().filter(|&&count| wanted(count)).count() as f64;
+    let left_out = (1.0 - 4.0 * of(&|count| count <= FEW) / labelled).max(0.0);
+    let without = (source.components.len() as f64 - labelled).max(0.0) / source.components.len().max(1) as f64;
+    let singletons = of(&|count| count == 1) / labels.max(1) as f64;
+    Spread { left_out, unseen_share: left_out * without + (1.0 - left_out) * singletons }
+}
+
 /// Labels and heads of some of a source's intents.
 fn remember(source: &Source, labels: &[&LabelText]) -> Result<(Labels, Heads), RankingError> {
     let labels: Vec<&LabelText> = labels.iter().copied().filter(|label| !label.relevant.is_empty()).collect();
@@ -341,7 +370,8 @@ fn cross_fit(
     fold: usize,
     random: &mut impl Rng,
 ) -> Result<(), RankingError> {
-    let held_out: Vec<bool> = source.components.iter().map(|_| random.random_bool(HELD_OUT)).collect();
+    let share = spread(source).unseen_share.clamp(HELD_OUT.0, HELD_OUT.1);
+    let held_out: Vec<bool> = source.components.iter().map(|_| random.random_bool(share)).collect();
     let is_held_out = |label: &LabelText| label.relevant.iter().any(|(component, _)| held_out[*component as usize]);
     let others: Vec<&LabelText> = prepared
         .iter()
@@ -382,6 +412,7 @@ impl Way {
         signals: &[Signal],
         prepared: &[Prepared<'_>],
         floor: Option<&Trial>,
+        left_out: f64,
     ) -> Result<Self, RankingError> {
         let without = |fold: usize| prepared.iter().filter(move |one| one.fold != fold).collect::<Vec<_>>();
         let by_fold: Vec<Fusion> =
@@ -402,7 +433,7 @@ impl Way {
         let value = |way: &Self| {
             let unseen = way.trial.unseen_hit_at_1.unwrap_or(0.0);
             let lost = kept.map_or(0.0, |kept| (kept - unseen).max(0.0));
-            way.trial.hit_at_1 - lost
+            way.trial.hit_at_1 - left_out * lost
         };
         ways.into_iter()
             .reduce(|best, way| if value(&way) > value(&best) { way } else { best })

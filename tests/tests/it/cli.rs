@@ -26,8 +26,7 @@ fn configuration_comes_from_file_environment_and_flags_and_unknown_keys_are_refu
     std::fs::write(&file, "listen = \"127.0.0.1:1111\"\nqueue_capacity = 7\nmodel = \"from-file\"\n")?;
     let mut command = fitment()?;
     command.args(["config", "print", "--json", "--model", "from-flag", "--config"]).arg(&file);
-    let output =
-        command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DEPTH", "250").output()?;
+    let output = command.env("FITMENT_LISTEN", "127.0.0.1:2222").env("FITMENT_RANKING__DEPTH", "250").output()?;
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     for (key, value, origin) in [
         ("listen", "\"127.0.0.1:2222\"", "environment"),

@@ -10,21 +10,63 @@ use serde_json::{Value, json};
 
 /// Id, title, text and two things that people do with it.
 const COMPONENTS: [(&str, &str, &str, [&str; 2]); 10] = [
-    ("invoices", "Invoice generator", "Makes PDF invoices from orders.", ["bill a customer for an order", "print an invoice"]),
-    ("maps", "Street map", "Shows a map with markers and routes.", ["show shops on a map", "draw a route between two towns"]),
+    (
+        "invoices",
+        "Invoice generator",
+        "Makes PDF invoices from orders.",
+        ["bill a customer for an order", "print an invoice"],
+    ),
+    (
+        "maps",
+        "Street map",
+        "Shows a map with markers and routes.",
+        ["show shops on a map", "draw a route between two towns"],
+    ),
     ("sms", "Text messages", "Sends short messages to phones.", ["text a customer's phone", "send a short message"]),
     ("charts", "Chart", "Draws bar and line charts from numbers.", ["draw a bar chart", "plot sales by month"]),
-    ("backup", "Backup", "Copies databases every night and restores them.", ["restore a database", "copy data every night"]),
+    (
+        "backup",
+        "Backup",
+        "Copies databases every night and restores them.",
+        ["restore a database", "copy data every night"],
+    ),
     ("login", "Sign-in form", "Signs people in with a password or passkey.", ["sign people in", "ask for a password"]),
-    ("search", "Full-text search", "Finds documents by their words.", ["find documents by words", "search all articles"]),
-    ("calendar", "Calendar", "Shows appointments by day and week.", ["show next week's appointments", "book a meeting"]),
-    ("upload", "File upload", "Takes pictures and files from people.", ["let people upload pictures", "take a file from a visitor"]),
-    ("translate", "Translation", "Translates texts between languages.", ["translate a text into French", "offer the page in Polish"]),
+    (
+        "search",
+        "Full-text search",
+        "Finds documents by their words.",
+        ["find documents by words", "search all articles"],
+    ),
+    (
+        "calendar",
+        "Calendar",
+        "Shows appointments by day and week.",
+        ["show next week's appointments", "book a meeting"],
+    ),
+    (
+        "upload",
+        "File upload",
+        "Takes pictures and files from people.",
+        ["let people upload pictures", "take a file from a visitor"],
+    ),
+    (
+        "translate",
+        "Translation",
+        "Translates texts between languages.",
+        ["translate a text into French", "offer the page in Polish"],
+    ),
 ];
 /// Nothing of the above does it.
 const ELSEWHERE: [&str; 9] = [
-    "tune a guitar", "bake bread", "water the garden", "repair a bicycle", "fold paper planes", "train a puppy",
-    "paint a fence", "brew coffee", "play chess",
+    "tune a guitar",
+    "bake bread",
+    "water the garden",
+    "repair a bicycle",
+    "fold paper planes",
+    "train a puppy",
+    "paint a fence",
+    "brew coffee",
+    "play chess",
 ];
 const FRAMES: [&str; 4] = ["I need to {}", "{}, please", "how can we {}?", "a part that helps to {}"];
 
@@ -47,7 +89,8 @@ fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
         {
             let (split, query) = (split_of(frame), format!("{id}-{frame}-{number}"));
             let metadata = json!({"split": split, "source": "written", "names_component": false});
-            queries.push_str(&format!("{}\n", json!({"_id": query, "text": framed(frame, deed), "metadata": metadata})));
+            queries
+                .push_str(&format!("{}\n", json!({"_id": query, "text": framed(frame, deed), "metadata": metadata})));
             let wrong = mislabelled && split == "test";
             let right = if wrong { next } else { id };
             let judged = qrels.entry(split).or_default();
@@ -62,7 +105,8 @@ fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
         for frame in 0..FRAMES.len() {
             let kind = if number < 4 { "home" } else { "leisure" };
             let metadata = json!({"split": split_of(frame), "out_of_scope": true, "oos_kind": kind});
-            let query = json!({"_id": format!("oos-{frame}-{number}"), "text": framed(frame, what), "metadata": metadata});
+            let query =
+                json!({"_id": format!("oos-{frame}-{number}"), "text": framed(frame, what), "metadata": metadata});
             queries.push_str(&format!("{query}\n"));
         }
     }
@@ -121,15 +165,43 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
     let [report, page, saved, run, qrels] =
         ["report.json", "report.html", "answers.json", "run.txt", "qrels.txt"].map(|name| files.name(name));
     let table = shown(&[
-        "eval", "--dataset", &set, "--split", "test", "--fit", &set, "--max-error", "0.4", "--confidence", "0.8",
-        "--json", &report, "--html", &page, "--save", &saved, "--trec-run", &run, "--trec-qrels", &qrels,
+        "eval",
+        "--dataset",
+        &set,
+        "--split",
+        "test",
+        "--fit",
+        &set,
+        "--max-error",
+        "0.4",
+        "--confidence",
+        "0.8",
+        "--json",
+        &report,
+        "--html",
+        &page,
+        "--save",
+        &saved,
+        "--trec-run",
+        &run,
+        "--trec-qrels",
+        &qrels,
     ])?;
     assert!(table.contains("small / test: fused") && table.contains("hit@1"), "{table}");
     let report = files.json("report.json")?;
     assert_eq!((&report["dataset"], &report["split"]), (&"small".into(), &"test".into()));
     assert_eq!((&report["n_in_scope"], &report["n_out_of_scope"]), (&20.into(), &9.into()));
     for key in [
-        "hit@1", "hit@5", "recall@5", "recall@10", "ndcg@10", "mrr@10", "completeness@5", "auroc", "fpr95", "coverage",
+        "hit@1",
+        "hit@5",
+        "recall@5",
+        "recall@10",
+        "ndcg@10",
+        "mrr@10",
+        "completeness@5",
+        "auroc",
+        "fpr95",
+        "coverage",
         "precision",
     ] {
         let value = report["metrics"][key].as_f64().unwrap_or(-1.0);
@@ -216,14 +288,34 @@ fn a_fit_sees_the_dev_split_and_no_other_label() -> anyhow::Result<()> {
     let (ranker, calibration, picture, report) =
         (files.name("a.json"), files.name("calibration.json"), files.name("curve.svg"), files.name("report.json"));
     let promised = shown(&[
-        "calibrate", "--dataset", &right, "--ranker", &ranker, "--max-error", "0.4", "--confidence", "0.8", "--picture",
-        &picture, "--out", &calibration,
+        "calibrate",
+        "--dataset",
+        &right,
+        "--ranker",
+        &ranker,
+        "--max-error",
+        "0.4",
+        "--confidence",
+        "0.8",
+        "--picture",
+        &picture,
+        "--out",
+        &calibration,
     ])?;
     assert!(promised.contains("cross-fitted") && promised.contains("at most 40 %"), "{promised}");
     assert!(files.text("curve.svg")?.starts_with("<svg"));
     assert_eq!(files.json("calibration.json")?["ranker_id"], found[0].0);
     shown(&[
-        "eval", "--dataset", &right, "--split", "test", "--ranker", &ranker, "--calibration", &calibration, "--json",
+        "eval",
+        "--dataset",
+        &right,
+        "--split",
+        "test",
+        "--ranker",
+        &ranker,
+        "--calibration",
+        &calibration,
+        "--json",
         &report,
     ])?;
     let report = files.json("report.json")?;
@@ -240,7 +332,17 @@ fn baselines_are_measured_and_runs_compared() -> anyhow::Result<()> {
     for baseline in ["fused", "bm25", "dense", "rrf", "random"] {
         let (report, saved) = (files.name("report.json"), files.name(&format!("{baseline}.json")));
         shown(&[
-            "eval", "--dataset", &set, "--split", "test", "--baseline", baseline, "--json", &report, "--save", &saved,
+            "eval",
+            "--dataset",
+            &set,
+            "--split",
+            "test",
+            "--baseline",
+            baseline,
+            "--json",
+            &report,
+            "--save",
+            &saved,
         ])?;
         let report = files.json("report.json")?;
         assert_eq!(report["system"], baseline);

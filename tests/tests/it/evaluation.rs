@@ -28,11 +28,8 @@ fn sample_store() -> anyhow::Result<&'static Path> {
             let folder = tempfile::tempdir()?;
             let daemon = Daemon::serve(folder.path(), &[])?;
             let components = workspace().join("daemon/catalog/sample/components");
-            let output = fitment()?
-                .args(["catalog", "import"])
-                .arg(components)
-                .args(["--server", daemon.address()])
-                .output()?;
+            let output =
+                fitment()?.args(["catalog", "import"]).arg(components).args(["--server", daemon.address()]).output()?;
             ensure!(output.status.success(), "{}", text(&output.stderr));
             daemon.terminate()?;
             let (status, log) = daemon.wait()?;
@@ -401,7 +398,8 @@ fn the_commands_work_on_a_running_daemon() -> anyhow::Result<()> {
         ensure!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         Ok(text(&output.stdout))
     };
-    let json = |arguments: &[&str]| -> anyhow::Result<serde_json::Value> { Ok(serde_json::from_str(&command(arguments)?)?) };
+    let json =
+        |arguments: &[&str]| -> anyhow::Result<serde_json::Value> { Ok(serde_json::from_str(&command(arguments)?)?) };
 
     let tried = json(&["fit", "--dataset", &labels, "--weights-only", "--dry-run", "--json"])?;
     assert_eq!((&tried["ranker"]["inForce"], &tried["ranker"]["usesLabels"]), (&false.into(), &false.into()));
@@ -422,7 +420,8 @@ fn the_commands_work_on_a_running_daemon() -> anyhow::Result<()> {
     assert_eq!((&report["n_in_scope"], &report["n_out_of_scope"]), (&110.into(), &45.into()));
     assert!(command(&["ranker", "activate", "default"])?.contains("calibrate again"));
 
-    let output = fitment()?.args(["fit", "--server", daemon.address(), "--dataset", &labels, "--out", &artefact]).output()?;
+    let output =
+        fitment()?.args(["fit", "--server", daemon.address(), "--dataset", &labels, "--out", &artefact]).output()?;
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("--out does not go with --server"), "{}", text(&output.stderr));
     let folder = workspace().join("daemon/catalog/sample");

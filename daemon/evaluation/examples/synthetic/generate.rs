@@ -106,6 +106,7 @@ fn answer(
         ranked,
         relevant,
         confidence,
+        in_scope_confidence: None,
         outcome: Some(if confidence < threshold {
             Tier::RawGeneration
         } else {

@@ -47,6 +47,7 @@ fn answer(id: &str, ranked: &[&str], relevant: &[&str], confidence: f64) -> Answ
         ranked: candidates.map(|(&component, score)| candidate(component, score)).collect(),
         relevant: relevant.iter().map(|&component| (component.to_owned(), 1)).collect::<BTreeMap<_, _>>(),
         confidence,
+        in_scope_confidence: None,
         outcome: Some(if confidence < 0.5 { Tier::RawGeneration } else { Tier::ZeroGeneration }),
         ..Answer::default()
     }

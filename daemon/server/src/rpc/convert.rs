@@ -2,7 +2,7 @@
 
 use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 use fitment_engine::{
-    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, StoredVersion, Timings, Signal,
+    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, Signal, StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -360,8 +360,18 @@ fn matched_facets(version: &StoredVersion, cosines: &[f32]) -> Vec<v1::MatchedFa
 
 /// How an answer came about, on the wire.
 pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer) -> v1::Explanation {
-    let Explanation { normalized_intent, tokens, truncated, stages, plan, rows_visited, terms, calibration, shares, offset } =
-        explanation;
+    let Explanation {
+        normalized_intent,
+        tokens,
+        truncated,
+        stages,
+        plan,
+        rows_visited,
+        terms,
+        calibration,
+        shares,
+        offset,
+    } = explanation;
     let first_is_minimal =
         answer.candidates.first().is_some_and(|first| first.generation == Outcome::MinimalGeneration);
     v1::Explanation {
