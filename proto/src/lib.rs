@@ -7,6 +7,7 @@ pub mod v1 {
     #![expect(
         clippy::pedantic,
         clippy::allow_attributes_without_reason,
+        clippy::large_enum_variant,
         reason = "generated code; the comments of the .proto are its manual"
     )]
     tonic::include_proto!("fitment.v1");

@@ -91,11 +91,12 @@ fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
             let metadata = json!({"split": split, "source": "written", "names_component": false});
             queries
                 .push_str(&format!("{}\n", json!({"_id": query, "text": framed(frame, deed), "metadata": metadata})));
-            let right = if mislabelled && split == "test" { next } else { id };
+            let wrong = mislabelled && split == "test";
+            let right = if wrong { next } else { id };
             let judged = qrels.entry(split).or_default();
             judged.push_str(&format!("{query}\t{right}\t2\n"));
             // Graded labels: the second deed is half met by the neighbour.
-            if number == 1 && !mislabelled {
+            if number == 1 && !wrong {
                 judged.push_str(&format!("{query}\t{next}\t1\n"));
             }
         }
