@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn what_cannot_be_promised_is_refused_with_the_way_out() {
         let error = fit(&seen(false, 10, 0, 5), 0.05, 0.9).expect_err("too few").to_string();
-        assert!(error.contains("add 70 more"), "{error}");
+        assert!(error.contains("add 91 more"), "{error}");
         let error = fit(&seen(false, 300, 0, 0), 0.05, 0.9).expect_err("nothing out of scope").to_string();
         assert!(error.contains("out-of-scope"), "{error}");
         assert!(fit(&seen(false, 300, 0, 9), 0.0, 0.9).is_err());

@@ -1,7 +1,7 @@
 //! The threshold behind a promise.
 //!
 //! Fixed-sequence testing from several starts (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, sec. 4):
-//! thresholds lie on a grid that does not look at the labels. From each of two starts the walk goes to looser ones, each
+//! thresholds lie on a grid that does not look at the labels. From each of three starts the walk goes to looser ones, each
 //! tested by the one-sided Clopper-Pearson bound (Biometrika 26, 1934) on the error among answered intents, until one
 //! fails; the loosest that held is taken. The walks share the risk between them, so the chance that the promise is broken
 //! stays under 1 - confidence although many thresholds were looked at.
@@ -14,9 +14,9 @@ use crate::error::RankingError;
 /// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an
 /// error, times this.
 const FIRST_STEP: f64 = 1.6;
-/// Where the walks begin, as shares of the intents answered, and the share of the risk that each takes: most for the one that
-/// begins where a useful promise does, some for the strictest.
-const STARTS: [(f64, f64); 2] = [(0.15, 0.8), (0.0, 0.2)];
+/// Where the walks begin, as shares of the intents answered, and the share of the risk that each takes: most for those that
+/// begin where useful promises do, some for the strictest.
+const STARTS: [(f64, f64); 3] = [(0.15, 0.4), (0.4, 0.4), (0.0, 0.2)];
 /// Thresholds of the walk: each lets in this share more of the intents than the one before.
 const STEP: f64 = 1.06;
 
@@ -50,7 +50,7 @@ pub struct Threshold {
     pub answered: u64,
     /// Of those, wrong ones.
     pub errors: u64,
-    /// Upper bound on their rate, at a confidence level that allows for both walks.
+    /// Upper bound on their rate, at a confidence level that allows for all walks.
     pub error_bound: f64,
     /// Share of in-scope intents that are answered.
     pub coverage: f64,

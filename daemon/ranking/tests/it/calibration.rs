@@ -89,12 +89,12 @@ fn too_few_intents_say_how_many_more_and_that_many_suffice() {
     let mut few = vec![seen(0.9, true); 20];
     few.push(out_of_scope(0.1));
     let error = threshold(&few, 0.1, 0.9).expect_err("too few").to_string();
-    // Four fifths of the risk for the first walk: ln(0.08) / ln(0.9) = 23.97 answered ones, and 1.6 times as many to choose among.
+    // Two fifths of the risk for the first walk: ln(0.04) / ln(0.9) = 30.6 answered ones, and 1.6 times as many to choose among.
     assert!(
-        error.contains("24 answered") && error.ends_with("39 in-scope ones to choose a threshold; add 19 more"),
+        error.contains("31 answered") && error.ends_with("50 in-scope ones to choose a threshold; add 30 more"),
         "{error}"
     );
-    few.extend(vec![seen(0.9, true); 19]);
+    few.extend(vec![seen(0.9, true); 30]);
     let found = threshold(&few, 0.1, 0.9).expect("right ones in front keep the bound");
     assert!(found.error_bound <= 0.1 && (found.coverage - 1.0).abs() < 1e-12, "{found:?}");
 }
@@ -118,12 +118,12 @@ fn the_loosest_threshold_that_holds_is_kept() {
     let mut observations: Vec<Observation> = (0..1000).map(|place| seen(at(place), place >= 400)).collect();
     observations.push(out_of_scope(0.0));
     let found = threshold(&observations, 0.05, 0.9).expect("keeps the bound");
-    let bound = clopper_pearson_upper(found.errors, found.answered, 1.0 - 0.1 * 0.8).expect("computed");
+    let bound = clopper_pearson_upper(found.errors, found.answered, 1.0 - 0.1 * 0.4).expect("computed");
     assert!((bound - found.error_bound).abs() < 1e-12 && bound <= 0.05);
     assert!(found.threshold < 0.42, "{found:?}");
     // One step of the walk further, 6 % more, the bound is broken.
     let next = found.answered + found.answered * 6 / 100 + 1;
-    assert!(clopper_pearson_upper(next - 600, next, 1.0 - 0.1 * 0.8).expect("computed") > 0.05);
+    assert!(clopper_pearson_upper(next - 600, next, 1.0 - 0.1 * 0.4).expect("computed") > 0.05);
 }
 
 /// Probability that an answer of this confidence is wrong: falls smoothly.
@@ -160,6 +160,6 @@ fn the_promise_is_kept_as_often_as_stated() {
         }
         // 0.1 and three standard errors of 300 runs.
         assert!(f64::from(broken) / f64::from(RUNS) <= 0.1 + 0.052, "{broken} of {RUNS} broke {max_error}");
-        assert!(answered > 0.75 * best_answered, "{max_error}: {answered} of {best_answered} answered");
+        assert!(answered > 0.7 * best_answered, "{max_error}: {answered} of {best_answered} answered");
     }
 }
