@@ -86,7 +86,7 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     let all: Vec<Observation> = seen.iter().map(|seen| seen.observation).collect();
     if in_scope == all.len() {
         // Said of the whole, not of one sort.
-        threshold(&all, max_error, confidence_level).map_err(refused)?;
+        threshold(&all, max_error, confidence_level).map_err(|error| refused(&error))?;
     }
     let mut warnings = Vec::new();
     let mut fitted = |minimal: bool, name: &str| -> Result<Option<Threshold>, RankingError> {
@@ -107,8 +107,8 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     let (zero, minimal) = (fitted(false, "zero-generation"), fitted(true, "minimal-generation"));
     let most_are_minimal = seen.iter().filter(|seen| seen.minimal).count() * 2 > seen.len();
     match (zero, minimal) {
-        (Err(error), Err(other)) => Err(refused(if most_are_minimal { other } else { error })),
-        (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(error)),
+        (Err(error), Err(other)) => Err(refused(if most_are_minimal { &other } else { &error })),
+        (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(&error)),
         (Ok(None), Ok(None)) => Err(EngineError::Calibration(warnings.pop().unwrap_or_else(|| {
             format!("no labelled intents; at least {} are needed", intents_needed(max_error, confidence_level))
         }))),
@@ -125,7 +125,7 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     }
 }
 
-fn refused(error: RankingError) -> EngineError {
+fn refused(error: &RankingError) -> EngineError {
     EngineError::Calibration(error.to_string())
 }
 

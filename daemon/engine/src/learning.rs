@@ -83,7 +83,7 @@ impl Engine {
 
 /// Learns a ranker from training sets; blocks, for seconds to minutes.
 ///
-/// model_digest: of the model that all of them were encoded with. default: the ranking that is kept when nothing is better.
+/// `model_digest`: of the model that all of them were encoded with. default: the ranking that is kept when nothing is better.
 /// Errors: too few intents, none out of scope.
 pub fn fit_ranker(
     sets: Vec<TrainingSet>,
@@ -281,7 +281,9 @@ fn centroid(facets: &[&[f32]], dimension: usize) -> Vec<f32> {
     }
     let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
     if norm > 0.0 {
-        sum.iter_mut().for_each(|value| *value /= norm);
+        for value in &mut sum {
+            *value /= norm;
+        }
     }
     sum
 }

@@ -202,7 +202,7 @@ impl Engine {
             let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
             drop(index);
             let candidates = read_candidates(shared, ranked, &query)?;
-            let mut answer = decide(shared, candidates, judgement, revision);
+            let mut answer = decide(shared, candidates, &judgement, revision);
             answer.set = set;
             answer.ranker_id.clone_from(&ranker.id);
             answer.explanation =
@@ -393,7 +393,7 @@ fn open_properties(version: &StoredVersion, bound: &Value) -> Result<Vec<String>
     Ok(open)
 }
 
-fn decide(shared: &Shared, mut candidates: Vec<Candidate>, judgement: Judgement, revision: Revision) -> MatchAnswer {
+fn decide(shared: &Shared, mut candidates: Vec<Candidate>, judgement: &Judgement, revision: Revision) -> MatchAnswer {
     let (calibration, fault) = shared.calibration.in_force();
     let confidence = judgement.confidence.correct;
     let (outcome, reason) = match (&calibration, judgement.foreign_language, candidates.first_mut()) {

@@ -46,6 +46,7 @@ Exit codes:
   6 the state forbids it (another model, store in use, name taken)   7 damaged data   130 interrupted";
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Command {
     /// Fetch the default model if absent, load the sample catalogue, serve it and print what to try.
     Demo(demo::DemoArguments),

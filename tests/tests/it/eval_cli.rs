@@ -74,6 +74,11 @@ fn framed(frame: usize, what: &str) -> String {
     FRAMES[frame].replace("{}", what)
 }
 
+/// A line of a JSON Lines file.
+fn line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
 /// A small BEIR folder: 60 intents in scope of `dev` and 20 of `test`, 27 and 9 out of scope. mislabelled: whether the labels
 /// of `test` are all of the wrong component.
 fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
@@ -83,21 +88,20 @@ fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
     let split_of = |frame: usize| if frame < 3 { "dev" } else { "test" };
     for (at, (id, title, summary, deeds)) in COMPONENTS.iter().enumerate() {
         let next = COMPONENTS[(at + 1) % COMPONENTS.len()].0;
-        corpus.push_str(&format!("{}\n", json!({"_id": id, "title": title, "text": summary})));
+        corpus += &line(&json!({"_id": id, "title": title, "text": summary}));
         for (frame, (number, deed)) in
             (0..FRAMES.len()).flat_map(|frame| deeds.iter().enumerate().map(move |deed| (frame, deed)))
         {
             let (split, query) = (split_of(frame), format!("{id}-{frame}-{number}"));
             let metadata = json!({"split": split, "source": "written", "names_component": false});
-            queries
-                .push_str(&format!("{}\n", json!({"_id": query, "text": framed(frame, deed), "metadata": metadata})));
+            queries += &line(&json!({"_id": query, "text": framed(frame, deed), "metadata": metadata}));
             let wrong = mislabelled && split == "test";
             let right = if wrong { next } else { id };
             let judged = qrels.entry(split).or_default();
-            judged.push_str(&format!("{query}\t{right}\t2\n"));
+            judged.push_str(&[&query, right, "2\n"].join("\t"));
             // Graded labels: the second deed is half met by the neighbour.
             if number == 1 && !wrong {
-                judged.push_str(&format!("{query}\t{next}\t1\n"));
+                judged.push_str(&[&query, next, "1\n"].join("\t"));
             }
         }
     }
@@ -107,7 +111,7 @@ fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
             let metadata = json!({"split": split_of(frame), "out_of_scope": true, "oos_kind": kind});
             let query =
                 json!({"_id": format!("oos-{frame}-{number}"), "text": framed(frame, what), "metadata": metadata});
-            queries.push_str(&format!("{query}\n"));
+            queries += &line(&query);
         }
     }
     std::fs::create_dir_all(folder.join("qrels"))?;
@@ -258,7 +262,7 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
     Ok(())
 }
 
-/// Installs trec_eval for Python once into the target folder.
+/// Installs `trec_eval` for Python once into the target folder.
 fn packages() -> anyhow::Result<PathBuf> {
     const PACKAGE: &str = "pytrec_eval-terrier==0.5.11";
     let folder = workspace().join("target/python-client").join(PACKAGE.replace("==", "-"));

@@ -92,13 +92,13 @@ fn few() -> Vec<u8> {
     csv(&header, &[&in_scope[..110], &out_of_scope[..45]])
 }
 
-fn labels(csv: Vec<u8>) -> Option<v1::LabelledIntents> {
+fn labels(csv: Vec<u8>) -> v1::LabelledIntents {
     let source = Some(Source::Csv(csv));
-    Some(v1::LabelledIntents { source, name: "few".to_owned(), split: String::new() })
+    v1::LabelledIntents { source, name: "few".to_owned(), split: String::new() }
 }
 
 fn fit_of(csv: Vec<u8>) -> v1::FitRequest {
-    v1::FitRequest { intents: labels(csv), ..Default::default() }
+    v1::FitRequest { intents: Some(labels(csv)), ..Default::default() }
 }
 
 fn calibration_of(basis: Basis, max_error: f64) -> v1::CalibrateRequest {
@@ -109,18 +109,24 @@ async fn evaluation(daemon: &Daemon) -> anyhow::Result<Evaluation> {
     Ok(EvaluationServiceClient::new(daemon.channel().await?).max_decoding_message_size(64 << 20))
 }
 
+/// A message of a job.
+enum Told<R> {
+    Step(v1::JobProgress),
+    Result(Box<R>),
+}
+
 /// Steps that were told, and the result.
 async fn drain<T, R>(
     mut events: Streaming<T>,
-    taken_apart: impl Fn(T) -> Result<v1::JobProgress, R>,
+    taken_apart: impl Fn(T) -> Told<R>,
 ) -> Result<(Vec<v1::JobProgress>, R), Status> {
     let mut steps = Vec::new();
     while let Some(event) = events.message().await? {
         match taken_apart(event) {
-            Ok(step) => steps.push(step),
-            Err(result) => {
+            Told::Step(step) => steps.push(step),
+            Told::Result(result) => {
                 assert!(events.message().await?.is_none(), "the result comes last");
-                return Ok((steps, result));
+                return Ok((steps, *result));
             }
         }
     }
@@ -130,8 +136,8 @@ async fn drain<T, R>(
 async fn fit(client: &mut Evaluation, request: v1::FitRequest) -> Result<(Vec<v1::JobProgress>, v1::Ranker), Status> {
     use v1::fit_response::Event;
     drain(client.fit(request).await?.into_inner(), |response| match response.event.expect("an event") {
-        Event::Progress(progress) => Ok(progress),
-        Event::Result(result) => Err(result.ranker.expect("a ranker")),
+        Event::Progress(progress) => Told::Step(progress),
+        Event::Result(result) => Told::Result(Box::new(result.ranker.expect("a ranker"))),
     })
     .await
 }
@@ -140,8 +146,8 @@ async fn calibrate(client: &mut Evaluation, request: v1::CalibrateRequest) -> Re
     use v1::calibrate_response::Event;
     let events = client.calibrate(request).await?.into_inner();
     let (steps, calibration) = drain(events, |response| match response.event.expect("an event") {
-        Event::Progress(progress) => Ok(progress),
-        Event::Result(result) => Err(result.calibration.expect("a calibration")),
+        Event::Progress(progress) => Told::Step(progress),
+        Event::Result(result) => Told::Result(Box::new(result.calibration.expect("a calibration"))),
     })
     .await?;
     assert!(!steps.is_empty(), "progress is told");
@@ -152,8 +158,8 @@ async fn evaluate(client: &mut Evaluation, request: v1::EvaluateRequest) -> Resu
     use v1::evaluate_response::Event;
     let events = client.evaluate(request).await?.into_inner();
     let (steps, result) = drain(events, |response| match response.event.expect("an event") {
-        Event::Progress(progress) => Ok(progress),
-        Event::Result(result) => Err(result),
+        Event::Progress(progress) => Told::Step(progress),
+        Event::Result(result) => Told::Result(Box::new(result)),
     })
     .await?;
     assert_eq!(steps.last().map(|step| (step.step.as_str(), step.done)), Some(("matching intents", steps[0].total)));
@@ -199,11 +205,11 @@ async fn what_is_learnt_ranks_is_kept_and_can_be_taken_back() -> anyhow::Result<
     let info = catalog_info(&daemon).await?;
     assert_eq!((info.ranker_id, info.ranker_fitted_on), (ranker.id.clone(), ranker.fitted_on.clone()));
 
-    let basis = Basis::Intents(labels(few()).expect("labels"));
+    let basis = Basis::Intents(labels(few()));
     let calibration = calibrate(&mut client, calibration_of(basis, 0.45)).await?;
     assert_eq!(calibration.evidence(), v1::CalibrationEvidence::CrossFitted, "it learnt from these: {calibration:?}");
     assert_eq!((&calibration.ranker_id, calibration.in_scope), (&ranker.id, 110));
-    let measured = v1::EvaluateRequest { intents: labels(few()), with_answers: false };
+    let measured = v1::EvaluateRequest { intents: Some(labels(few())), with_answers: false };
     let measured = evaluate(&mut client, measured).await?;
     assert!(measured.warnings.iter().any(|warning| warning.contains("learnt from `few dev`")), "{measured:?}");
     assert!(measured.warnings.iter().any(|warning| warning.contains("promise was fitted")), "{measured:?}");
@@ -268,7 +274,7 @@ async fn what_cannot_be_learnt_or_promised_is_refused_with_the_way_out() -> anyh
     check(&status, Code::InvalidArgument, "INVALID_FIELD", "nobody/knows");
     let status = fit(&mut client, v1::FitRequest::default()).await.expect_err("nothing was sent");
     check(&status, Code::InvalidArgument, "INVALID_FIELD", "CSV file");
-    let mut other_split = labels(few()).expect("labels");
+    let mut other_split = labels(few());
     "holdout".clone_into(&mut other_split.split);
     let request = v1::FitRequest { intents: Some(other_split), ..Default::default() };
     let status = fit(&mut client, request).await.expect_err("no such split");
@@ -278,7 +284,7 @@ async fn what_cannot_be_learnt_or_promised_is_refused_with_the_way_out() -> anyh
     let status = fit(&mut client, request).await.expect_err("no verdicts");
     check(&status, Code::FailedPrecondition, "NOTHING_LEARNT", "fitment feedback list");
 
-    let basis = |csv| Basis::Intents(labels(csv).expect("labels"));
+    let basis = |csv| Basis::Intents(labels(csv));
     let request = calibration_of(basis(csv(&header, &[&in_scope[..8], &out_of_scope[..2]])), 0.01);
     let status = calibrate(&mut client, request).await.expect_err("too few");
     check(&status, Code::FailedPrecondition, "NOTHING_PROMISED", "more");
@@ -309,7 +315,8 @@ async fn one_job_at_a_time_and_none_for_a_caller_that_left() -> anyhow::Result<(
     drop(events);
     let free = async {
         loop {
-            let one = v1::EvaluateRequest { intents: labels(csv(&header, &[&in_scope[..1]])), with_answers: false };
+            let one =
+                v1::EvaluateRequest { intents: Some(labels(csv(&header, &[&in_scope[..1]]))), with_answers: false };
             match evaluate(&mut client, one).await {
                 Err(status) if status.code() == Code::ResourceExhausted => {}
                 ended => return ended,

@@ -33,7 +33,7 @@ impl SignalSource for Vectors<'_> {
     }
 }
 
-/// centroid_norm: length of the mean facet vector, which turns the mean cosine into the centroid's.
+/// `centroid_norm`: length of the mean facet vector, which turns the mean cosine into the centroid's.
 fn set(one: &mut Scored, facets: Vec<f32>, centroid_norm: f32) {
     let nearest = facets.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     let (best_facet, best) = nearest.map_or((0, 0.0), |(facet, &cosine)| (facet, cosine));

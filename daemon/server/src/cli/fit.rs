@@ -27,6 +27,7 @@ Examples:
 Weights of the signals, a confidence and, where cross-validation says that they help, labelled intents themselves are
 learnt, with heads over vectors and words; nothing is encoded or indexed again. Components without a label are watched apart.
 The shipped ranking is kept when nothing is better. Needs out-of-scope intents. Runs for seconds to a few minutes.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct FitArguments {
     /// A BEIR folder, a CSV file, or `sample`; the first one is the catalogue that will be served.
     #[arg(long, required_unless_present = "feedback", value_name = "DIR|FILE|sample")]

@@ -11,7 +11,7 @@ use fitment_engine::{Calibration, EngineError, Evidence, KeptRanker, Threshold, 
 use fitment_proto::v1;
 use tonic::{Request, Response, Status};
 
-use self::job::{Event, Events, Teller, run};
+use self::job::{Event, Events, Tell, Teller, run};
 use self::work::{Calibrate, Fit, of_blocking};
 use super::status::{refused, status_of};
 use super::{EngineSlot, convert};
@@ -188,7 +188,7 @@ impl Event for v1::EvaluateResponse {
     }
 }
 
-fn telling<T: Event>(teller: Arc<Teller<T>>) -> Arc<dyn Fn(&str, u64, u64) + Send + Sync> {
+fn telling<T: Event>(teller: Arc<Teller<T>>) -> Tell {
     Arc::new(move |step, done, total| teller.tell(step, done, total))
 }
 
@@ -210,7 +210,7 @@ fn ranker_to(ranker: KeptRanker, model_digest: &str) -> v1::Ranker {
     v1::Ranker {
         id,
         fitted_on,
-        trials: trials.into_iter().map(trial_to).collect(),
+        trials: trials.iter().map(trial_to).collect(),
         create_time: create_time.map(convert::timestamp),
         in_force,
         uses_labels,
@@ -221,8 +221,8 @@ fn ranker_to(ranker: KeptRanker, model_digest: &str) -> v1::Ranker {
     }
 }
 
-fn trial_to(trial: Trial) -> v1::Trial {
-    let Trial { choice, hit_at_1, unseen_hit_at_1, taken } = trial;
+fn trial_to(trial: &Trial) -> v1::Trial {
+    let Trial { choice, hit_at_1, unseen_hit_at_1, taken } = *trial;
     v1::Trial { choice: choice.as_str().to_owned(), hit_at_1, unseen_hit_at_1, taken }
 }
 

@@ -23,6 +23,9 @@ const TOLD_EVERY: Duration = Duration::from_millis(100);
 /// The messages of a job as they come.
 pub(crate) type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Told how far a job has come: step, done, of how many.
+pub(super) type Tell = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
+
 /// Which job runs in this daemon.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Jobs(Arc<Mutex<Option<&'static str>>>);
@@ -46,13 +49,11 @@ impl Jobs {
     /// Takes the place for a job. Errors: [`EngineError::JobRunning`].
     pub(super) fn start(&self, job: &'static str) -> Result<Place, EngineError> {
         let mut running = self.0.lock();
-        match *running {
-            Some(running) => Err(EngineError::JobRunning { running }),
-            None => {
-                *running = Some(job);
-                Ok(Place { _place: Arc::new(Held(self.clone())) })
-            }
+        if let Some(running) = *running {
+            return Err(EngineError::JobRunning { running });
         }
+        *running = Some(job);
+        Ok(Place { _place: Arc::new(Held(self.clone())) })
     }
 }
 

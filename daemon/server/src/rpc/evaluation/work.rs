@@ -1,7 +1,5 @@
 //! The three jobs: fit, calibrate, evaluate, each on the catalogue that is served.
 
-use std::sync::Arc;
-
 use fitment_catalog::{Dataset, File};
 use fitment_engine::evaluate::{self, CalibrationBasis, SYNTHETIC};
 use fitment_engine::{
@@ -11,7 +9,7 @@ use fitment_engine::{
 use fitment_evaluation::{Report, Run};
 use fitment_proto::v1;
 
-use super::job::Place;
+use super::job::{Place, Tell};
 use crate::rpc::convert;
 
 /// Largest CSV file.
@@ -110,7 +108,7 @@ pub(super) async fn fit(
     fit: Fit,
     place: Place,
     stop: Stop,
-    tell: Arc<dyn Fn(&str, u64, u64) + Send + Sync>,
+    tell: Tell,
 ) -> Result<KeptRanker, EngineError> {
     let Labelled { dataset, name, split } = labelled;
     let set = engine.training_set(&name, &dataset, &split, &*tell).await?;
@@ -153,7 +151,7 @@ pub(super) async fn calibrate(
     calibrate: Calibrate,
     place: Place,
     stop: Stop,
-    tell: Arc<dyn Fn(&str, u64, u64) + Send + Sync>,
+    tell: Tell,
 ) -> Result<(Calibration, Vec<String>), EngineError> {
     let Calibrate { labelled, max_error, confidence, dry_run } = calibrate;
     let ranker = engine.ranker();
