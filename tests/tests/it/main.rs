@@ -10,3 +10,4 @@ mod matching;
 mod network;
 mod operations;
 mod python;
+mod second_stage;
