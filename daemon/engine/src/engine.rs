@@ -109,7 +109,8 @@ impl Engine {
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
         let encoder = Encoder::start(embedder, queue_capacity)?;
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
-        let second = second_embedder.map(|embedder| SecondStage::start(embedder, queue_capacity, budget)).transpose()?;
+        let second =
+            second_embedder.map(|embedder| SecondStage::start(embedder, queue_capacity, budget)).transpose()?;
         let (second, woken) = second.unzip();
         let shared = Arc::new(Shared {
             ranker: RankerState::default(),

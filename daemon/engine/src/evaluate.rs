@@ -158,7 +158,15 @@ fn of_intent(intent: &LabelledIntent, error: EngineError) -> EngineError {
 
 fn query_of(intent: &LabelledIntent, vector: Vec<f32>, second_vector: Vec<f32>, method: Method) -> MatchQuery {
     let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
-    MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, vector, second_vector, method, ..MatchQuery::default() }
+    MatchQuery {
+        intent: intent.text.clone(),
+        top_k: DEPTH,
+        filter,
+        vector,
+        second_vector,
+        method,
+        ..MatchQuery::default()
+    }
 }
 
 async fn measure_one(
@@ -261,7 +269,9 @@ async fn explain_worst(
     wrong.sort_by(|&a, &b| measured[b].answer.confidence.total_cmp(&measured[a].answer.confidence));
     wrong.truncate(EXPLAINED);
     for at in wrong {
-        let query = MatchQuery { explain: true, ..query_of(intents[at], measured[at].vector.clone(), measured[at].second_vector.clone(), method) };
+        let Measured { vector, second_vector, .. } = &measured[at];
+        let query = query_of(intents[at], vector.clone(), second_vector.clone(), method);
+        let query = MatchQuery { explain: true, ..query };
         let answer = engine.match_intent(query).await?;
         let terms = answer.explanation.map(|explanation| explanation.terms).unwrap_or_default();
         for (ranked, terms) in measured[at].answer.ranked.iter_mut().zip(terms) {

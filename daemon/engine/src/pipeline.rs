@@ -242,7 +242,12 @@ impl Engine {
     }
 
     /// The intent by the second model, where the stage is on and the method asks it.
-    async fn second_view_of(&self, intent: &str, query: &MatchQuery, started: Instant) -> Result<SecondView, EngineError> {
+    async fn second_view_of(
+        &self,
+        intent: &str,
+        query: &MatchQuery,
+        started: Instant,
+    ) -> Result<SecondView, EngineError> {
         let Some(second) = self.shared().second.as_ref().filter(|_| query.method == Method::Fused) else {
             return Ok(SecondView::default());
         };

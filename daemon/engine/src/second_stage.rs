@@ -236,8 +236,10 @@ impl Shared {
         let vectors = second.encoder.encode_behind(&texts, TextRole::Document, texts_at_once)?;
         let mut vectors = vectors.iter().map(UnitVector::as_slice);
         let dimension = second.encoder.info().dimension;
-        let centroids: Vec<(DocId, Box<[f32]>)> =
-            counts.into_iter().map(|(doc, count)| (doc, centroid(vectors.by_ref().take(count), dimension).into())).collect();
+        let centroids: Vec<(DocId, Box<[f32]>)> = counts
+            .into_iter()
+            .map(|(doc, count)| (doc, centroid(vectors.by_ref().take(count), dimension).into()))
+            .collect();
         self.store.put_second_stage(&second.digest(), &centroids)?;
         let mut index = self.index.searchable_mut();
         for (doc, centroid) in centroids {

@@ -126,7 +126,8 @@ mod tests {
     fn the_second_stage_takes_half_of_what_it_stands_beside() {
         let fusion = Fusion::new([(Signal::Centroid, 8.0), (Signal::Prototype, 3.0), (Signal::Words, 1.0)], 2.0);
         let shared = fusion.expect("finite").with_second_stage();
-        let weights = [Signal::Centroid, Signal::Prototype, Signal::SecondStage, Signal::Words].map(|of| shared.weight(of));
+        let weights =
+            [Signal::Centroid, Signal::Prototype, Signal::SecondStage, Signal::Words].map(|of| shared.weight(of));
         assert_eq!(weights, [4.0, 1.5, 5.5, 1.0]);
         assert_eq!(shared.clone().with_second_stage(), shared, "a weight of its own stays");
     }

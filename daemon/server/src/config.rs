@@ -254,7 +254,10 @@ impl TryFrom<RawConfig> for Config {
         }
         let second = &ranking.second_stage;
         if second.is_on() && !fitment_models::is_model_name(&second.model) {
-            bail!("ranking.second_stage.model: `{}` is no name of a model; `fitment model list` shows them", second.model);
+            bail!(
+                "ranking.second_stage.model: `{}` is no name of a model; `fitment model list` shows them",
+                second.model
+            );
         }
         crate::telemetry::filter(&log)?;
         if !fitment_models::is_model_name(&model) {

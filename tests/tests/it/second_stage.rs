@@ -12,7 +12,8 @@ const INTENTS: [&str; 3] = ["let the buyer pay with a credit card", "restore yes
 
 fn serve(folder: &Path, second_stage: Option<u64>) -> anyhow::Result<Daemon> {
     let config = folder.join("fitment.toml");
-    let section = second_stage.map(|budget| format!("[ranking.second_stage]\nmodel = \"{MODEL}\"\nbudget_ms = {budget}\n"));
+    let section =
+        second_stage.map(|budget| format!("[ranking.second_stage]\nmodel = \"{MODEL}\"\nbudget_ms = {budget}\n"));
     std::fs::write(&config, section.unwrap_or_default())?;
     Daemon::serve(&folder.join("data"), &["--config", &config.display().to_string()])
 }

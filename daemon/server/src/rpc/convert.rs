@@ -2,7 +2,8 @@
 
 use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 use fitment_engine::{
-    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, SecondStageUse, StoredVersion, Timings, Signal,
+    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, SecondStageUse, Signal,
+    StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
