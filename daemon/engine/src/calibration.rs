@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drift::Reference;
 use crate::error::EngineError;
-use crate::rank::Ranking;
+use crate::rank::{Ranking, SecondStageSettings};
 use crate::store::Revision;
 
 /// Fitted thresholds and everything that they depend on.
@@ -146,7 +146,23 @@ impl Calibration {
         if self.model_digest != model_digest {
             return Some(format!("calibration {} was fitted with another model", self.id));
         }
-        if self.ranking != *ranking || self.ranker_id != ranker_id {
+        // The budget is no part of it: an answer that the second stage had no say in promises nothing.
+        let budget_ms = self.ranking.second_stage.budget_ms;
+        let second_stage = SecondStageSettings { budget_ms, ..ranking.second_stage.clone() };
+        if self.ranking.second_stage != second_stage {
+            let with = |settings: &SecondStageSettings| match settings.model.as_str() {
+                "" => "without a second stage".to_owned(),
+                model => format!("with the second stage {model}"),
+            };
+            return Some(format!(
+                "calibration {} was fitted {}, and answers are made {}; calibrate again",
+                self.id,
+                with(&self.ranking.second_stage),
+                with(&second_stage)
+            ));
+        }
+        let ranking = Ranking { second_stage, ..ranking.clone() };
+        if self.ranking != ranking || self.ranker_id != ranker_id {
             return Some(format!(
                 "calibration {} was fitted with ranker {}, and {ranker_id} is in force; calibrate again",
                 self.id, self.ranker_id

@@ -11,6 +11,8 @@ pub(crate) struct Clues {
     pub(crate) text: TextProfile,
     /// Vectors of its counter-examples, one after the other.
     pub(crate) counter_examples: Box<[f32]>,
+    /// Centroid of its facets by the second stage's model, unit length; `None` while there is none.
+    pub(crate) second_stage: Option<Box<[f32]>>,
 }
 
 /// The words of a manifest, from all of its searchable fields.

@@ -120,6 +120,23 @@ impl Encoder {
             .map(|vector| vector.ok_or_else(|| EngineError::Internal("a text was left without a vector".into())))
             .collect()
     }
+
+    /// Encodes texts behind all interactive work, `at_once` of them in one go. Blocks; for a thread that has nothing else to do.
+    pub(crate) fn encode_behind(
+        &self,
+        texts: &[String],
+        role: TextRole,
+        at_once: usize,
+    ) -> Result<Vec<UnitVector>, EngineError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for chunk in texts.chunks(at_once) {
+            // One job at a time: the queue needs no permit for it.
+            let (job, answer) = Job::new(chunk.to_vec(), role);
+            self.bulk.send(job).map_err(|_closed| EngineError::Stopping)?;
+            vectors.extend(answer.blocking_recv().unwrap_or(Err(EngineError::Stopping))?.vectors);
+        }
+        Ok(vectors)
+    }
 }
 
 type PendingJob<'a> = (&'a [usize], oneshot::Receiver<Result<Encoded, EngineError>>, tokio::sync::SemaphorePermit<'a>);

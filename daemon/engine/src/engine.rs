@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fitment_models::{Embedder, ModelInfo, TextRole};
 use fitment_ranking::Ranker;
@@ -14,6 +15,7 @@ use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::rank::Ranking;
+use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store};
 
 /// Tells the time; tests bring their own.
@@ -28,6 +30,8 @@ pub struct EngineOptions {
     pub data_dir: PathBuf,
     /// Settings of the searches; checked by the caller with [`Ranking::fault`].
     pub ranking: Ranking,
+    /// The second stage's model; `None`: off. Goes with [`Ranking::second_stage`].
+    pub second_embedder: Option<Box<dyn Embedder>>,
     /// Matches that may wait for the encoder.
     pub queue_capacity: usize,
     /// The time.
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) index: LiveIndex,
     pub(crate) encoder: Encoder,
+    /// `None`: off.
+    pub(crate) second: Option<SecondStage>,
     pub(crate) ranking: Ranking,
     pub(crate) ranker: RankerState,
     pub(crate) calibration: CalibrationState,
@@ -76,6 +82,8 @@ pub struct EngineInfo {
     pub calibration: String,
     /// Matches that may wait.
     pub queue_capacity: usize,
+    /// The second stage; `None`: off.
+    pub second_stage: Option<SecondStageInfo>,
 }
 
 impl Engine {
@@ -87,7 +95,10 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
-        let EngineOptions { data_dir, ranking, queue_capacity, clock, feedback } = options;
+        let EngineOptions { data_dir, ranking, second_embedder, queue_capacity, clock, feedback } = options;
+        if second_embedder.is_some() != ranking.second_stage.is_on() {
+            return Err(EngineError::Internal("the second stage is on without its model, or off with one".into()));
+        }
         let (path, caches) = (data_dir.join("catalog.redb"), data_dir.join("index"));
         if !path.exists() && caches.exists() {
             let detail = format!("it is missing beside the index that was made from it ({})", caches.display());
@@ -97,6 +108,10 @@ impl Engine {
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
         let encoder = Encoder::start(embedder, queue_capacity)?;
+        let budget = Duration::from_millis(ranking.second_stage.budget_ms);
+        let second =
+            second_embedder.map(|embedder| SecondStage::start(embedder, queue_capacity, budget)).transpose()?;
+        let (second, woken) = second.unzip();
         let shared = Arc::new(Shared {
             ranker: RankerState::default(),
             calibration: CalibrationState::default(),
@@ -104,6 +119,7 @@ impl Engine {
             store,
             index,
             encoder,
+            second,
             ranking,
             clock,
             writing: Mutex::new(()),
@@ -111,6 +127,9 @@ impl Engine {
         });
         shared.refresh_ranker()?;
         shared.refresh_calibration()?;
+        if let Some(woken) = woken {
+            shared.bring_up_second_stage(woken)?;
+        }
         LiveIndex::seal_in_background(&shared, SealPolicy::default())?;
         Ok(Self { shared })
     }
@@ -133,6 +152,7 @@ impl Engine {
     /// What is being served.
     pub fn info(&self) -> EngineInfo {
         let (calibration, fault) = self.shared.calibration.in_force();
+        let second_stage = self.second_stage();
         let index = self.shared.index.searchable();
         EngineInfo {
             model: self.model().clone(),
@@ -143,6 +163,7 @@ impl Engine {
             calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
             calibration: calibration.map_or(fault, |calibration| calibration.promise()),
             queue_capacity: self.encoder().capacity(),
+            second_stage,
         }
     }
 
@@ -210,7 +231,7 @@ impl Shared {
     /// Reads the model's ranker again; without one the shipped one ranks.
     pub(crate) fn refresh_ranker(&self) -> Result<(), EngineError> {
         let fitted = self.store.read()?.ranker(&self.encoder.info().digest.to_string());
-        let ranker = match fitted {
+        let mut ranker = match fitted {
             Ok(fitted) => fitted.unwrap_or_else(Ranker::shipped),
             Err(error) => {
                 // A worse ranking beats none, and the calibration falls with the ranker that it names.
@@ -218,6 +239,9 @@ impl Shared {
                 Ranker::shipped()
             }
         };
+        if self.second.is_some() {
+            ranker.fusion = ranker.fusion.with_second_stage();
+        }
         *self.ranker.0.write() = Arc::new(ranker);
         Ok(())
     }

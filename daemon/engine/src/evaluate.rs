@@ -45,6 +45,8 @@ pub struct Measured {
     pub top_cosine: f64,
     /// The intent's vector.
     pub vector: Vec<f32>,
+    /// The same by the second stage's model; empty when it is off.
+    second_vector: Vec<f32>,
 }
 
 /// Writes manifests into an engine's catalogue. Errors: the first manifest that is refused.
@@ -113,6 +115,7 @@ pub async fn measure(
     on_progress: OnProgress<'_>,
 ) -> Result<Vec<Measured>, EngineError> {
     let intents = intents_of(engine, dataset, split)?;
+    engine.complete_second_stage(on_progress).await?;
     let total = intents.len() as u64;
     let mut measured = Vec::with_capacity(intents.len());
     for chunk in intents.chunks(ENCODED_AT_ONCE) {
@@ -123,9 +126,13 @@ pub async fn measure(
         }
         let started = Instant::now();
         let vectors = engine.encoder().encode_bulk(&texts, TextRole::Query).await?;
+        // Given, so that figures do not hang on how busy the machine is.
+        let mut second = engine.second_vectors(&texts).await?.into_iter();
         let encode_us = micros(started) / chunk.len().max(1) as u64;
         for (intent, vector) in chunk.iter().zip(vectors) {
-            let mut one = measure_one(engine, intent, vector.into_inner().into_vec(), method).await?;
+            let second = second.next().map(|vector| vector.into_inner().into_vec()).unwrap_or_default();
+            let query = query_of(intent, vector.into_inner().into_vec(), second, method);
+            let mut one = measure_one(engine, intent, query).await?;
             one.answer.encode_us = encode_us;
             one.answer.latency_us += encode_us;
             measured.push(one);
@@ -149,22 +156,23 @@ fn of_intent(intent: &LabelledIntent, error: EngineError) -> EngineError {
     }
 }
 
-fn query_of(intent: &LabelledIntent, vector: Vec<f32>, method: Method) -> MatchQuery {
+fn query_of(intent: &LabelledIntent, vector: Vec<f32>, second_vector: Vec<f32>, method: Method) -> MatchQuery {
     let filter = intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
-    MatchQuery { intent: intent.text.clone(), top_k: DEPTH, filter, vector, method, ..MatchQuery::default() }
+    MatchQuery {
+        intent: intent.text.clone(),
+        top_k: DEPTH,
+        filter,
+        vector,
+        second_vector,
+        method,
+        ..MatchQuery::default()
+    }
 }
 
-async fn measure_one(
-    engine: &Engine,
-    intent: &LabelledIntent,
-    vector: Vec<f32>,
-    method: Method,
-) -> Result<Measured, EngineError> {
+async fn measure_one(engine: &Engine, intent: &LabelledIntent, query: MatchQuery) -> Result<Measured, EngineError> {
+    let (vector, second_vector) = (query.vector.clone(), query.second_vector.clone());
     let started = Instant::now();
-    let answer = engine
-        .match_intent(query_of(intent, vector.clone(), method))
-        .await
-        .map_err(|error| of_intent(intent, error))?;
+    let answer = engine.match_intent(query).await.map_err(|error| of_intent(intent, error))?;
     let latency_us = micros(started);
     let ranker = engine.ranker();
     let judged = Answer {
@@ -193,7 +201,7 @@ async fn measure_one(
         minimal: is_minimal(&answer),
     };
     let top_cosine = answer.candidates.first().map_or(0.0, |first| first.scored.top_cosine());
-    Ok(Measured { answer: judged, seen, top_cosine, vector })
+    Ok(Measured { answer: judged, seen, top_cosine, vector, second_vector })
 }
 
 fn is_minimal(answer: &MatchAnswer) -> bool {
@@ -254,7 +262,9 @@ async fn explain_worst(
     wrong.sort_by(|&a, &b| measured[b].answer.confidence.total_cmp(&measured[a].answer.confidence));
     wrong.truncate(EXPLAINED);
     for at in wrong {
-        let query = MatchQuery { explain: true, ..query_of(intents[at], measured[at].vector.clone(), method) };
+        let Measured { vector, second_vector, .. } = &measured[at];
+        let query = query_of(intents[at], vector.clone(), second_vector.clone(), method);
+        let query = MatchQuery { explain: true, ..query };
         let answer = engine.match_intent(query).await?;
         let terms = answer.explanation.map(|explanation| explanation.terms).unwrap_or_default();
         for (ranked, terms) in measured[at].answer.ranked.iter_mut().zip(terms) {

@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::live::{OnProgress, Searchable};
 use crate::normalize::normalize_intent;
 use crate::pipeline::{dense_search, lexical_search, stems_of};
+use crate::second_stage::centroid;
 use crate::signals::{self, Context};
 
 /// Intents encoded in one go.
@@ -33,6 +34,8 @@ pub struct TrainingSet {
     pub catalog_digest: String,
     /// Places of components that need a configuration.
     minimal: Vec<bool>,
+    /// Whether the second stage's signal is there.
+    second_stage: bool,
 }
 
 /// What a fit may use.
@@ -70,8 +73,12 @@ impl Engine {
             vectors.extend(self.encoder().encode_bulk(chunk, TextRole::Query).await?);
         }
         on_progress("encoding intents", total, total);
-        let source = self.compute(move |shared| gather(shared, &intents, &texts, &vectors)).await?;
+        self.complete_second_stage(on_progress).await?;
+        let second = self.second_vectors(&texts).await?;
+        let second_stage = !second.is_empty();
+        let source = self.compute(move |shared| gather(shared, &intents, &texts, &vectors, &second)).await?;
         Ok(TrainingSet {
+            second_stage,
             minimal: source.1,
             source: source.0,
             name: format!("{name} {split}"),
@@ -95,11 +102,13 @@ pub fn fit_ranker(
     let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
     let digests = sets.iter().map(|set| set.dataset_digest.clone()).collect();
     let catalog_digest = options.target.map(|target| sets[target].catalog_digest.clone()).unwrap_or_default();
+    let second_stage = sets.iter().all(|set| set.second_stage);
     let minimal: Vec<Vec<bool>> = sets.iter().map(|set| set.minimal.clone()).collect();
     let sources: Vec<Source> = sets.into_iter().map(|set| set.source).collect();
     let learn_options = LearnOptions {
         target: options.target,
         default: default.map(|ranker| ranker.fusion.clone()),
+        second_stage,
         seed: options.seed,
         stop: options.stop.clone(),
     };
@@ -180,6 +189,7 @@ fn gather(
     intents: &[LabelledIntent],
     texts: &[String],
     vectors: &[UnitVector],
+    second: &[UnitVector],
 ) -> Result<(Source, Vec<bool>), EngineError> {
     let index = shared.index.searchable();
     let components = components(&index);
@@ -211,6 +221,7 @@ fn gather(
             intent: &texts[at],
             stems: &label.words,
             vector: &vectors[at],
+            second: second.get(at),
             allowed: &allowed,
             dense: &dense,
             words: &words,
@@ -242,7 +253,7 @@ fn gather(
         labels.iter().flat_map(|label| &label.relevant).map(|(component, _)| *component).collect();
     for (place, &doc) in (0u32..).zip(&components.docs) {
         let facets = index.dense.facets(doc).unwrap_or_default();
-        centroids.push(centroid(&facets, shared.encoder.info().dimension));
+        centroids.push(centroid(facets.iter().copied(), shared.encoder.info().dimension));
         let version = reader.version(doc)?;
         minimal.push(version.as_ref().is_some_and(|version| !version.open_properties.is_empty()));
         if labelled.contains(&place) || own.len() < MOST_FACETS {
@@ -271,19 +282,4 @@ fn nearest_labels(labels: &[LabelText], at: usize, most: usize) -> Vec<usize> {
         others.truncate(most);
     }
     others.into_iter().map(|(_, other)| other).collect()
-}
-
-/// Unit length; all zero for a version without facets.
-fn centroid(facets: &[&[f32]], dimension: usize) -> Vec<f32> {
-    let mut sum = vec![0f32; dimension];
-    for facet in facets {
-        sum.iter_mut().zip(*facet).for_each(|(sum, value)| *sum += value);
-    }
-    let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
-    if norm > 0.0 {
-        for value in &mut sum {
-            *value /= norm;
-        }
-    }
-    sum
 }

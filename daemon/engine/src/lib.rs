@@ -21,6 +21,7 @@ mod normalize;
 mod pipeline;
 mod rank;
 mod rankers;
+mod second_stage;
 mod signals;
 mod store;
 mod view;
@@ -46,8 +47,9 @@ pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,
     Timings,
 };
-pub use rank::{FieldWeights, Method, Ranking, Scored};
+pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
+pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
 pub use view::FilterStage;
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fitment_catalog::{LexicalField, Manifest};
 use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex, LexicalSearcher};
 use fitment_models::{ModelInfo, UnitVector};
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::sealing::SealPolicy;
 use crate::clues::{Clues, text_profile};
@@ -94,6 +94,11 @@ impl LiveIndex {
         self.searchable.read()
     }
 
+    /// Holds every search off; for moments only.
+    pub(crate) fn searchable_mut(&self) -> RwLockWriteGuard<'_, Searchable> {
+        self.searchable.write()
+    }
+
     /// The words.
     pub(crate) fn words(&self) -> &LexicalSearcher {
         &self.words
@@ -125,8 +130,11 @@ impl LiveIndex {
                 let vectors: Vec<&[f32]> = entry.vectors.iter().map(UnitVector::as_slice).collect();
                 let (facets, counter_examples) = split(&vectors, &entry.card);
                 searchable.dense.upsert(entry.doc, facets)?;
-                let clues =
-                    Clues { text: text_profile(entry.manifest), counter_examples: counter_examples.concat().into() };
+                let clues = Clues {
+                    text: text_profile(entry.manifest),
+                    counter_examples: counter_examples.concat().into(),
+                    second_stage: None,
+                };
                 searchable.view.insert(entry.doc, entry.card.clone(), clues);
             }
         }
@@ -179,7 +187,7 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
             let vectors: Vec<&[f32]> = floats.chunks_exact(model.dimension).collect();
             counter_examples = split(&vectors, &card).1.concat();
         }
-        view.insert(doc, card, Clues { text, counter_examples: counter_examples.into() });
+        view.insert(doc, card, Clues { text, counter_examples: counter_examples.into(), second_stage: None });
         loaded += 1;
         if loaded.is_multiple_of(10_000) {
             on_progress("reading the catalogue", loaded, total);

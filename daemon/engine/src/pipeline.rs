@@ -16,6 +16,7 @@ use crate::language::foreign_language;
 use crate::live::Searchable;
 use crate::normalize::normalize_intent;
 use crate::rank::{Method, Scored, order};
+use crate::second_stage::{SecondStageUse, SecondView};
 use crate::signals::{self, Context};
 use crate::store::{Revision, StoredVersion};
 use crate::view::FilterStage;
@@ -46,6 +47,8 @@ pub struct MatchQuery {
     pub min_revision: Revision,
     /// The intent's vector, where the caller has it; empty: to be encoded.
     pub vector: Vec<f32>,
+    /// The same by the second stage's model; such an answer is never over budget.
+    pub second_vector: Vec<f32>,
     /// Whether to say how the answer came about.
     pub explain: bool,
     /// Components wanted together, 0..=10: more than one asks for a set that covers the intent between them.
@@ -91,6 +94,8 @@ pub struct MatchAnswer {
     pub foreign_language: Option<&'static str>,
     /// The ranker that ordered the candidates.
     pub ranker_id: String,
+    /// What the second stage had to say.
+    pub second_stage: SecondStageUse,
     /// Revision that was searched.
     pub revision: Revision,
     /// The calibration that was applied.
@@ -138,6 +143,8 @@ pub struct Timings {
     pub lexical: Duration,
     /// Filter, fusion, outcome.
     pub rank: Duration,
+    /// From the start until the second stage's vector was there or was given up; 0 when it is off.
+    pub second_stage: Duration,
     /// Everything.
     pub total: Duration,
 }
@@ -177,7 +184,9 @@ impl Engine {
         checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
         self.reached(query.min_revision)?;
-        let (vector, mut timings) = self.vector_of(&intent, &query.vector).await?;
+        let (encoded, second) =
+            tokio::join!(self.vector_of(&intent, &query.vector), self.second_view_of(&intent, &query, started));
+        let ((vector, mut timings), second) = (encoded?, second?);
         self.compute(move |shared| {
             let index = shared.index.searchable();
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
@@ -191,6 +200,7 @@ impl Engine {
                 intent: &intent,
                 stems: &stems,
                 vector: &vector,
+                second: second.vector.as_ref(),
                 allowed: &allowed,
                 dense: &dense,
                 words: &words,
@@ -198,7 +208,10 @@ impl Engine {
             let ranked = timed(&mut timings.rank, || rank(&context, query.method))?;
             let revision = shared.index.revision();
             let decision = Instant::now();
-            let judgement = judge(&context, &ranked, query.method, shared.encoder.info());
+            let judgement = Judgement {
+                second_stage: second_stage_use(&context, &ranked, second.state),
+                ..judge(&context, &ranked, query.method, shared.encoder.info())
+            };
             let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
             drop(index);
             let candidates = read_candidates(shared, ranked, &query)?;
@@ -211,7 +224,7 @@ impl Engine {
             if query.remember {
                 shared.feedback.remember((shared.clock)(), &intent, vector.as_slice(), &answer);
             }
-            answer.timings = Timings { total: started.elapsed(), ..timings };
+            answer.timings = Timings { second_stage: second.waited, total: started.elapsed(), ..timings };
             Ok(answer)
         })
         .await
@@ -224,6 +237,23 @@ impl Engine {
         let mut encoded = self.encoder().encode(vec![intent.to_owned()], TextRole::Query).await?;
         let vector = encoded.vectors.pop().ok_or_else(|| EngineError::Internal("the encoder gave no vector".into()))?;
         Ok((vector, Timings { queue: encoded.queued, encode: encoded.encoding, ..Timings::default() }))
+    }
+
+    /// The intent by the second model, where the stage is on and the method asks it.
+    async fn second_view_of(
+        &self,
+        intent: &str,
+        query: &MatchQuery,
+        started: Instant,
+    ) -> Result<SecondView, EngineError> {
+        let Some(second) = self.shared().second.as_ref().filter(|_| query.method == Method::Fused) else {
+            return Ok(SecondView::default());
+        };
+        if query.second_vector.is_empty() {
+            return Ok(second.view(intent, started).await);
+        }
+        let vector = checked_vector(&query.second_vector, second.encoder.info().dimension)?;
+        Ok(SecondView { vector: Some(vector), state: SecondStageUse::Used, waited: Duration::ZERO })
     }
 }
 
@@ -322,6 +352,13 @@ pub(crate) fn stems_of(text: &str) -> Vec<u32> {
 struct Judgement {
     confidence: Confidence,
     foreign_language: Option<&'static str>,
+    second_stage: SecondStageUse,
+}
+
+/// Whether every candidate had its vector, where the intent has one.
+fn second_stage_use(context: &Context<'_>, ranked: &[Scored], state: SecondStageUse) -> SecondStageUse {
+    let lacks = |one: &Scored| context.index.view.clues(one.doc).is_none_or(|clues| clues.second_stage.is_none());
+    if state == SecondStageUse::Used && ranked.iter().any(lacks) { SecondStageUse::Incomplete } else { state }
 }
 
 fn judge(context: &Context<'_>, ranked: &[Scored], method: Method, model: &ModelInfo) -> Judgement {
@@ -341,7 +378,7 @@ fn judge(context: &Context<'_>, ranked: &[Scored], method: Method, model: &Model
     if foreign_language.is_some() {
         confidence = Confidence { correct: confidence.correct * FOREIGN, in_scope: confidence.in_scope * FOREIGN };
     }
-    Judgement { confidence, foreign_language }
+    Judgement { confidence, foreign_language, second_stage: SecondStageUse::default() }
 }
 
 /// The first candidates that are about as good as the very first, at most `size` of them: an intent with several right
@@ -407,6 +444,9 @@ fn decide(shared: &Shared, mut candidates: Vec<Candidate>, judgement: &Judgement
             Outcome::Candidates,
             format!("the intent seems to be {language}, which the model does not speak: candidates, and no promise"),
         ),
+        (Some(_), None, Some(_)) if judgement.second_stage.no_promise().is_some() => {
+            (Outcome::Candidates, judgement.second_stage.no_promise().unwrap_or_default().to_owned())
+        }
         (Some(calibration), None, Some(best)) => {
             match calibration.threshold(best.generation == Outcome::MinimalGeneration) {
                 Some(threshold) if confidence >= threshold => {
@@ -439,6 +479,7 @@ fn decide(shared: &Shared, mut candidates: Vec<Candidate>, judgement: &Judgement
         set: None,
         foreign_language: judgement.foreign_language,
         ranker_id: String::new(),
+        second_stage: judgement.second_stage,
         revision,
         calibration,
         timings: Timings::default(),

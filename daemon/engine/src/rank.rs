@@ -13,6 +13,18 @@ pub struct Ranking {
     pub depth: usize,
     /// BM25 weights of the lexical fields.
     pub fields: FieldWeights,
+    /// The second stage.
+    pub second_stage: SecondStageSettings,
+}
+
+/// A more accurate model that re-scores the candidates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecondStageSettings {
+    /// Its name; empty: off.
+    pub model: String,
+    /// How long an answer waits for it, from the start of the match, in milliseconds, 1..=10000.
+    pub budget_ms: u64,
 }
 
 /// BM25 weights of the lexical fields, each 0..=100.
@@ -37,7 +49,20 @@ pub struct FieldWeights {
 
 impl Default for Ranking {
     fn default() -> Self {
-        Self { depth: 100, fields: FieldWeights::default() }
+        Self { depth: 100, fields: FieldWeights::default(), second_stage: SecondStageSettings::default() }
+    }
+}
+
+impl Default for SecondStageSettings {
+    fn default() -> Self {
+        Self { model: String::new(), budget_ms: 250 }
+    }
+}
+
+impl SecondStageSettings {
+    /// Whether there is a second stage.
+    pub fn is_on(&self) -> bool {
+        !self.model.is_empty()
     }
 }
 
@@ -66,6 +91,11 @@ impl Ranking {
             .or_else(|| {
                 (!(1..=1000).contains(&self.depth))
                     .then(|| format!("ranking.depth is {}; it must lie in 1..=1000", self.depth))
+            })
+            .or_else(|| {
+                let budget = self.second_stage.budget_ms;
+                (!(1..=10_000).contains(&budget))
+                    .then(|| format!("ranking.second_stage.budget_ms is {budget}; it must lie in 1..=10000"))
             })
     }
 }

@@ -4,6 +4,7 @@
 
 mod counter_examples;
 mod learnt;
+mod second_stage;
 mod text;
 mod vectors;
 mod words;
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     /// Hashed stems of the intent, stop words included, in order.
     pub(crate) stems: &'a [u32],
     pub(crate) vector: &'a UnitVector,
+    /// The intent by the second stage's model, where it is on and was in time.
+    pub(crate) second: Option<&'a UnitVector>,
     pub(crate) allowed: &'a DocSet,
     pub(crate) dense: &'a DenseResult,
     pub(crate) words: &'a LexicalResult,
@@ -53,8 +56,9 @@ pub(crate) fn candidates_with(context: &Context<'_>, further: &[DocId]) -> Resul
     docs.sort_unstable();
     docs.dedup();
     let mut pool: Vec<Scored> = docs.into_iter().map(unscored).collect();
-    let sources: [&dyn SignalSource; 5] = [
+    let sources: [&dyn SignalSource; 6] = [
         &vectors::Vectors::new(context)?,
+        &second_stage::SecondStage { context },
         &words::Words { found: context.words },
         &text::Text::new(context),
         &counter_examples::CounterExamples { context },

@@ -6,6 +6,7 @@
 mod feedback;
 mod rankers;
 mod records;
+mod second_stage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -173,6 +174,7 @@ impl Store {
         }
         feedback::create_tables(&transaction)?;
         rankers::create_tables(&transaction)?;
+        second_stage::create_table(&transaction)?;
         transaction.commit()?;
         Ok(())
     }
@@ -363,6 +365,7 @@ impl Store {
             stored_versions.remove(doc)?;
             transaction.open_table(MANIFESTS)?.remove(doc)?;
             transaction.open_table(PROFILES)?.remove(doc)?;
+            second_stage::forget(&transaction, doc)?;
             transaction.open_table(DIGESTS)?.remove(record.digest.to_string().as_bytes())?;
             let model = meta.get("model")?.map(|value| String::from_utf8_lossy(value.value()).into_owned());
             if let Some((digest, _name)) = model.as_deref().and_then(|model| model.split_once('\n')) {

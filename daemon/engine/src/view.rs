@@ -24,6 +24,8 @@ pub(crate) struct CatalogView {
     matchable: DocSet,
     /// Matchable versions that a newer matchable version of the same component stands in front of.
     overtaken: DocSet,
+    /// Matchable versions without a vector of the second stage's model.
+    without_second_stage: DocSet,
     tags: Postings<String>,
     kinds: Postings<Kind>,
     lifecycles: Postings<Lifecycle>,
@@ -55,6 +57,7 @@ impl CatalogView {
         self.all.insert(doc);
         if matchable(card.lifecycle) {
             self.matchable.insert(doc);
+            self.without_second_stage.insert(doc);
         }
         for tag in &card.tags {
             self.tags.insert(tag.clone(), doc);
@@ -80,7 +83,7 @@ impl CatalogView {
         if let Some(clues) = self.clues.remove(&doc) {
             self.statistics.remove(&clues.text);
         }
-        for set in [&mut self.all, &mut self.matchable, &mut self.overtaken] {
+        for set in [&mut self.all, &mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
             set.remove(doc);
         }
         for tag in &card.tags {
@@ -132,6 +135,19 @@ impl CatalogView {
     /// The words and counter-examples of a document.
     pub(crate) fn clues(&self, doc: DocId) -> Option<&Clues> {
         self.clues.get(&doc)
+    }
+
+    /// Keeps a version's vector by the second stage's model; one that is not here any more is passed over.
+    pub(crate) fn set_second_stage(&mut self, doc: DocId, centroid: Box<[f32]>) {
+        if let Some(clues) = self.clues.get_mut(&doc) {
+            clues.second_stage = Some(centroid);
+            self.without_second_stage.remove(doc);
+        }
+    }
+
+    /// Versions that may answer and have no vector of the second stage's model.
+    pub(crate) fn without_second_stage(&self) -> &DocSet {
+        &self.without_second_stage
     }
 
     /// Document frequencies of the words of all versions.

@@ -351,6 +351,9 @@ impl Shared {
         if !entries.is_empty() {
             self.index.apply(revision, &entries, &[])?;
             self.refresh_calibration()?;
+            if let Some(second) = &self.second {
+                second.wake();
+            }
         }
         Ok(written
             .into_iter()

@@ -76,6 +76,20 @@ impl Fusion {
         self
     }
 
+    /// The same weights with half of the first model's taken over by the second stage, where it has none of its own: what
+    /// was fitted without it stays on its scale, since both are cosines.
+    #[must_use]
+    pub fn with_second_stage(mut self) -> Self {
+        if self.weight(Signal::SecondStage) == 0.0 {
+            for signal in [Signal::Centroid, Signal::Prototype] {
+                let half = self.weight(signal) / 2.0;
+                self.weights[signal.index()] = half;
+                self.weights[Signal::SecondStage.index()] += half;
+            }
+        }
+        self
+    }
+
     /// The sum whose score is one half.
     pub fn offset(&self) -> f64 {
         self.offset
@@ -101,5 +115,20 @@ impl Fusion {
     pub fn shares(&self, signals: &Signals) -> Vec<(Signal, f64)> {
         let share = |signal: Signal| (signal, self.weight(signal) * counted(signals[signal.index()]));
         Signal::ALL.into_iter().filter(|&signal| self.weight(signal) != 0.0).map(share).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_stage_takes_half_of_what_it_stands_beside() {
+        let fusion = Fusion::new([(Signal::Centroid, 8.0), (Signal::Prototype, 3.0), (Signal::Words, 1.0)], 2.0);
+        let shared = fusion.expect("finite").with_second_stage();
+        let weights =
+            [Signal::Centroid, Signal::Prototype, Signal::SecondStage, Signal::Words].map(|of| shared.weight(of));
+        assert_eq!(weights, [4.0, 1.5, 5.5, 1.0]);
+        assert_eq!(shared.clone().with_second_stage(), shared, "a weight of its own stays");
     }
 }

@@ -84,6 +84,8 @@ pub struct LearnOptions {
     pub target: Option<usize>,
     /// The ranking that is kept when nothing is better.
     pub default: Option<Fusion>,
+    /// Whether candidates carry the second stage's signal, so that its weight is fitted too.
+    pub second_stage: bool,
     /// Seed of folds and of held-out components.
     pub seed: u64,
     /// Ends the fit between two steps.
@@ -203,14 +205,18 @@ pub fn learn(
         options.stop.check()
     };
     on_step("fitting weights", FOLDS as u64, steps)?;
-    let mut ways = vec![(Choice::Weights, LABEL_FREE.to_vec())];
+    let second_stage = options.second_stage.then_some(Signal::SecondStage);
+    let label_free: Vec<Signal> = LABEL_FREE.into_iter().chain(second_stage).collect();
+    let mut ways = vec![(Choice::Weights, label_free.clone())];
     if with_labels.is_some() {
         let learnt = Signal::ALL.into_iter().filter(|signal| signal.is_learnt());
-        ways.push((Choice::Labels, LABEL_FREE.into_iter().chain(learnt).collect()));
+        ways.push((Choice::Labels, label_free.into_iter().chain(learnt).collect()));
     }
     let mut best: Option<Way> = None;
     let mut trials = Vec::new();
-    let default = options.default.clone().map(|fusion| Way::fixed(fusion, &prepared));
+    let default = options.default.clone();
+    let default = if options.second_stage { default.map(Fusion::with_second_stage) } else { default };
+    let default = default.map(|fusion| Way::fixed(fusion, &prepared));
     let floor = default.as_ref().map(|way| way.trial.clone());
     let left_out = with_labels.map_or(0.0, |target| spread(&sources[target]).left_out);
     let fitted =

@@ -252,6 +252,13 @@ impl TryFrom<RawConfig> for Config {
         if let Some(fault) = ranking.fault().or_else(|| feedback.fault()) {
             bail!("{fault}");
         }
+        let second = &ranking.second_stage;
+        if second.is_on() && !fitment_models::is_model_name(&second.model) {
+            bail!(
+                "ranking.second_stage.model: `{}` is no name of a model; `fitment model list` shows them",
+                second.model
+            );
+        }
         crate::telemetry::filter(&log)?;
         if !fitment_models::is_model_name(&model) {
             bail!("model: `{model}` is no name of a model; `fitment model list` shows them");
@@ -315,6 +322,9 @@ mod tests {
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
+        check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");
+        check("[ranking.second_stage]\nmodel = \"../elsewhere\"", "ranking.second_stage.model");
+        check("[ranking.second_stage]\nbudget = 10", "budget");
         check("[feedback]\ndecisions = 99999999", "feedback.decisions");
         check("[feedback]\nagreement = 0", "feedback.agreement");
         check("[feedback]\ngate = \"ajar\"", "feedback.gate");

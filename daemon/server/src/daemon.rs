@@ -47,9 +47,19 @@ const SERVICES: [&str; 5] = [
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     let model = ModelCache::new(&config.models_dir).get(&config.model)?;
     let embedder = fitment_models::load(&model, &LoadOptions::default())?;
+    let second = &config.ranking.second_stage;
+    let second_embedder = second
+        .is_on()
+        .then(|| -> anyhow::Result<_> {
+            let model = ModelCache::new(&config.models_dir).get(&second.model)?;
+            Ok(fitment_models::load(&model, &LoadOptions::default())?)
+        })
+        .transpose()
+        .context("ranking.second_stage.model")?;
     let options = EngineOptions {
         data_dir: config.data_dir.clone(),
         ranking: config.ranking.clone(),
+        second_embedder,
         queue_capacity: config.queue_capacity,
         clock: Arc::new(fitment_engine::system_clock),
         feedback: config.feedback,

@@ -12,3 +12,4 @@ mod matching;
 mod network;
 mod operations;
 mod python;
+mod second_stage;

@@ -94,6 +94,8 @@ fn ask(
         intent: &taken.text,
         stems: &stems,
         vector: &taken.vector,
+        // Its vector of a component is a mean that an example cannot be taken out of: the first model stands in for it.
+        second: None,
         allowed,
         dense: &dense,
         words: &words,
@@ -133,6 +135,7 @@ fn take_out(shared: &Shared, context: &Context<'_>, taken: &Taken, own: &mut Sco
     let centroid = fitment_index::dot(&sum, intent) / norm;
     own.signals[Signal::BestFacet.index()] = best;
     own.signals[Signal::Centroid.index()] = centroid;
+    own.signals[Signal::SecondStage.index()] = centroid;
     if own.signals[Signal::Unlabelled.index()] > 0.0 {
         own.signals[Signal::Prototype.index()] = centroid;
     }

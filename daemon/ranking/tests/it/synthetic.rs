@@ -100,7 +100,7 @@ pub(crate) fn default_fusion() -> Fusion {
 }
 
 pub(crate) fn options(seed: u64) -> LearnOptions {
-    LearnOptions { target: Some(0), default: Some(default_fusion()), seed, stop: Stop::default() }
+    LearnOptions { target: Some(0), default: Some(default_fusion()), second_stage: false, seed, stop: Stop::default() }
 }
 
 pub(crate) fn learnt(seed: u64, truth: Truth) -> Learnt {

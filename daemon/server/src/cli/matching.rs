@@ -149,8 +149,12 @@ fn show(response: &v1::MatchResponse) -> anyhow::Result<()> {
     }
     let provenance = response.provenance.clone().unwrap_or_default();
     let timings = response.timings.unwrap_or_default();
+    let second_stage = match provenance.second_stage.as_str() {
+        "" | "off" => String::new(),
+        said => format!(", second stage {said}, {:.1} ms", millis(timings.second_stage_us)),
+    };
     output::line(format!(
-        "decision {}, revision {}, model {}, {:.1} ms (encoder {:.1} ms)",
+        "decision {}, revision {}, model {}, {:.1} ms (encoder {:.1} ms{second_stage})",
         response.decision_id,
         provenance.revision,
         provenance.model,

@@ -2,7 +2,8 @@
 
 use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 use fitment_engine::{
-    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, Signal, StoredVersion, Timings,
+    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, SecondStageUse, Signal,
+    StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -281,6 +282,7 @@ pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchR
         set,
         foreign_language,
         ranker_id,
+        second_stage,
         revision,
         calibration,
         timings,
@@ -299,6 +301,11 @@ pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchR
             calibration_id: calibration.map(|calibration| calibration.id.clone()).unwrap_or_default(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             ranker_id,
+            second_stage: second_stage.as_str().to_owned(),
+            second_stage_model_digest: engine
+                .second_stage_digest()
+                .filter(|_| matches!(second_stage, SecondStageUse::Used | SecondStageUse::Incomplete))
+                .unwrap_or_default(),
         }),
         timings: Some(timings_to(timings)),
         confidence,
@@ -309,7 +316,7 @@ pub(super) fn match_response(answer: MatchAnswer, engine: &Engine) -> v1::MatchR
 }
 
 fn timings_to(timings: Timings) -> v1::Timings {
-    let Timings { queue, encode, dense, lexical, rank, total } = timings;
+    let Timings { queue, encode, dense, lexical, rank, second_stage, total } = timings;
     let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     v1::Timings {
         queue_us: micros(queue),
@@ -318,6 +325,7 @@ fn timings_to(timings: Timings) -> v1::Timings {
         lexical_us: micros(lexical),
         rank_us: micros(rank),
         total_us: micros(total),
+        second_stage_us: micros(second_stage),
     }
 }
 
@@ -414,6 +422,7 @@ pub(super) fn explanation(explanation: Explanation, answer: &MatchAnswer) -> v1:
             })
             .collect(),
         offset,
+        second_stage: answer.second_stage.as_str().to_owned(),
     }
 }
 

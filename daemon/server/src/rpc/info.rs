@@ -22,15 +22,16 @@ impl v1::info_service_server::InfoService for InfoService {
         let info = engine.as_ref().map(|engine| (engine.info(), engine.ranker()));
         // What was learnt is worth no failure of the one call that says how the daemon is.
         let feedback = engine.and_then(|engine| engine.feedback_summary().ok()).map(super::feedback::summary);
+        let second_stage =
+            info.as_ref().and_then(|(info, _)| info.second_stage.clone()).map(|second| v1::SecondStageInfo {
+                model: Some(model_info(&second.model)),
+                budget_ms: u32::try_from(second.budget.as_millis()).unwrap_or(u32::MAX),
+                missing_versions: second.missing as u64,
+            });
         let (model, catalog) = match info {
             None => (None, None),
             Some((info, ranker)) => (
-                Some(v1::ModelInfo {
-                    name: info.model.name.clone(),
-                    digest: info.model.digest.to_string(),
-                    dimension: count(info.model.dimension),
-                    max_tokens: count(info.model.max_tokens),
-                }),
+                Some(model_info(&info.model)),
                 Some(v1::CatalogInfo {
                     revision: info.revision,
                     versions: info.versions as u64,
@@ -50,6 +51,16 @@ impl v1::info_service_server::InfoService for InfoService {
             catalog,
             limits: Some(self.limits.describe(self.queue_capacity)),
             feedback,
+            second_stage,
         }))
+    }
+}
+
+fn model_info(model: &fitment_models::ModelInfo) -> v1::ModelInfo {
+    v1::ModelInfo {
+        name: model.name.clone(),
+        digest: model.digest.to_string(),
+        dimension: count(model.dimension),
+        max_tokens: count(model.max_tokens),
     }
 }
