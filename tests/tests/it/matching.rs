@@ -224,3 +224,29 @@ async fn bound_configuration_tells_zero_from_minimal() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn several_components_together_and_languages_that_the_model_does_not_speak() -> anyhow::Result<()> {
+    let (_folder, daemon) = small_catalog().await?;
+    let mut matcher = daemon.matcher().await?;
+    let wanted = "send a text message and take a card payment";
+    let answer = matcher.r#match(v1::MatchRequest { set_size: 3, ..intent(wanted) }).await?.into_inner();
+    let set = answer.set.expect("a set was asked for");
+    assert!((1..=3).contains(&set.components.len()), "{set:?}");
+    assert_eq!(set.components[0], answer.candidates[0].name);
+    assert!((0.0..=1.0).contains(&set.completeness) && set.completeness > 0.0, "{set:?}");
+    assert_eq!(matcher.r#match(intent(wanted)).await?.into_inner().set, None);
+    let error = matcher.r#match(v1::MatchRequest { set_size: 11, ..intent(wanted) }).await.expect_err("too many");
+    assert!(error.message().contains("11"), "{error}");
+    for (text, foreign) in [
+        ("Ich brauche ein Formular, mit dem Kunden mit Karte bezahlen können", true),
+        ("Necesito un formulario para que los clientes paguen con tarjeta", true),
+        ("お客様がカードで支払えるフォームが必要です", true),
+        ("a form with which customers can pay by card", false),
+    ] {
+        let answer = matcher.r#match(intent(text)).await?.into_inner();
+        assert_eq!(!answer.foreign_language.is_empty(), foreign, "{text}: {}", answer.foreign_language);
+        assert_eq!(answer.outcome(), v1::Outcome::Candidates, "{text}");
+    }
+    Ok(())
+}
