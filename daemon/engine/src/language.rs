@@ -35,6 +35,7 @@ const LATIN: [Lang; 18] = [
 /// The language of an intent where it is surely not one that the model speaks, `None` otherwise: also for what is too short
 /// or too odd to tell. Models whose name begins with `multilingual` speak any.
 pub fn foreign_language(intent: &str, model: &str) -> Option<&'static str> {
+    static DETECTOR: OnceLock<Detector> = OnceLock::new();
     if model.starts_with("multilingual") {
         return None;
     }
@@ -48,7 +49,6 @@ pub fn foreign_language(intent: &str, model: &str) -> Option<&'static str> {
     if letters < SHORTEST || intent.split_whitespace().count() < FEWEST_WORDS {
         return None;
     }
-    static DETECTOR: OnceLock<Detector> = OnceLock::new();
     let guess = DETECTOR.get_or_init(|| Detector::with_allowlist(LATIN.to_vec())).detect(intent)?;
     let sure = guess.script() == Script::Latin && guess.confidence() >= LEAST_CONFIDENCE;
     (sure && guess.lang() != Lang::Eng).then(|| guess.lang().eng_name())

@@ -257,7 +257,9 @@ pub(crate) fn centroid<'v>(facets: impl Iterator<Item = &'v [f32]>, dimension: u
     }
     let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
     if norm > 0.0 {
-        sum.iter_mut().for_each(|value| *value /= norm);
+        for value in &mut sum {
+            *value /= norm;
+        }
     }
     sum
 }
