@@ -1,7 +1,8 @@
-//! `fitment-load`: loads a running daemon and says how fast it answered.
+//! `fitment-load`: loads a running daemon, or the encoder alone, and says how fast it answered.
 //!
 //! Talks to loopback only, and is bounded in count and time.
 
+mod forward;
 mod import;
 mod matching;
 mod recall;
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 Examples:
   fitment-load import --tsv packages.tsv --name-column 0 --summary-column 4 --count 100000
   fitment-load match --clients 32 --count 2000
+  fitment-load forward --tokens 16,128 --batches 1,32
   fitment-load recall --segment DATA/index/dense.segment --queries 500")]
 struct Arguments {
     /// Address of the daemon, on loopback.
@@ -32,6 +34,8 @@ enum Command {
     Match(matching::MatchArguments),
     /// Import components made from the names and summaries of a table.
     Import(import::ImportArguments),
+    /// Time the encoder in this process, without a daemon.
+    Forward(forward::ForwardArguments),
     /// Compare the served graph with exact search on the same vectors.
     Recall(recall::RecallArguments),
 }
@@ -44,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
     match arguments.command {
         Command::Match(arguments) => matching::run(&endpoint, &arguments).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
+        Command::Forward(arguments) => forward::run(&arguments),
         Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,
     }
 }

@@ -1,11 +1,10 @@
 //! Texts to unit vectors, in batches.
 
-use candle_core::{Device, Tensor};
-
+use crate::cpu::{CpuEncoder, Precision};
 use crate::digest::ModelDigest;
-use crate::encoder::Encoder;
+use crate::encoder::CandleEncoder;
 use crate::error::ModelError;
-use crate::recipe::{Architecture, Pooling, Recipe};
+use crate::recipe::{Architecture, Pooling};
 use crate::tokenize::TextTokenizer;
 use crate::vector::UnitVector;
 
@@ -39,9 +38,41 @@ pub struct ModelInfo {
     pub document_prefix: String,
     /// Bytes of the weights in memory.
     pub weight_bytes: u64,
+    /// What computes.
+    pub compute: Compute,
 }
 
-/// Turns texts into unit vectors. Calls may come from several threads; each uses all cores for its arithmetic.
+/// What a loaded model computes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compute {
+    /// Fitment's own kernel by its name, or `candle` and a type.
+    pub kernel: String,
+    /// The type of weights and products.
+    pub precision: Precision,
+    /// `cpu`, or `cuda:` and a number.
+    pub device: String,
+    /// Threads that share one forward pass.
+    pub threads: usize,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self { kernel: "none".into(), precision: Precision::F32, device: "cpu".into(), threads: 1 }
+    }
+}
+
+/// A text as its model reads it: at least one token id, all within the vocabulary and the limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tokens(Box<[u32]>);
+
+impl Tokens {
+    /// The ids, special tokens among them.
+    pub fn ids(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+/// Turns texts into unit vectors. Calls may come from several threads.
 pub trait Embedder: Send + Sync {
     /// What this model is.
     fn info(&self) -> &ModelInfo;
@@ -60,22 +91,55 @@ pub trait Embedder: Send + Sync {
         self.tokenize(text).map(|ids| ids.len())
     }
 
-    /// One unit vector a text, in the order of `texts`: `[texts][dimension]`. What else is in the batch changes a
-    /// vector by rounding at most (cosine at least 0.99999). An empty text has a vector too.
+    /// The text as [`Embedder::embed_tokens`] takes it, the role's prefix before it. Needs no lock and no other thread:
+    /// callers read their texts while another batch is on its way.
     ///
     /// # Errors
-    /// As [`Embedder::tokenize`]; [`ModelError::Forward`] and [`ModelError::BadVector`] when the arithmetic fails.
-    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<UnitVector>, ModelError>;
+    /// As [`Embedder::tokenize`].
+    fn read(&self, text: &str, role: TextRole) -> Result<Tokens, ModelError> {
+        let info = self.info();
+        let prefix = match role {
+            TextRole::Query => &info.query_prefix,
+            TextRole::Document => &info.document_prefix,
+        };
+        let ids = if prefix.is_empty() { self.tokenize(text) } else { self.tokenize(&format!("{prefix}{text}")) }?;
+        Ok(Tokens(ids.into()))
+    }
+
+    /// One unit vector a text, in the order of `texts`: `[texts][dimension]`. What else is in the batch changes a
+    /// vector by rounding at most (cosine at least 0.99999; not at all with Fitment's own kernels).
+    ///
+    /// # Errors
+    /// [`ModelError::Forward`] and [`ModelError::BadVector`] when the arithmetic fails; [`ModelError::ForeignTokens`]
+    /// for what another model has read.
+    fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError>;
+
+    /// Says that a batch is about to come, so that threads that sleep may wake.
+    fn expect_batch(&self) {}
+
+    /// Reads and encodes: one unit vector a text, in the order of `texts`. An empty text has a vector too.
+    ///
+    /// # Errors
+    /// As [`Embedder::read`] and [`Embedder::embed_tokens`].
+    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<UnitVector>, ModelError> {
+        let read = texts.iter().map(|text| self.read(text, role)).collect::<Result<Vec<_>, _>>()?;
+        self.embed_tokens(&read.iter().collect::<Vec<_>>())
+    }
 }
 
-/// A tokenizer, an encoder and a recipe.
+/// What turns token ids into pooled states.
+pub(crate) enum Backend {
+    Own(CpuEncoder),
+    Candle(CandleEncoder),
+}
+
+/// A tokenizer and an encoder.
 pub(crate) struct SentenceEncoder {
     pub(crate) info: ModelInfo,
     pub(crate) tokenizer: TextTokenizer,
-    pub(crate) encoder: Box<dyn Encoder>,
-    pub(crate) recipe: Recipe,
-    pub(crate) pad_token_id: u32,
-    pub(crate) max_batch_tokens: usize,
+    pub(crate) backend: Backend,
+    /// Rows of the embedding table.
+    pub(crate) vocabulary: usize,
 }
 
 impl Embedder for SentenceEncoder {
@@ -87,144 +151,35 @@ impl Embedder for SentenceEncoder {
         self.tokenizer.ids(text)
     }
 
-    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<UnitVector>, ModelError> {
-        let prefix = match role {
-            TextRole::Query => &self.recipe.query_prefix,
-            TextRole::Document => &self.recipe.document_prefix,
-        };
-        let ids = texts
-            .iter()
-            .map(|text| {
-                if prefix.is_empty() {
-                    self.tokenizer.ids(text)
-                } else {
-                    self.tokenizer.ids(&format!("{prefix}{text}"))
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
-        let mut vectors: Vec<Option<UnitVector>> = vec![None; texts.len()];
-        for batch in batches(&lengths, self.max_batch_tokens) {
-            let members: Vec<&[u32]> = batch.iter().map(|&text| ids[text].as_slice()).collect();
-            for (&text, vector) in batch.iter().zip(self.forward(&members)?) {
-                vectors[text] = Some(vector);
+    fn expect_batch(&self) {
+        if let Backend::Own(encoder) = &self.backend {
+            encoder.rouse();
+        }
+    }
+
+    fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
+        let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids()).collect();
+        let foreign =
+            |ids: &&[u32]| ids.len() > self.info.max_tokens || ids.iter().any(|&id| id as usize >= self.vocabulary);
+        if ids.iter().any(foreign) {
+            return Err(ModelError::ForeignTokens { model: self.info.name.clone() });
+        }
+        let mut vectors: Vec<Option<Result<UnitVector, ModelError>>> = Vec::with_capacity(texts.len());
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Forward { texts: ids.len(), source };
+        match &self.backend {
+            Backend::Own(encoder) => {
+                encoder
+                    .encode(&ids, |state| vectors.push(Some(UnitVector::new(state))))
+                    .map_err(|e| failed(e.into()))?;
+            }
+            Backend::Candle(encoder) => {
+                vectors.resize_with(texts.len(), || None);
+                encoder
+                    .encode(&ids, |text, state| vectors[text] = Some(UnitVector::new(state)))
+                    .map_err(|e| failed(e.into()))?;
             }
         }
-        Ok(vectors.into_iter().map(|vector| vector.expect("the batches hold each text once")).collect())
-    }
-}
-
-impl SentenceEncoder {
-    /// One forward pass over one batch, pooled and scaled.
-    fn forward(&self, batch: &[&[u32]]) -> Result<Vec<UnitVector>, ModelError> {
-        let width = batch.iter().map(|ids| ids.len()).max().unwrap_or_default();
-        let states = self
-            .states(batch, width)
-            .map_err(|source| ModelError::Forward { texts: batch.len(), source: Box::new(source) })?;
-        let dimension = self.recipe.dimension;
-        states
-            .chunks_exact(width * dimension)
-            .zip(batch)
-            .map(|(states, ids)| {
-                UnitVector::new(pool(&states[..ids.len() * dimension], dimension, self.recipe.pooling))
-            })
-            .collect()
-    }
-
-    /// Token states: `[texts * width * dimension]`, row-major.
-    fn states(&self, batch: &[&[u32]], width: usize) -> candle_core::Result<Vec<f32>> {
-        let shape = (batch.len(), width);
-        let mut padded = Vec::with_capacity(batch.len() * width);
-        for ids in batch {
-            padded.extend_from_slice(ids);
-            padded.resize(padded.len() + width - ids.len(), self.pad_token_id);
-        }
-        let ids = Tensor::from_vec(padded, shape, &Device::Cpu)?;
-        let mask = if batch.iter().all(|ids| ids.len() == width) {
-            None
-        } else {
-            let mask: Vec<u32> =
-                batch.iter().flat_map(|ids| (0..width).map(|token| u32::from(token < ids.len()))).collect();
-            Some(Tensor::from_vec(mask, shape, &Device::Cpu)?)
-        };
-        self.encoder.forward(&ids, mask.as_ref())?.flatten_all()?.to_vec1()
-    }
-}
-
-/// Pools token states `[tokens * dimension]`, at least one token, into `[dimension]`.
-fn pool(states: &[f32], dimension: usize, pooling: Pooling) -> Vec<f32> {
-    match pooling {
-        Pooling::Cls => states[..dimension].to_vec(),
-        // The sum has the mean's direction, and only the direction is kept.
-        Pooling::Mean => {
-            let mut sums = vec![0.0_f64; dimension];
-            for state in states.chunks_exact(dimension) {
-                for (sum, &value) in sums.iter_mut().zip(state) {
-                    *sum += f64::from(value);
-                }
-            }
-            #[expect(clippy::cast_precision_loss, reason = "a text has far fewer than 2^52 tokens")]
-            let tokens = (states.len() / dimension) as f64;
-            #[expect(clippy::cast_possible_truncation, reason = "a mean of f32 values rounded to the nearest f32")]
-            sums.into_iter().map(|sum| (sum / tokens) as f32).collect()
-        }
-        Pooling::Max => {
-            let mut greatest = states[..dimension].to_vec();
-            for state in states.chunks_exact(dimension) {
-                for (greatest, &value) in greatest.iter_mut().zip(state) {
-                    *greatest = greatest.max(value);
-                }
-            }
-            greatest
-        }
-    }
-}
-
-/// Texts of equal or nearly equal length together: padding adds an eighth of a text at most, and a batch's padded
-/// tokens stay within `max_tokens` (a longer single text goes alone).
-fn batches(lengths: &[usize], max_tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&text| lengths[text]);
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for text in order {
-        let length = lengths[text];
-        match batches.last_mut() {
-            Some(batch)
-                if length - lengths[batch[0]] <= lengths[batch[0]] / 8 && (batch.len() + 1) * length <= max_tokens =>
-            {
-                batch.push(text);
-            }
-            _ => batches.push(vec![text]),
-        }
-    }
-    batches
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pools() {
-        let states = [1.0, -2.0, 3.0, 4.0];
-        assert_eq!(pool(&states, 2, Pooling::Mean), [2.0, 1.0]);
-        assert_eq!(pool(&states, 2, Pooling::Cls), [1.0, -2.0]);
-        assert_eq!(pool(&states, 2, Pooling::Max), [3.0, 4.0]);
-    }
-
-    #[test]
-    fn batches_hold_each_text_once_within_the_bound() {
-        let lengths = [5, 300, 5, 16, 17, 2, 300, 18, 19, 300, 5];
-        let batches = batches(&lengths, 600);
-        let mut seen: Vec<usize> = batches.iter().flatten().copied().collect();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-        for batch in &batches {
-            let of: Vec<usize> = batch.iter().map(|&text| lengths[text]).collect();
-            let (first, last) = (of[0], of[of.len() - 1]);
-            assert!(last - first <= first / 8, "{of:?}");
-            assert!(of.len() == 1 || of.len() * last <= 600, "{of:?}");
-        }
-        assert!(batches.iter().any(|batch| batch.len() == 3));
+        vectors.into_iter().map(|vector| vector.expect("each text is in one batch")).collect()
     }
 }

@@ -1,15 +1,19 @@
 //! Token ids to token states: one implementation a transformer family, behind one trait.
 //!
-//! BERT and XLM-R come from candle-transformers; `MPNet` is written here, since candle-transformers has none.
+//! candle's side; Fitment's own is [`crate::cpu`]. BERT and XLM-R come from candle-transformers; `MPNet` is written here, since candle-transformers has none.
 
 mod bert;
+mod candle;
 mod mpnet;
 mod xlm_roberta;
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+
+pub(crate) use candle::CandleEncoder;
+pub(crate) use mpnet::relative_bias_by_distance;
 
 use crate::error::ModelError;
 use crate::load::{TransformerConfig, Weights};
@@ -18,14 +22,20 @@ use crate::recipe::Architecture;
 /// A transformer's forward pass.
 pub(crate) trait Encoder: Send + Sync {
     /// ids: `[texts, tokens]` u32; mask: `[texts, tokens]` u32, 1 for a token and 0 for padding, `None` where nothing
-    /// is padded. Returns token states `[texts, tokens, dimension]` f32.
+    /// is padded. Returns token states `[texts, tokens, dimension]` in the type that it was built with.
     fn forward(&self, ids: &Tensor, mask: Option<&Tensor>) -> candle_core::Result<Tensor>;
 }
 
 /// Builds the encoder that `config` describes from `weights`; `path` is the weights' file, for messages.
-pub(crate) fn build(config: &TransformerConfig, weights: Weights, path: &Path) -> Result<Box<dyn Encoder>, ModelError> {
+pub(crate) fn build(
+    config: &TransformerConfig,
+    weights: Weights,
+    dtype: DType,
+    device: &Device,
+    path: &Path,
+) -> Result<Box<dyn Encoder>, ModelError> {
     let prefix = weights.prefix();
-    let builder = VarBuilder::from_tensors(weights.tensors, candle_core::DType::F32, &Device::Cpu);
+    let builder = VarBuilder::from_tensors(weights.tensors, dtype, device);
     let builder = if prefix.is_empty() { builder } else { builder.pp(prefix) };
     let encoder: candle_core::Result<Box<dyn Encoder>> = match config.architecture {
         Architecture::Bert => bert::Bert::load(config, builder).map(|encoder| Box::new(encoder) as _),

@@ -220,9 +220,31 @@ pub enum ModelError {
     Forward {
         /// How many texts were in the batch.
         texts: usize,
-        /// What candle says.
+        /// What the encoder says.
         #[source]
-        source: Box<candle_core::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Tokens that another model has read.
+    #[error("these tokens were read by another model than `{model}`; read the text with the model that encodes it")]
+    ForeignTokens {
+        /// The model that was to encode them.
+        model: String,
+    },
+    /// The asked-for kernel or precision is not there on this processor.
+    #[error("no encoder kernel for `{wanted}` on this processor; it has {available}; choose one of these, or `auto`")]
+    NoKernel {
+        /// The kernel or precision asked for.
+        wanted: String,
+        /// The kernels that there are, separated by commas.
+        available: String,
+    },
+    /// The asked-for device is not there, or this build cannot use it.
+    #[error("device `{wanted}` cannot be used: {reason}")]
+    NoDevice {
+        /// The device asked for.
+        wanted: String,
+        /// Why not, and the way out.
+        reason: String,
     },
     /// The file system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -246,6 +268,7 @@ impl ModelError {
             | Self::NoCacheFolder
             | Self::Tokenize { .. }
             | Self::NoTokens { .. }
+            | Self::ForeignTokens { .. }
             | Self::BadVector { .. } => ModelErrorKind::InvalidInput,
             Self::UnknownModel { .. } | Self::NotInstalled { .. } => ModelErrorKind::NotFound,
             Self::WrongDigest { .. }
@@ -258,9 +281,11 @@ impl ModelError {
             | Self::BadConfig { .. }
             | Self::BadWeights { .. }
             | Self::BadTokenizer { .. } => ModelErrorKind::Corrupt,
-            Self::UnsafeWeights { .. } | Self::UnsupportedArchitecture { .. } | Self::UnsupportedFeature { .. } => {
-                ModelErrorKind::Unsupported
-            }
+            Self::UnsafeWeights { .. }
+            | Self::UnsupportedArchitecture { .. }
+            | Self::UnsupportedFeature { .. }
+            | Self::NoKernel { .. }
+            | Self::NoDevice { .. } => ModelErrorKind::Unsupported,
             Self::AllSourcesFailed { .. } => ModelErrorKind::Unavailable,
             Self::Forward { .. } | Self::Io { .. } => ModelErrorKind::Internal,
         }

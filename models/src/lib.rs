@@ -19,6 +19,8 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail where it stands"))]
 
 mod cache;
+mod cpu;
+mod device;
 mod digest;
 mod embed;
 mod encoder;
@@ -34,14 +36,16 @@ pub use cache::{
     CheckState, FileCheck, HubAccess, InstalledModel, MODELS_DIR_VARIABLE, ModelCache, ModelState, ModelStatus,
     Sources, is_model_name,
 };
+pub use cpu::{Kernel, Precision, available_threads};
+pub use device::Device;
 pub use digest::{FileDigest, ModelDigest};
-pub use embed::{Embedder, ModelInfo, TextRole};
+pub use embed::{Compute, Embedder, ModelInfo, TextRole, Tokens};
 pub use error::{Attempt, ModelError, ModelErrorKind};
 pub use known::{
     DEFAULT_MODEL, HubLocation, KnownModel, ModelFile, WheelLayout, WheelPart, WheelSource, known_models,
     parse_known_models,
 };
-pub use load::{LoadOptions, load, load_folder};
+pub use load::{EncoderChoice, LoadOptions, load, load_folder};
 pub use progress::{Progress, Silent, TerminalBar};
 pub use recipe::{Architecture, Normalization, Pooling, Recipe};
 pub use vector::UnitVector;

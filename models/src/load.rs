@@ -3,6 +3,7 @@
 //! Order: resolve what the model is (a record, or the folder's own files), read and check the bytes, build the parts,
 //! see that they fit each other. Nothing is trusted that was not checked.
 
+mod backend;
 mod config;
 mod sentence;
 mod weights;
@@ -15,9 +16,10 @@ pub(crate) use sentence::recipe_of_folder;
 pub(crate) use weights::Weights;
 
 use crate::cache::{InstalledModel, RECORD};
+use crate::cpu::{Kernel, Precision, available_threads};
+use crate::device::Device;
 use crate::digest::FileDigest;
 use crate::embed::{Embedder, ModelInfo, SentenceEncoder};
-use crate::encoder;
 use crate::error::ModelError;
 use crate::known::{CONFIG, ModelFile, TOKENIZER, WEIGHTS};
 use crate::recipe::{Architecture, Recipe};
@@ -33,13 +35,52 @@ pub(crate) const WEIGHTS_LIMIT: u64 = 8 << 30;
 /// How to run a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Padded tokens in one forward pass; bounds memory (about 40 MB at 4096 tokens of `MiniLM`). Default 4096.
+    /// Padded tokens in one forward pass of candle; bounds its memory (about 40 MB at 4096 tokens of `MiniLM`). Default
+    /// 4096.
     pub max_batch_tokens: usize,
+    /// Where to compute. Default: this processor.
+    pub device: Device,
+    /// What computes on this processor. Default: Fitment's own encoder with the fastest kernel of `precision`.
+    pub encoder: EncoderChoice,
+    /// The type of weights and products; `None`, the default, for the fastest that loses nothing worth speaking of.
+    pub precision: Option<Precision>,
+    /// Threads that share a forward pass of Fitment's own encoder, at least 1. Default: [`available_threads`].
+    pub threads: usize,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_batch_tokens: 4096 }
+        Self {
+            max_batch_tokens: 4096,
+            device: Device::Cpu,
+            encoder: EncoderChoice::Auto,
+            precision: None,
+            threads: available_threads(),
+        }
+    }
+}
+
+/// What computes on a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncoderChoice {
+    /// Fitment's own encoder where it packs the model's shape, candle otherwise.
+    #[default]
+    Auto,
+    /// Fitment's own encoder with this kernel, or an error.
+    Kernel(Kernel),
+    /// candle in f32: the reference.
+    Candle,
+}
+
+impl std::str::FromStr for EncoderChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "candle" => Ok(Self::Candle),
+            kernel => kernel.parse().map(Self::Kernel).map_err(|error| format!("{error}, candle or auto")),
+        }
     }
 }
 
@@ -120,13 +161,13 @@ fn build(folder: &Path, about: About<'_>, options: &LoadOptions) -> Result<Box<d
     let weights_path = folder.join(WEIGHTS);
     require_weights(folder)?;
     let weights = Weights::read(&weights_path, about.expected(WEIGHTS))?;
-    let (weights_digest, weight_bytes) = (weights.digest, weights.bytes());
-    let encoder = encoder::build(&config, weights, &weights_path)?;
+    let weights_digest = weights.digest;
+    let (backend, compute, weight_bytes) = backend::build(&config, weights, &recipe, options, &weights_path)?;
 
     let digests = [(CONFIG, config_digest), (TOKENIZER, tokenizer_digest), (WEIGHTS, weights_digest)];
     let info = ModelInfo {
         name: about.name,
-        digest: recipe.digest(config.architecture, digests),
+        digest: recipe.digest(config.architecture, compute.precision, digests),
         architecture: config.architecture,
         dimension: recipe.dimension,
         max_tokens: recipe.max_tokens,
@@ -134,15 +175,9 @@ fn build(folder: &Path, about: About<'_>, options: &LoadOptions) -> Result<Box<d
         query_prefix: recipe.query_prefix.clone(),
         document_prefix: recipe.document_prefix.clone(),
         weight_bytes,
+        compute,
     };
-    Ok(Box::new(SentenceEncoder {
-        info,
-        tokenizer,
-        encoder,
-        recipe,
-        pad_token_id: config.pad_token_id,
-        max_batch_tokens: options.max_batch_tokens,
-    }))
+    Ok(Box::new(SentenceEncoder { info, tokenizer, backend, vocabulary: config.vocab_size }))
 }
 
 /// Says clearly when only unsafe or foreign weights are there.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cpu::Precision;
 use crate::digest::{FileDigest, ModelDigest};
 
 /// The transformer families that this crate runs.
@@ -86,9 +87,13 @@ pub struct Recipe {
 
 impl Recipe {
     /// The model digest of this recipe over files `(path, digest)`, in any order.
+    ///
+    /// f32 and bf16 share a digest: their vectors are equivalent (cosine at least 0.9999, held by tests), so that an
+    /// index made on one processor serves on another. int8's are near, not equivalent, and have a digest of their own.
     pub(crate) fn digest<'a>(
         &self,
         architecture: Architecture,
+        precision: Precision,
         files: impl IntoIterator<Item = (&'a str, FileDigest)>,
     ) -> ModelDigest {
         let Self { dimension, max_tokens, pooling, normalization, lowercase, query_prefix, document_prefix } = self;
@@ -102,6 +107,10 @@ impl Recipe {
             architecture.as_str(),
             pooling.as_str(),
         );
+        match precision {
+            Precision::F32 | Precision::Bf16 => {}
+            Precision::Int8 => text.push_str("precision int8\n"),
+        }
         for (path, digest) in files {
             writeln!(text, "file {path:?} {digest}").expect("writing to a string does not fail");
         }
@@ -125,10 +134,12 @@ mod tests {
             document_prefix: String::new(),
         };
         let (a, b) = (("a", FileDigest::of(b"a")), ("b", FileDigest::of(b"b")));
-        let of = |recipe: &Recipe| recipe.digest(Architecture::Bert, [a, b]);
-        assert_eq!(of(&base), base.digest(Architecture::Bert, [b, a]));
-        assert_ne!(of(&base), base.digest(Architecture::Mpnet, [a, b]));
-        assert_ne!(of(&base), base.digest(Architecture::Bert, [a]));
+        let of = |recipe: &Recipe| recipe.digest(Architecture::Bert, Precision::F32, [a, b]);
+        assert_eq!(of(&base), base.digest(Architecture::Bert, Precision::F32, [b, a]));
+        assert_ne!(of(&base), base.digest(Architecture::Mpnet, Precision::F32, [a, b]));
+        assert_ne!(of(&base), base.digest(Architecture::Bert, Precision::F32, [a]));
+        assert_eq!(of(&base), base.digest(Architecture::Bert, Precision::Bf16, [a, b]), "equivalent");
+        assert_ne!(of(&base), base.digest(Architecture::Bert, Precision::Int8, [a, b]));
         for changed in [
             Recipe { dimension: 5, ..base.clone() },
             Recipe { max_tokens: 9, ..base.clone() },

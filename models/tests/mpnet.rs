@@ -2,39 +2,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail where it stands")]
 
-use std::sync::OnceLock;
-
-use fitment_models::{Embedder, LoadOptions, ModelCache, TerminalBar, load};
+use fitment_models::{Embedder, EncoderChoice, Kernel, LoadOptions, ModelCache, TerminalBar, load};
 
 #[path = "it/support/reference.rs"]
 mod reference;
 
-use reference::Reference;
+use reference::Bound;
 
-fn model() -> &'static dyn Embedder {
-    static MODEL: OnceLock<Box<dyn Embedder>> = OnceLock::new();
-    &**MODEL.get_or_init(|| {
-        let cache = ModelCache::new(ModelCache::default_root(|name| std::env::var_os(name)).unwrap());
-        let model = cache.pull("all-mpnet-base-v2", &TerminalBar::new()).unwrap();
-        load(&model, &LoadOptions::default()).unwrap()
-    })
-}
-
-fn reference() -> Vec<Reference> {
-    reference::read("all-mpnet-base-v2.jsonl")
+fn loaded(encoder: EncoderChoice) -> Box<dyn Embedder> {
+    let cache = ModelCache::new(ModelCache::default_root(|name| std::env::var_os(name)).unwrap());
+    let model = cache.pull("all-mpnet-base-v2", &TerminalBar::new()).unwrap();
+    load(&model, &LoadOptions { encoder, ..LoadOptions::default() }).unwrap()
 }
 
 #[test]
-fn token_ids_and_vectors_are_those_of_the_original() {
-    reference::check_singles(model(), &reference());
-}
-
-#[test]
-fn a_batch_equals_single_texts() {
-    reference::check_batch(model(), &reference());
-}
-
-#[test]
-fn order_and_company_change_nothing() {
-    reference::check_orders(model(), &reference());
+fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
+    let lines = reference::read("all-mpnet-base-v2.jsonl");
+    let kernels = Kernel::available().iter().map(|&kernel| EncoderChoice::Kernel(kernel));
+    for encoder in std::iter::once(EncoderChoice::Candle).chain(kernels) {
+        let model = loaded(encoder);
+        let bound = Bound::of(model.info().compute.precision);
+        bound.check_singles(&*model, &lines);
+        bound.check_batch(&*model, &lines);
+        if encoder == EncoderChoice::Candle {
+            bound.check_orders(&*model, &lines);
+        }
+    }
 }

@@ -1,17 +1,20 @@
 //! The encoder's thread and its two bounded queues.
 //!
 //! async waits, this thread computes. Interactive work (intents) goes before bulk work (component texts), what waits is
-//! encoded in one batch, and what nobody waits for any more is dropped before it is encoded.
+//! encoded in one batch, and what nobody waits for any more is dropped before it is encoded. Intents are read into tokens by
+//! their own callers, and one whose vector is remembered never gets here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, unbounded};
-use fitment_models::{Embedder, ModelInfo, TextRole, UnitVector};
+use fitment_models::{Embedder, ModelError, ModelInfo, TextRole, Tokens, UnitVector};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::EngineError;
+use crate::vector_cache::{CacheUse, VectorCache};
 
 /// Intents encoded in one batch at most.
 const MAX_BATCH: usize = 32;
@@ -27,6 +30,7 @@ pub(crate) struct Encoder {
     bulk: Sender<Job>,
     bulk_permits: Semaphore,
     capacity: usize,
+    cache: VectorCache,
 }
 
 /// Vectors and where their time went.
@@ -41,17 +45,40 @@ pub struct Encoded {
 }
 
 struct Job {
-    texts: Vec<String>,
-    role: TextRole,
+    texts: Texts,
     enqueued: Instant,
     reply: oneshot::Sender<Result<Encoded, EngineError>>,
+}
+
+/// What a job encodes.
+enum Texts {
+    /// Read by whoever asks.
+    Read(Vec<Tokens>),
+    /// Many and long: read by the encoder's thread.
+    Unread(Vec<String>, TextRole),
+}
+
+impl Texts {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(texts) => texts.len(),
+            Self::Unread(texts, _) => texts.len(),
+        }
+    }
+
+    fn read(&self, embedder: &dyn Embedder) -> Result<Cow<'_, [Tokens]>, ModelError> {
+        match self {
+            Self::Read(texts) => Ok(Cow::Borrowed(texts)),
+            Self::Unread(texts, role) => texts.iter().map(|text| embedder.read(text, *role)).collect(),
+        }
+    }
 }
 
 impl Encoder {
     /// Starts the thread. It ends when the encoder is dropped.
     ///
-    /// `capacity`: interactive jobs that may wait, at least 1.
-    pub(crate) fn start(embedder: Box<dyn Embedder>, capacity: usize) -> Result<Self, EngineError> {
+    /// `capacity`: interactive jobs that may wait, at least 1. `cache_bytes`: what remembered vectors may take, 0 for none.
+    pub(crate) fn start(embedder: Box<dyn Embedder>, capacity: usize, cache_bytes: usize) -> Result<Self, EngineError> {
         let embedder: Arc<dyn Embedder> = embedder.into();
         let capacity = capacity.max(1);
         let (interactive, interactive_jobs) = bounded(capacity);
@@ -62,7 +89,8 @@ impl Encoder {
             .name("encoder".into())
             .spawn(move || worker.run())
             .map_err(|source| EngineError::Io { path: "encoder thread".into(), source })?;
-        Ok(Self { embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity })
+        let cache = VectorCache::new(cache_bytes);
+        Ok(Self { embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
     }
 
     /// What the model is.
@@ -81,9 +109,36 @@ impl Encoder {
         self.capacity
     }
 
+    /// How the remembered vectors have served.
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.cache.used()
+    }
+
     /// Encodes texts that somebody waits for. Refused at once when the queue is full; dropping the future drops the work.
     pub(crate) async fn encode(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
-        let (job, answer) = Job::new(texts, role);
+        let mut vectors: Vec<Option<UnitVector>> = texts.iter().map(|text| self.cache.get(role, text)).collect();
+        let missing: Vec<usize> = (0..texts.len()).filter(|&text| vectors[text].is_none()).collect();
+        let (mut queued, mut encoding) = (Duration::ZERO, Duration::ZERO);
+        if !missing.is_empty() {
+            // Threads that sleep wake while the text is read.
+            self.embedder.expect_batch();
+            let read = missing.iter().map(|&text| self.embedder.read(&texts[text], role)).collect::<Result<_, _>>()?;
+            let encoded = self.ask(Texts::Read(read)).await?;
+            (queued, encoding) = (encoded.queued, encoded.encoding);
+            for (text, vector) in missing.into_iter().zip(encoded.vectors) {
+                self.cache.put(role, &texts[text], &vector);
+                vectors[text] = Some(vector);
+            }
+        }
+        let vectors = vectors
+            .into_iter()
+            .map(|vector| vector.ok_or_else(|| EngineError::Internal("a text was left without a vector".into())))
+            .collect::<Result<_, _>>()?;
+        Ok(Encoded { vectors, queued, encoding })
+    }
+
+    async fn ask(&self, texts: Texts) -> Result<Encoded, EngineError> {
+        let (job, answer) = Job::new(texts);
         self.interactive.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded {
                 queue: "encoder",
@@ -104,7 +159,8 @@ impl Encoder {
         let mut pending = Vec::new();
         for chunk in order.chunks(BULK_CHUNK) {
             let permit = self.bulk_permits.acquire().await.map_err(|_closed| EngineError::Stopping)?;
-            let (job, answer) = Job::new(chunk.iter().map(|&text| texts[text].clone()).collect(), role);
+            let unread = chunk.iter().map(|&text| texts[text].clone()).collect();
+            let (job, answer) = Job::new(Texts::Unread(unread, role));
             self.bulk.send(job).map_err(|_closed| EngineError::Stopping)?;
             pending.push((chunk, answer, permit));
             // Half of the room is left to other writers.
@@ -131,7 +187,7 @@ impl Encoder {
         let mut vectors = Vec::with_capacity(texts.len());
         for chunk in texts.chunks(at_once) {
             // One job at a time: the queue needs no permit for it.
-            let (job, answer) = Job::new(chunk.to_vec(), role);
+            let (job, answer) = Job::new(Texts::Unread(chunk.to_vec(), role));
             self.bulk.send(job).map_err(|_closed| EngineError::Stopping)?;
             vectors.extend(answer.blocking_recv().unwrap_or(Err(EngineError::Stopping))?.vectors);
         }
@@ -151,9 +207,9 @@ async fn collect(job: PendingJob<'_>, vectors: &mut [Option<UnitVector>]) -> Res
 }
 
 impl Job {
-    fn new(texts: Vec<String>, role: TextRole) -> (Self, oneshot::Receiver<Result<Encoded, EngineError>>) {
+    fn new(texts: Texts) -> (Self, oneshot::Receiver<Result<Encoded, EngineError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { texts, role, enqueued: Instant::now(), reply }, answer)
+        (Self { texts, enqueued: Instant::now(), reply }, answer)
     }
 }
 
@@ -192,7 +248,7 @@ impl Worker {
         let mut batch = vec![first];
         while texts < MAX_BATCH {
             let Ok(job) = self.interactive.try_recv() else { break };
-            if job.role != batch[0].role || texts + job.texts.len() > MAX_BATCH {
+            if texts + job.texts.len() > MAX_BATCH {
                 self.encode(std::mem::take(&mut batch));
                 texts = 0;
             }
@@ -202,13 +258,19 @@ impl Worker {
         self.encode(batch);
     }
 
-    /// Encodes jobs of one role in one batch.
+    /// Encodes jobs in one batch.
     fn encode(&self, mut batch: Vec<Job>) {
         batch.retain(|job| !job.reply.is_closed());
-        let Some(role) = batch.first().map(|job| job.role) else { return };
+        if batch.is_empty() {
+            return;
+        }
         let started = Instant::now();
-        let texts: Vec<&str> = batch.iter().flat_map(|job| job.texts.iter().map(String::as_str)).collect();
-        match self.embedder.embed(&texts, role) {
+        let read: Result<Vec<_>, _> = batch.iter().map(|job| job.texts.read(&*self.embedder)).collect();
+        let vectors = read.and_then(|read| {
+            let texts: Vec<&Tokens> = read.iter().flat_map(|texts| texts.iter()).collect();
+            self.embedder.embed_tokens(&texts)
+        });
+        match vectors {
             Ok(vectors) => {
                 let encoding = started.elapsed();
                 let mut vectors = vectors.into_iter();
@@ -241,7 +303,6 @@ impl Worker {
 mod tests {
     use std::sync::mpsc;
 
-    use fitment_models::ModelError;
     use parking_lot::Mutex;
 
     use super::*;
@@ -262,8 +323,9 @@ mod tests {
             Ok(text.bytes().map(u32::from).collect())
         }
 
-        fn embed(&self, texts: &[&str], _role: TextRole) -> Result<Vec<UnitVector>, ModelError> {
-            self.batches.send(texts.iter().map(|&text| text.to_owned()).collect()).expect("the test listens");
+        fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
+            let text = |tokens: &&Tokens| tokens.ids().iter().filter_map(|&id| char::from_u32(id)).collect();
+            self.batches.send(texts.iter().map(text).collect()).expect("the test listens");
             self.gate.lock().recv().expect("the test opens the gate");
             texts.iter().map(|_| UnitVector::new(vec![1.0, 0.0])).collect()
         }
@@ -282,9 +344,10 @@ mod tests {
             query_prefix: String::new(),
             document_prefix: String::new(),
             weight_bytes: 0,
+            compute: fitment_models::Compute::default(),
         };
         let embedder = Gated { info, gate: Mutex::new(gate), batches };
-        (Arc::new(Encoder::start(Box::new(embedder), capacity).expect("a thread")), open, seen)
+        (Arc::new(Encoder::start(Box::new(embedder), capacity, 1 << 20).expect("a thread")), open, seen)
     }
 
     fn ask(encoder: &Arc<Encoder>, text: &str) -> tokio::task::JoinHandle<Result<Encoded, EngineError>> {
@@ -351,5 +414,21 @@ mod tests {
         assert_eq!(seen.recv().expect("a batch"), ["intent"], "before the second bulk job");
         intent.await.expect("joined").expect("encoded");
         assert_eq!(bulk.await.expect("joined").expect("encoded").len(), BULK_CHUNK * 3);
+    }
+
+    #[tokio::test]
+    async fn what_was_encoded_is_remembered_by_role() {
+        let (encoder, open, seen) = gated(8);
+        for _ in 0..3 {
+            open.send(()).expect("open");
+        }
+        ask(&encoder, "again").await.expect("joined").expect("encoded");
+        let both = encoder.encode(vec!["again".into(), "new".into()], TextRole::Query).await.expect("encoded");
+        assert_eq!(both.vectors.len(), 2);
+        encoder.encode(vec!["again".into()], TextRole::Document).await.expect("encoded");
+        let batches: Vec<Vec<String>> = seen.try_iter().collect();
+        assert_eq!(batches, [["again"], ["new"], ["again"]]);
+        let CacheUse { hits, misses, .. } = encoder.cache_use();
+        assert_eq!((hits, misses), (1, 3));
     }
 }

@@ -17,6 +17,7 @@ use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store};
+use crate::vector_cache::CacheUse;
 
 /// Tells the time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
@@ -34,6 +35,8 @@ pub struct EngineOptions {
     pub second_embedder: Option<Box<dyn Embedder>>,
     /// Matches that may wait for the encoder.
     pub queue_capacity: usize,
+    /// Bytes that remembered vectors of intents may take; 0: none are remembered.
+    pub cache_bytes: usize,
     /// The time.
     pub clock: Clock,
     /// What is remembered of answers; checked by the caller with [`FeedbackPolicy::fault`].
@@ -82,6 +85,8 @@ pub struct EngineInfo {
     pub calibration: String,
     /// Matches that may wait.
     pub queue_capacity: usize,
+    /// How remembered vectors have served.
+    pub cache: CacheUse,
     /// The second stage; `None`: off.
     pub second_stage: Option<SecondStageInfo>,
 }
@@ -95,7 +100,8 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
-        let EngineOptions { data_dir, ranking, second_embedder, queue_capacity, clock, feedback } = options;
+        let EngineOptions { data_dir, ranking, second_embedder, queue_capacity, cache_bytes, clock, feedback } =
+            options;
         if second_embedder.is_some() != ranking.second_stage.is_on() {
             return Err(EngineError::Internal("the second stage is on without its model, or off with one".into()));
         }
@@ -107,10 +113,11 @@ impl Engine {
         let store = Arc::new(Store::open(&path)?);
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
-        let encoder = Encoder::start(embedder, queue_capacity)?;
+        let encoder = Encoder::start(embedder, queue_capacity, cache_bytes)?;
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
-        let second =
-            second_embedder.map(|embedder| SecondStage::start(embedder, queue_capacity, budget)).transpose()?;
+        let second = second_embedder
+            .map(|embedder| SecondStage::start(embedder, queue_capacity, cache_bytes, budget))
+            .transpose()?;
         let (second, woken) = second.unzip();
         let shared = Arc::new(Shared {
             ranker: RankerState::default(),
@@ -163,6 +170,7 @@ impl Engine {
             calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
             calibration: calibration.map_or(fault, |calibration| calibration.promise()),
             queue_capacity: self.encoder().capacity(),
+            cache: self.encoder().cache_use(),
             second_stage,
         }
     }

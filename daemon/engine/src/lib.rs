@@ -24,6 +24,7 @@ mod rankers;
 mod second_stage;
 mod signals;
 mod store;
+mod vector_cache;
 mod view;
 mod writes;
 
@@ -51,5 +52,6 @@ pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
+pub use vector_cache::CacheUse;
 pub use view::FilterStage;
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

@@ -102,10 +102,11 @@ impl SecondStage {
     pub(crate) fn start(
         embedder: Box<dyn Embedder>,
         queue_capacity: usize,
+        cache_bytes: usize,
         budget: Duration,
     ) -> Result<(Self, Receiver<()>), EngineError> {
         let (wake, woken) = bounded(1);
-        let encoder = Encoder::start(embedder, queue_capacity)?;
+        let encoder = Encoder::start(embedder, queue_capacity, cache_bytes)?;
         Ok((Self { encoder, budget, wake, advancing: Mutex::new(()) }, woken))
     }
 
@@ -269,7 +270,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use fitment_catalog::Format;
-    use fitment_models::{Architecture, ModelDigest, ModelError, Pooling};
+    use fitment_models::{Architecture, ModelDigest, ModelError, Pooling, Tokens};
     use fitment_ranking::Signal;
 
     use super::*;
@@ -278,6 +279,9 @@ mod tests {
     use crate::pipeline::{MatchAnswer, MatchQuery};
     use crate::rank::{Ranking, SecondStageSettings};
     use crate::writes::Import;
+
+    /// Before a query, so that the encoder sees the role.
+    const QUERY: &str = "query: ";
 
     /// Knows one word: what has it lies on one axis, what has not on another.
     struct OneWord {
@@ -296,9 +300,10 @@ mod tests {
                 dimension,
                 max_tokens: 64,
                 pooling: Pooling::Mean,
-                query_prefix: String::new(),
+                query_prefix: QUERY.into(),
                 document_prefix: String::new(),
                 weight_bytes: 0,
+                compute: fitment_models::Compute::default(),
             };
             Box::new(Self { info, word, delay, documents: Arc::clone(documents) })
         }
@@ -310,15 +315,18 @@ mod tests {
         }
 
         fn tokenize(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-            Ok(text.split(' ').map(|_| 1).collect())
+            Ok(text.chars().map(u32::from).collect())
         }
 
-        fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<UnitVector>, ModelError> {
-            match role {
-                TextRole::Query => thread::sleep(self.delay),
-                TextRole::Document => drop(self.documents.fetch_add(texts.len(), Ordering::SeqCst)),
+        fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
+            let texts: Vec<String> =
+                texts.iter().map(|text| text.ids().iter().filter_map(|&id| char::from_u32(id)).collect()).collect();
+            if texts.iter().any(|text| text.starts_with(QUERY)) {
+                thread::sleep(self.delay);
+            } else {
+                self.documents.fetch_add(texts.len(), Ordering::SeqCst);
             }
-            let axis = |text: &&str| {
+            let axis = |text: &String| {
                 let mut vector = vec![0.0; self.info.dimension];
                 vector[usize::from(text.to_lowercase().contains(self.word))] = 1.0;
                 UnitVector::new(vector)
@@ -336,6 +344,7 @@ mod tests {
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
             queue_capacity: 8,
+            cache_bytes: 0,
             clock: Arc::new(crate::system_clock),
             feedback: FeedbackPolicy::default(),
         };

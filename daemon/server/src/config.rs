@@ -9,12 +9,16 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use fitment_engine::{FeedbackPolicy, Ranking};
+use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::output::Invalid;
 
 /// Address that is served when none is given.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
+
+/// More threads than any machine that runs this has.
+const MAX_ENCODER_THREADS: usize = 1024;
 
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
@@ -51,8 +55,54 @@ pub(crate) struct RawConfig {
     drain_seconds: u64,
     log: String,
     log_format: LogFormat,
+    encoder: RawEncoder,
     ranking: Ranking,
     feedback: FeedbackPolicy,
+}
+
+/// How models are run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEncoder {
+    kernel: String,
+    precision: String,
+    device: String,
+    threads: usize,
+    cache_bytes: usize,
+}
+
+impl Default for RawEncoder {
+    fn default() -> Self {
+        Self {
+            kernel: "auto".into(),
+            precision: "auto".into(),
+            device: "cpu".into(),
+            threads: 0,
+            cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl RawEncoder {
+    /// The options of loading, and the bytes of the vector cache.
+    fn check(self) -> anyhow::Result<(LoadOptions, usize)> {
+        let Self { kernel, precision, device, threads, cache_bytes } = self;
+        let named = |key: &str| format!("encoder.{key}");
+        if threads > MAX_ENCODER_THREADS {
+            bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
+        }
+        let options = LoadOptions {
+            encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
+            precision: match precision.as_str() {
+                "auto" => None,
+                precision => Some(precision.parse().map_err(anyhow::Error::msg).with_context(|| named("precision"))?),
+            },
+            device: device.parse().map_err(anyhow::Error::msg).with_context(|| named("device"))?,
+            threads: if threads == 0 { available_threads() } else { threads },
+            ..LoadOptions::default()
+        };
+        Ok((options, cache_bytes))
+    }
 }
 
 /// How log lines look.
@@ -78,6 +128,7 @@ impl Default for RawConfig {
             drain_seconds: 10,
             log: "warn,fitment=info".into(),
             log_format: LogFormat::Text,
+            encoder: RawEncoder::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
         }
@@ -105,6 +156,10 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
+    /// How models are run.
+    pub(crate) encoder: LoadOptions,
+    /// Bytes that remembered vectors may take.
+    pub(crate) cache_bytes: usize,
     /// Weights of the ranking.
     pub(crate) ranking: Ranking,
     /// What is remembered of answers.
@@ -226,9 +281,11 @@ impl TryFrom<RawConfig> for Config {
             drain_seconds,
             log,
             log_format,
+            encoder,
             ranking,
             feedback,
         } = raw;
+        let (encoder, cache_bytes) = encoder.check()?;
         let listen: SocketAddr = listen
             .parse()
             .with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
@@ -282,6 +339,8 @@ impl TryFrom<RawConfig> for Config {
             drain: std::time::Duration::from_secs(drain_seconds),
             log,
             log_format,
+            encoder,
+            cache_bytes,
             ranking,
             feedback,
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
-use fitment_models::{LoadOptions, ModelCache};
+use fitment_models::ModelCache;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
@@ -46,13 +46,13 @@ const SERVICES: [&str; 5] = [
 /// Opens the model and the catalogue. Blocks.
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     let model = ModelCache::new(&config.models_dir).get(&config.model)?;
-    let embedder = fitment_models::load(&model, &LoadOptions::default())?;
+    let embedder = fitment_models::load(&model, &config.encoder)?;
     let second = &config.ranking.second_stage;
     let second_embedder = second
         .is_on()
         .then(|| -> anyhow::Result<_> {
             let model = ModelCache::new(&config.models_dir).get(&second.model)?;
-            Ok(fitment_models::load(&model, &LoadOptions::default())?)
+            Ok(fitment_models::load(&model, &config.encoder)?)
         })
         .transpose()
         .context("ranking.second_stage.model")?;
@@ -61,6 +61,7 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
         ranking: config.ranking.clone(),
         second_embedder,
         queue_capacity: config.queue_capacity,
+        cache_bytes: config.cache_bytes,
         clock: Arc::new(fitment_engine::system_clock),
         feedback: config.feedback,
     };

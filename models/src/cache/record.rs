@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::hash_file;
 use super::{CheckState, FileCheck};
+use crate::cpu::Precision;
 use crate::digest::ModelDigest;
 use crate::error::ModelError;
 use crate::known::{KnownModel, MODEL_FILES, ModelFile};
@@ -53,7 +54,11 @@ struct Record {
 impl InstalledModel {
     /// What equal digests mean: vectors that may be compared. Equal to the loaded model's.
     pub fn digest(&self) -> ModelDigest {
-        self.recipe.digest(self.architecture, self.files.iter().map(|file| (file.path.as_str(), file.sha256)))
+        self.recipe.digest(
+            self.architecture,
+            Precision::F32,
+            self.files.iter().map(|file| (file.path.as_str(), file.sha256)),
+        )
     }
 
     /// Bytes of all files together.

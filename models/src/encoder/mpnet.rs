@@ -4,7 +4,7 @@
 //! relative attention bias, `[buckets, heads]`, is shared by all layers, with the bidirectional buckets of T5
 //! ("Exploring the Limits of Transfer Learning", 2019, section 2.1).
 
-use candle_core::{D, Device, Module, Result, Tensor};
+use candle_core::{D, DType, Module, Result, Tensor};
 use candle_nn::{Embedding, LayerNorm, Linear, VarBuilder, embedding, layer_norm, linear, ops::softmax_last_dim};
 
 use super::Encoder;
@@ -55,6 +55,7 @@ impl Mpnet {
             layers,
             bias: encoder
                 .get((config.relative_attention_num_buckets, heads), "relative_attention_bias.weight")?
+                .to_dtype(DType::F32)?
                 .to_vec2()?,
             pad_token_id: config.pad_token_id,
         })
@@ -63,19 +64,24 @@ impl Mpnet {
     /// The bias of each head for each pair of places: `[1, heads, tokens, tokens]`.
     fn attention_bias(&self, tokens: usize) -> Result<Tensor> {
         let heads = self.bias.first().map_or(0, Vec::len);
-        // Only the distance matters: from -(tokens - 1) to tokens - 1.
-        let buckets: Vec<usize> =
-            (0..2 * tokens - 1).map(|offset| bucket(offset, tokens - 1, self.bias.len())).collect();
+        let buckets = relative_bias_by_distance(self.bias.len(), tokens);
         let mut values = Vec::with_capacity(heads * tokens * tokens);
         for head in 0..heads {
             for query in 0..tokens {
                 for key in 0..tokens {
-                    values.push(self.bias[buckets[key + tokens - 1 - query]][head]);
+                    values.push(self.bias[buckets[key + tokens - query]][head]);
                 }
             }
         }
-        Tensor::from_vec(values, (1, heads, tokens, tokens), &Device::Cpu)
+        Tensor::from_vec(values, (1, heads, tokens, tokens), self.word_embeddings.embeddings().device())?
+            .to_dtype(self.word_embeddings.embeddings().dtype())
     }
+}
+
+/// The bucket of each distance from `-reach` to `reach - 1` places, among `buckets`: only the distance of a key from its
+/// query matters.
+pub(crate) fn relative_bias_by_distance(buckets: usize, reach: usize) -> Vec<usize> {
+    (0..2 * reach).map(|offset| bucket(offset, reach, buckets)).collect()
 }
 
 /// The bucket of a key that lies `key_offset - origin` places after its query, among `buckets`.
@@ -157,7 +163,8 @@ impl Encoder for Mpnet {
         let mut states = self.embedding_norm.forward(&embedded)?;
         let mut bias = self.attention_bias(tokens)?;
         if let Some(mask) = mask {
-            let padding = ((1.0 - mask.to_dtype(candle_core::DType::F32)?)? * f64::from(f32::MIN))?;
+            // Finite in half precision too, and far below any score.
+            let padding = ((1.0 - mask.to_dtype(bias.dtype())?)? * -60_000.0)?;
             bias = bias.broadcast_add(&padding.unsqueeze(1)?.unsqueeze(1)?)?;
         }
         for layer in &self.layers {

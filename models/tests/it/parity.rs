@@ -2,40 +2,72 @@
 
 use std::sync::OnceLock;
 
-use fitment_models::{DEFAULT_MODEL, Embedder, LoadOptions, ModelCache, TerminalBar, TextRole, UnitVector, load};
+use fitment_models::{
+    DEFAULT_MODEL, Embedder, EncoderChoice, Kernel, LoadOptions, ModelCache, Precision, TerminalBar, TextRole,
+    UnitVector, load,
+};
 use proptest::prelude::*;
 
-use crate::support::reference::{self, Reference};
+use crate::support::reference::{self, Bound, Reference};
 
-/// The default model from the default cache, fetched when absent. Loaded once.
+/// The default model from the default cache, fetched when absent.
+fn loaded(options: &LoadOptions) -> Box<dyn Embedder> {
+    let cache = ModelCache::new(ModelCache::default_root(|name| std::env::var_os(name)).unwrap());
+    let model = cache.pull(DEFAULT_MODEL, &TerminalBar::new()).unwrap();
+    let embedder = load(&model, options).unwrap();
+    assert_eq!(embedder.info().digest == model.digest(), embedder.info().compute.precision != Precision::Int8);
+    embedder
+}
+
+/// The default model as it comes. Loaded once.
 fn model() -> &'static dyn Embedder {
     static MODEL: OnceLock<Box<dyn Embedder>> = OnceLock::new();
-    &**MODEL.get_or_init(|| {
-        let cache = ModelCache::new(ModelCache::default_root(|name| std::env::var_os(name)).unwrap());
-        let model = cache.pull(DEFAULT_MODEL, &TerminalBar::new()).unwrap();
-        let embedder = load(&model, &LoadOptions::default()).unwrap();
-        assert_eq!(embedder.info().digest, model.digest());
-        embedder
-    })
+    &**MODEL.get_or_init(|| loaded(&LoadOptions::default()))
 }
 
 fn reference() -> Vec<Reference> {
     reference::read("all-MiniLM-L6-v2.jsonl")
 }
 
+/// candle, and every kernel that this processor has, alone and in company.
 #[test]
-fn token_ids_and_vectors_are_those_of_the_original() {
-    reference::check_singles(model(), &reference());
-}
-
-#[test]
-fn a_batch_equals_single_texts() {
-    reference::check_batch(model(), &reference());
+fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
+    let lines = reference();
+    let kernels = Kernel::available().iter().map(|&kernel| EncoderChoice::Kernel(kernel));
+    for encoder in std::iter::once(EncoderChoice::Candle).chain(kernels) {
+        for threads in [1, 3] {
+            let model = loaded(&LoadOptions { encoder, threads, ..LoadOptions::default() });
+            let bound = Bound::of(model.info().compute.precision);
+            bound.check_singles(&*model, &lines);
+            bound.check_batch(&*model, &lines);
+        }
+    }
 }
 
 #[test]
 fn order_and_company_change_nothing() {
-    reference::check_orders(model(), &reference());
+    let lines = reference();
+    let candle = loaded(&LoadOptions { encoder: EncoderChoice::Candle, ..LoadOptions::default() });
+    Bound::of(Precision::F32).check_orders(&*candle, &lines);
+    Bound::of(model().info().compute.precision).check_orders(model(), &lines);
+}
+
+/// Each value is summed in one order: not a bit changes with threads or company.
+#[test]
+fn threads_and_company_change_not_a_bit() {
+    let lines = reference();
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    for &kernel in Kernel::available() {
+        let of = |threads| {
+            loaded(&LoadOptions { encoder: EncoderChoice::Kernel(kernel), threads, ..LoadOptions::default() })
+        };
+        let (alone, three) = (of(1), of(3));
+        let batch = three.embed(&texts, TextRole::Query).unwrap();
+        for (text, in_batch) in texts.iter().zip(&batch) {
+            assert_eq!(&alone.embed(&[text], TextRole::Query).unwrap()[0], in_batch, "{kernel}: {text:?}");
+            assert_eq!(&three.embed(&[text], TextRole::Query).unwrap()[0], in_batch, "{kernel}: {text:?}");
+        }
+    }
 }
 
 #[test]

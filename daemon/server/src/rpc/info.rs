@@ -1,5 +1,6 @@
 //! `InfoService`: what is being served, also while it is still loading.
 
+use fitment_engine::CacheUse;
 use fitment_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -28,6 +29,10 @@ impl v1::info_service_server::InfoService for InfoService {
                 budget_ms: u32::try_from(second.budget.as_millis()).unwrap_or(u32::MAX),
                 missing_versions: second.missing as u64,
             });
+        let vector_cache = info.as_ref().map(|(info, _)| {
+            let CacheUse { hits, misses, entries, bytes, capacity } = info.cache;
+            v1::VectorCacheInfo { hits, misses, entries, bytes, capacity_bytes: capacity }
+        });
         let (model, catalog) = match info {
             None => (None, None),
             Some((info, ranker)) => (
@@ -52,6 +57,7 @@ impl v1::info_service_server::InfoService for InfoService {
             limits: Some(self.limits.describe(self.queue_capacity)),
             feedback,
             second_stage,
+            vector_cache,
         }))
     }
 }
@@ -62,5 +68,9 @@ fn model_info(model: &fitment_models::ModelInfo) -> v1::ModelInfo {
         digest: model.digest.to_string(),
         dimension: count(model.dimension),
         max_tokens: count(model.max_tokens),
+        kernel: model.compute.kernel.clone(),
+        precision: model.compute.precision.to_string(),
+        device: model.compute.device.clone(),
+        threads: count(model.compute.threads),
     }
 }

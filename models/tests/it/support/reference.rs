@@ -2,16 +2,80 @@
 
 use std::path::{Path, PathBuf};
 
-use fitment_models::{Embedder, TextRole, UnitVector};
+use fitment_models::{Embedder, Precision, TextRole, UnitVector};
 use serde::Deserialize;
 
-/// Cosine that counts as equal in f32.
-const EQUAL: f64 = 0.99999;
+/// How near to the reference a precision has to come.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    /// Least cosine of any text.
+    least: f64,
+    /// Least mean cosine of all texts.
+    mean: f64,
+}
+
+impl Bound {
+    pub(crate) fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self { least: 0.99999, mean: 0.999_995 },
+            Precision::Bf16 => Self { least: 0.9999, mean: 0.9999 },
+            Precision::Int8 => Self { least: 0.99, mean: 0.9985 },
+        }
+    }
+
+    fn check<'a>(self, vectors: impl IntoIterator<Item = &'a UnitVector>, lines: &[Reference]) {
+        let cosines: Vec<f64> = vectors
+            .into_iter()
+            .zip(lines)
+            .map(|(vector, line)| vector.cosine(&UnitVector::new(line.vector.clone()).unwrap()))
+            .collect();
+        assert_eq!(cosines.len(), lines.len());
+        for (cosine, line) in cosines.iter().zip(lines) {
+            let start: String = line.text.chars().take(40).collect();
+            assert!(*cosine >= self.least, "cosine {cosine} for {start:?}");
+        }
+        let texts = f64::from(u32::try_from(lines.len()).unwrap());
+        let mean = cosines.iter().sum::<f64>() / texts;
+        assert!(mean >= self.mean, "mean cosine {mean}");
+    }
+
+    /// Token counts, ids and vectors, one text at a time.
+    pub(crate) fn check_singles(self, model: &dyn Embedder, lines: &[Reference]) {
+        let mut vectors = Vec::new();
+        for line in lines {
+            assert_eq!(model.count_tokens(&line.text).unwrap(), line.n_tokens, "{:?}", line.text);
+            if let Some(ids) = &line.input_ids {
+                assert_eq!(&model.tokenize(&line.text).unwrap(), ids, "{:?}", line.text);
+            }
+            vectors.extend(model.embed(&[&line.text], TextRole::Query).unwrap());
+        }
+        self.check(&vectors, lines);
+    }
+
+    /// All at once.
+    pub(crate) fn check_batch(self, model: &dyn Embedder, lines: &[Reference]) {
+        self.check(&model.embed(&texts(lines), TextRole::Document).unwrap(), lines);
+    }
+
+    /// Backwards, and each text beside ones of nearly its length.
+    pub(crate) fn check_orders(self, model: &dyn Embedder, lines: &[Reference]) {
+        let mut backwards = texts(lines);
+        backwards.reverse();
+        self.check(model.embed(&backwards, TextRole::Query).unwrap().iter().rev(), lines);
+        for line in lines.iter().filter(|line| line.n_tokens < 200) {
+            let longer = format!("{} more", line.text);
+            let longest = format!("{} more words", line.text);
+            let vectors = model.embed(&[&longest, &line.text, &longer, &line.text], TextRole::Query).unwrap();
+            self.check([&vectors[1]], std::slice::from_ref(line));
+            self.check([&vectors[3]], std::slice::from_ref(line));
+        }
+    }
+}
 
 /// One line: a text and what the original model makes of it.
 #[derive(Deserialize)]
 pub(crate) struct Reference {
-    text: String,
+    pub(crate) text: String,
     n_tokens: usize,
     input_ids: Option<Vec<u32>>,
     vector: Vec<f32>,
@@ -41,48 +105,4 @@ pub(crate) fn read(file: &str) -> Vec<Reference> {
 
 fn texts(lines: &[Reference]) -> Vec<&str> {
     lines.iter().map(|line| line.text.as_str()).collect()
-}
-
-fn check_close(actual: &UnitVector, line: &Reference) {
-    let expected = UnitVector::new(line.vector.clone()).unwrap();
-    let cosine = actual.cosine(&expected);
-    assert!(cosine >= EQUAL, "cosine {cosine} for {:?}", line.text.chars().take(40).collect::<String>());
-}
-
-/// Token counts, ids and vectors, one text at a time.
-pub(crate) fn check_singles(model: &dyn Embedder, lines: &[Reference]) {
-    for line in lines {
-        assert_eq!(model.count_tokens(&line.text).unwrap(), line.n_tokens, "{:?}", line.text);
-        if let Some(ids) = &line.input_ids {
-            assert_eq!(&model.tokenize(&line.text).unwrap(), ids, "{:?}", line.text);
-        }
-        let vectors = model.embed(&[&line.text], TextRole::Query).unwrap();
-        check_close(&vectors[0], line);
-    }
-}
-
-/// All at once, against the reference.
-pub(crate) fn check_batch(model: &dyn Embedder, lines: &[Reference]) {
-    let vectors = model.embed(&texts(lines), TextRole::Document).unwrap();
-    assert_eq!(vectors.len(), lines.len());
-    for (vector, line) in vectors.iter().zip(lines) {
-        check_close(vector, line);
-    }
-}
-
-/// Backwards, and each text beside ones of nearly its length so that it is padded.
-pub(crate) fn check_orders(model: &dyn Embedder, lines: &[Reference]) {
-    let mut backwards = texts(lines);
-    backwards.reverse();
-    let vectors = model.embed(&backwards, TextRole::Query).unwrap();
-    for (vector, line) in vectors.iter().rev().zip(lines) {
-        check_close(vector, line);
-    }
-    for line in lines.iter().filter(|line| line.n_tokens < 200) {
-        let longer = format!("{} more", line.text);
-        let longest = format!("{} more words", line.text);
-        let vectors = model.embed(&[&longest, &line.text, &longer, &line.text], TextRole::Query).unwrap();
-        check_close(&vectors[1], line);
-        check_close(&vectors[3], line);
-    }
 }

@@ -1,0 +1,89 @@
+//! Bytes: each block of a row's values in 255 steps from its least to its greatest, each block of a column's weights in
+//! 254 about zero.
+//!
+//! With `x = least + step b` and `w = scale q`, `sum x w = scale (step sum b q + least sum q)`; the last sum is packed
+//! with the weights. Quantisation of a row when it is met ("dynamic") needs no calibration texts; blocks keep one great
+//! value from coarsening its whole row.
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm_storeu_si128, _mm512_add_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtps_epi32,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_permutex2var_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_si512, _mm512_sub_ps,
+};
+
+use super::super::simd::Avx512;
+use super::{BLOCK, ColumnScale, Dot, Product, RowScale};
+
+/// `VPDPBUSD`: four products of an unsigned and a signed byte a lane and step, exact in i32.
+struct Quads;
+
+impl Dot for Quads {
+    const LANES: usize = 16;
+    const GROUP: usize = 4;
+    const BYTES: usize = 1;
+    const FLUSH: usize = BLOCK;
+    type Sum = __m512i;
+    type Register = __m512i;
+    type Out = Avx512;
+
+    dot! {
+        zero() -> __m512i { _mm512_setzero_si512() }
+        weights(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
+        broadcast(from: *const u8) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        dot(sum: __m512i, input: __m512i, weights: __m512i) -> __m512i { _mm512_dpbusd_epi32(sum, input, weights) }
+        finish(sum: __m512i, product: &Product<'_>, stretch: usize, row: usize, column: usize) -> __m512 {
+            values(sum, product, stretch, row, column)
+        }
+    }
+}
+
+multiply!(
+    avx512, Quads, rows 12 [1 2 3 4 5 6 7 8 9 10 11 12], columns 2 1,
+    #[target_feature(enable = "avx512f,avx512vnni")]
+);
+
+/// `scale (step sum b q + least sum q)` of the `stretch`th block.
+#[inline(always)]
+pub(super) unsafe fn values(sum: __m512i, product: &Product<'_>, stretch: usize, row: usize, column: usize) -> __m512 {
+    // SAFETY: a byte product has a scale for each block of each row, and of each column from its first on.
+    unsafe {
+        let RowScale { step, least } = *product.rows_scale.add(row * product.depth.div_ceil(BLOCK) + stretch);
+        let columns: *const ColumnScale = product.columns_scale.as_ptr().add(stretch * product.columns_stride + column);
+        // Steps and sums lie in turn: two registers hold both of 16 columns.
+        let (low, high) = (_mm512_loadu_ps(columns.cast()), _mm512_loadu_ps(columns.add(8).cast()));
+        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        let steps = _mm512_permutex2var_ps(low, even, high);
+        let sums = _mm512_permutex2var_ps(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high);
+        let scale = _mm512_mul_ps(_mm512_set1_ps(step), steps);
+        _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), _mm512_mul_ps(_mm512_set1_ps(least), sums))
+    }
+}
+
+/// Rounded to the nearest of 255 steps between a block's least and greatest value.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn encode(from: *const f32, width: usize, to: *mut u8, scales: *mut RowScale) {
+    debug_assert!(width.is_multiple_of(16));
+    for (block, start) in (0..width).step_by(BLOCK).enumerate() {
+        let columns = || (start..width.min(start + BLOCK)).step_by(16);
+        // SAFETY: `at + 16 <= width`, of which the caller holds values and places, and a place for each block's scale.
+        unsafe {
+            let (mut least, mut greatest) = (_mm512_set1_ps(f32::MAX), _mm512_set1_ps(f32::MIN));
+            for at in columns() {
+                let values = _mm512_loadu_ps(from.add(at));
+                least = _mm512_min_ps(least, values);
+                greatest = _mm512_max_ps(greatest, values);
+            }
+            let (least, greatest) = (_mm512_reduce_min_ps(least), _mm512_reduce_max_ps(greatest));
+            // Equal values leave no step: any positive one gives byte 0, which stands for `least`.
+            let step = ((greatest - least) / 255.0).max(f32::MIN_POSITIVE);
+            let (offset, scale) = (_mm512_set1_ps(least), _mm512_set1_ps(1.0 / step));
+            for at in columns() {
+                let steps = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(from.add(at)), offset), scale);
+                let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_min_ps(steps, _mm512_set1_ps(255.0))));
+                _mm_storeu_si128(to.add(at).cast(), bytes);
+            }
+            *scales.add(block) = RowScale { step, least };
+        }
+    }
+}

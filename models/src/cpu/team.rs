@@ -1,0 +1,328 @@
+//! A few threads that share the pieces of a work's steps.
+//!
+//! A step's pieces are taken one at a time, by whoever is free: the calling thread from the front, helpers from the
+//! back, so that each tends to meet the weights that it read last time. A step ends when all its pieces are done, and the
+//! thread that did the last one opens the next. Nobody ever waits for a thread to *come*: on a busy machine a helper
+//! that the system does not run takes no piece, and the caller does the work alone. What can be waited for is one piece
+//! that somebody has begun; a waiting thread spins a little, then gives its processor away.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a thread looks for more to do before it gives its processor away: about what waking it again would cost.
+const SPIN: Duration = Duration::from_micros(50);
+/// How long a helper that was told of work to come looks out for it.
+const ALERT: Duration = Duration::from_micros(300);
+
+/// Work in steps of pieces. Pieces of one step may run at the same time; steps follow one another.
+pub(super) trait Work: Send + Sync {
+    /// Steps of this work.
+    fn steps(&self) -> u32;
+    /// Pieces of a step, `1..=65535`.
+    fn pieces(&self, step: u32) -> u16;
+    /// Does one piece. `worker` is a number under the team's size that no other thread has in this work.
+    fn run(&self, step: u32, piece: u16, worker: usize);
+    /// Where the work stands.
+    fn progress(&self) -> &Progress;
+}
+
+/// Where a work stands.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The step in the high half, then the next piece from the front and the end of those from the back.
+    open: AtomicU64,
+    /// Pieces of the open step that are done.
+    done: AtomicU32,
+    /// Numbers given to workers.
+    workers: AtomicUsize,
+    failed: AtomicBool,
+}
+
+impl Progress {
+    /// Back to the beginning of a work whose first step has `pieces` pieces.
+    pub(super) fn reset(&mut self, pieces: u16) {
+        *self = Self { open: AtomicU64::new(state(0, 0, pieces)), ..Self::default() };
+    }
+}
+
+fn state(step: u32, front: u16, back: u16) -> u64 {
+    u64::from(step) << 32 | u64::from(front) << 16 | u64::from(back)
+}
+
+/// The step, the next piece from the front and the end of those from the back.
+fn parts(state: u64) -> (u32, u16, u16) {
+    let half = |at: u32| u16::try_from(state >> at & 0xffff).unwrap_or_default();
+    (u32::from(half(48)) << 16 | u32::from(half(32)), half(16), half(0))
+}
+
+/// A piece panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a piece of the work panicked")]
+pub(crate) struct PieceFailed;
+
+/// The calling thread and its helpers.
+pub(super) struct Team {
+    shared: Arc<Shared>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// The newest work, and whether the team is to end.
+    board: Mutex<Board>,
+    changed: Condvar,
+    /// Counts the board's changes: looked at without the lock.
+    edition: AtomicU32,
+    size: usize,
+}
+
+#[derive(Default)]
+struct Board {
+    work: Option<Arc<dyn Work>>,
+    ended: bool,
+}
+
+impl Team {
+    /// `threads` threads in all, the caller's counted.
+    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            board: Mutex::default(),
+            changed: Condvar::new(),
+            edition: AtomicU32::new(0),
+            size: threads.max(1),
+        });
+        let helpers = (1..threads)
+            .map(|number| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new().name(format!("encoder-{number}")).spawn(move || shared.help())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { shared, helpers })
+    }
+
+    /// Threads, the caller's counted.
+    pub(super) fn size(&self) -> usize {
+        self.shared.size
+    }
+
+    /// Tells helpers that work is about to come.
+    pub(super) fn rouse(&self) {
+        if !self.helpers.is_empty() {
+            self.shared.post(|_| {});
+        }
+    }
+
+    /// Does `work`, which has been reset, with this thread and those helpers that come. Works of several callers run at
+    /// the same time; a helper joins the newest.
+    pub(super) fn run(&self, work: &Arc<dyn Work>) -> Result<(), PieceFailed> {
+        if !self.helpers.is_empty() {
+            self.shared.post(|board| board.work = Some(Arc::clone(work)));
+        }
+        join(&**work, self.size());
+        if !self.helpers.is_empty() {
+            let mut board = self.shared.board.lock().unwrap_or_else(PoisonError::into_inner);
+            if board.work.as_ref().is_some_and(|posted| Arc::ptr_eq(posted, work)) {
+                board.work = None;
+            }
+        }
+        if work.progress().failed.load(Ordering::Acquire) { Err(PieceFailed) } else { Ok(()) }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.post(|board| board.ended = true);
+        for helper in self.helpers.drain(..) {
+            // Its pieces' panics were caught; there is nothing to learn from how it ended.
+            drop(helper.join());
+        }
+    }
+}
+
+impl Shared {
+    fn post(&self, change: impl FnOnce(&mut Board)) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut board);
+        self.edition.fetch_add(1, Ordering::Release);
+        drop(board);
+        self.changed.notify_all();
+    }
+
+    /// A helper's life: look out for a while, then sleep until the board changes.
+    fn help(&self) {
+        let mut seen = 0;
+        loop {
+            let since = Instant::now();
+            while self.edition.load(Ordering::Acquire) == seen && since.elapsed() < ALERT {
+                pause();
+            }
+            let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+            while self.edition.load(Ordering::Relaxed) == seen && !board.ended {
+                board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
+            }
+            seen = self.edition.load(Ordering::Relaxed);
+            if board.ended {
+                return;
+            }
+            let work = board.work.clone();
+            drop(board);
+            if let Some(work) = work {
+                join(&*work, self.size);
+            }
+        }
+    }
+}
+
+/// Takes pieces of `work` until all its steps are done.
+fn join(work: &dyn Work, size: usize) {
+    let progress = work.progress();
+    let worker = progress.workers.fetch_add(1, Ordering::Relaxed);
+    // More threads than the team has: one came back to a work that it had left.
+    if worker >= size {
+        return;
+    }
+    let steps = work.steps();
+    let mut waiting: Option<Instant> = None;
+    loop {
+        let open = progress.open.load(Ordering::Acquire);
+        let (step, front, back) = parts(open);
+        if step >= steps {
+            return;
+        }
+        if front >= back {
+            let since = *waiting.get_or_insert_with(Instant::now);
+            if since.elapsed() < SPIN {
+                pause();
+            } else {
+                std::thread::yield_now();
+            }
+            continue;
+        }
+        let (piece, rest) =
+            if worker == 0 { (front, state(step, front + 1, back)) } else { (back - 1, state(step, front, back - 1)) };
+        if progress.open.compare_exchange_weak(open, rest, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        waiting = None;
+        // A panic must not leave the others waiting for this piece.
+        if catch_unwind(AssertUnwindSafe(|| work.run(step, piece, worker))).is_err() {
+            progress.failed.store(true, Ordering::Release);
+        }
+        if progress.done.fetch_add(1, Ordering::AcqRel) + 1 == u32::from(work.pieces(step)) {
+            progress.done.store(0, Ordering::Relaxed);
+            let next = step + 1;
+            let pieces = if next < steps { work.pieces(next) } else { 0 };
+            progress.open.store(state(next, 0, pieces), Ordering::Release);
+        }
+    }
+}
+
+/// A few dozen nanoseconds without work.
+fn pause() {
+    for _ in 0..8 {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "a few steps and pieces")]
+mod tests {
+    use super::*;
+
+    /// Counts how often each piece was done, and sees that steps follow one another.
+    struct Counted {
+        progress: Progress,
+        pieces: Vec<Vec<AtomicU32>>,
+        slow: bool,
+        panics_at: Option<(u32, u16)>,
+    }
+
+    impl Counted {
+        fn new(steps: usize, slow: bool) -> Arc<Self> {
+            let pieces = (0..steps).map(|step| (0..=step % 7).map(|_| AtomicU32::new(0)).collect()).collect();
+            let mut work = Self { progress: Progress::default(), pieces, slow, panics_at: None };
+            work.progress.reset(1);
+            Arc::new(work)
+        }
+
+        fn check(&self) {
+            for (step, pieces) in self.pieces.iter().enumerate() {
+                for (piece, done) in pieces.iter().enumerate() {
+                    assert_eq!(done.load(Ordering::SeqCst), 1, "step {step} piece {piece}");
+                }
+            }
+        }
+    }
+
+    impl Work for Counted {
+        fn steps(&self) -> u32 {
+            self.pieces.len() as u32
+        }
+
+        fn pieces(&self, step: u32) -> u16 {
+            self.pieces[step as usize].len() as u16
+        }
+
+        fn run(&self, step: u32, piece: u16, worker: usize) {
+            assert!(worker < 4);
+            assert_ne!(self.panics_at, Some((step, piece)), "on purpose");
+            if let Some(before) = (step as usize).checked_sub(1) {
+                let done = self.pieces[before].iter().all(|done| done.load(Ordering::SeqCst) == 1);
+                assert!(done, "step {step} began before step {before} had ended");
+            }
+            if self.slow {
+                std::thread::sleep(Duration::from_micros(30));
+            }
+            self.pieces[step as usize][usize::from(piece)].fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn progress(&self) -> &Progress {
+            &self.progress
+        }
+    }
+
+    #[test]
+    fn each_piece_is_done_once_and_steps_follow_one_another() {
+        for threads in [1, 2, 4] {
+            let team = Team::new(threads).unwrap();
+            for round in 0..200 {
+                let work = Counted::new(60, round % 8 == 0);
+                if round % 3 == 0 {
+                    team.rouse();
+                }
+                team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
+                work.check();
+            }
+        }
+    }
+
+    #[test]
+    fn callers_at_the_same_time_do_not_disturb_one_another() {
+        let team = Team::new(3).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for round in 0..60 {
+                        let work = Counted::new(40, round % 5 == 0);
+                        team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
+                        work.check();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_ends_the_work_and_not_the_team() {
+        let team = Team::new(2).unwrap();
+        let mut work = Counted::new(20, false);
+        Arc::get_mut(&mut work).unwrap().panics_at = Some((9, 1));
+        // Later pieces see that a step is not done and panic as well: all are caught.
+        assert_eq!(team.run(&(work as Arc<dyn Work>)), Err(PieceFailed));
+        let work = Counted::new(20, false);
+        team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
+        work.check();
+    }
+}
