@@ -2,9 +2,9 @@
 //!
 //! Talks to loopback only, and is bounded in count and time.
 
+mod calls;
 mod forward;
 mod import;
-mod matching;
 mod recall;
 mod texts;
 
@@ -18,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 Examples:
   fitment-load import --tsv packages.tsv --name-column 0 --summary-column 4 --count 100000
   fitment-load match --clients 32 --count 2000
+  fitment-load match --clients 32 --rate 400 --count 4000
   fitment-load forward --tokens 16,128 --batches 1,32
   fitment-load recall --segment DATA/index/dense.segment --queries 500")]
 struct Arguments {
@@ -31,7 +32,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Send intents from a number of clients, each waiting for its answer.
-    Match(matching::MatchArguments),
+    Match(calls::LoadArguments),
+    /// Send texts to be encoded, one a call.
+    Embed(calls::LoadArguments),
     /// Import components made from the names and summaries of a table.
     Import(import::ImportArguments),
     /// Time the encoder in this process, without a daemon.
@@ -46,7 +49,8 @@ async fn main() -> anyhow::Result<()> {
     ensure!(arguments.server.ip().is_loopback(), "{} is not on loopback; load is for loopback only", arguments.server);
     let endpoint = Endpoint::from_shared(format!("http://{}", arguments.server))?.tcp_nodelay(true);
     match arguments.command {
-        Command::Match(arguments) => matching::run(&endpoint, &arguments).await,
+        Command::Match(arguments) => calls::run(calls::Call::Match, &endpoint, &arguments).await,
+        Command::Embed(arguments) => calls::run(calls::Call::Embed, &endpoint, &arguments).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),
         Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,

@@ -216,7 +216,8 @@ impl Pass {
     /// Columns of the expansion that one worker has in scratch at a time, at least.
     fn expansion_columns(&self) -> usize {
         let inner = self.plan.parameters.inner;
-        inner.div_ceil(self.column_pieces(inner)).next_multiple_of(PANEL) + PANEL
+        let block = PANEL * stride_of(inner);
+        inner.div_ceil(self.column_pieces(inner)).next_multiple_of(block) + block
     }
 
     /// Pieces of a step over `columns` columns of all rows: enough to share, and each small enough for the cache. One
@@ -224,19 +225,20 @@ impl Pass {
     fn column_pieces(&self, columns: usize) -> usize {
         let shared = if self.workers == 1 { 1 } else { self.workers * 4 };
         let cached = (self.rows() * columns * 4).div_ceil(SCRATCH);
-        shared.max(cached).clamp(1, columns / PANEL)
+        shared.max(cached).clamp(1, columns / (PANEL * stride_of(columns)))
     }
 
     fn units(&self, step: Step) -> (usize, usize) {
         let parameters = &self.plan.parameters;
+        let blocks = |columns| (columns / PANEL / stride_of(columns), self.column_pieces(columns));
         let row_pieces = if self.workers == 1 { 1 } else { self.workers * 2 };
         match step {
             Step::Embed | Step::JoinAttention(_) | Step::JoinOutput(_) | Step::EncodeContext | Step::EncodeInner => {
                 (self.rows(), row_pieces.min(self.rows()))
             }
             Step::Attend(_) => (parameters.heads, parameters.heads.min(self.workers * 6)),
-            Step::Project(_) | Step::Contract(_) => (parameters.hidden / PANEL, self.column_pieces(parameters.hidden)),
-            Step::Expand(_) => (parameters.inner / PANEL, self.column_pieces(parameters.inner)),
+            Step::Project(_) | Step::Contract(_) => blocks(parameters.hidden),
+            Step::Expand(_) => blocks(parameters.inner),
             Step::Pool => {
                 let texts = self.starts.len() - 1;
                 (texts, texts.min(self.workers))
@@ -244,7 +246,7 @@ impl Pass {
         }
     }
 
-    /// The rows, heads, panels or texts of one piece.
+    /// The rows, heads, blocks of panels or texts of one piece.
     fn share(&self, step: Step, piece: u16) -> Range<usize> {
         let (units, pieces) = self.units(step);
         let piece = usize::from(piece);
@@ -431,6 +433,17 @@ impl Pass {
     }
 }
 
+/// Panels that pieces of `columns` columns are counted in: products take up to four at a time.
+fn stride_of(columns: usize) -> usize {
+    [4, 2].into_iter().find(|&panels| columns.is_multiple_of(PANEL * panels)).unwrap_or(1)
+}
+
+/// The panels of some blocks of them.
+fn panels(blocks: &Range<usize>, columns: usize) -> Range<usize> {
+    let stride = stride_of(columns);
+    blocks.start * stride..blocks.end * stride
+}
+
 impl Work for Pass {
     fn steps(&self) -> u32 {
         u32::try_from(self.plan.steps.len()).expect("a model has a few hundred layers at most")
@@ -444,18 +457,22 @@ impl Work for Pass {
     fn run(&self, step: u32, piece: u16, worker: usize) {
         let step = self.plan.steps[step as usize];
         let share = self.share(step, piece);
-        let Parameters { layers, inner, .. } = &self.plan.parameters;
+        let Parameters { layers, inner, hidden, .. } = &self.plan.parameters;
         match step {
             Step::Embed => self.embed(share),
             Step::Attend(layer) => self.attend(layer, share, worker),
             Step::EncodeContext => {
                 self.encode_rows(share, &self.context, self.plan.context(), &self.context_encoded);
             }
-            Step::Project(layer) => self.contract(&self.context_encoded, &layers[layer].projection, share),
+            Step::Project(layer) => {
+                self.contract(&self.context_encoded, &layers[layer].projection, panels(&share, *hidden));
+            }
             Step::JoinAttention(layer) => self.join(share, &layers[layer].attention_norm),
-            Step::Expand(layer) => self.expand(layer, share, worker),
+            Step::Expand(layer) => self.expand(layer, panels(&share, *inner), worker),
             Step::EncodeInner => self.encode_rows(share, &self.inner, *inner, &self.inner_encoded),
-            Step::Contract(layer) => self.contract(&self.inner_encoded, &layers[layer].contraction, share),
+            Step::Contract(layer) => {
+                self.contract(&self.inner_encoded, &layers[layer].contraction, panels(&share, *hidden));
+            }
             Step::JoinOutput(layer) => self.join(share, &layers[layer].output_norm),
             Step::Pool => self.pool(share),
         }

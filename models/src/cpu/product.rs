@@ -171,6 +171,12 @@ pub(super) trait Dot {
     /// The register that results leave in.
     type Out: Simd;
 
+    /// Asks for a line of weights that is read soon. It may lie anywhere.
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        let _ = line;
+    }
+
     unsafe fn zero() -> Self::Sum;
     unsafe fn weights(from: *const u8) -> Self::Register;
     unsafe fn broadcast(from: *const u8) -> Self::Register;
@@ -202,12 +208,16 @@ unsafe fn tile<D: Dot, const ROWS: usize, const REGISTERS: usize>(product: &Prod
             let column = register * D::LANES;
             column / 16 * panel_bytes + column % 16 * D::GROUP * D::BYTES
         };
+        // The first rows that meet a panel fetch the panels after it: the processor's own prefetching stops at each page.
+        let ahead = if row == 0 { (REGISTERS * D::LANES).div_ceil(16) * panel_bytes } else { 0 };
         for (stretch, first) in (0..product.depth).step_by(D::FLUSH).enumerate() {
             let mut sums = [[D::zero(); REGISTERS]; ROWS];
             for group in first / D::GROUP..first.saturating_add(D::FLUSH).min(product.depth) / D::GROUP {
                 let at = weights.add(group * step);
-                let columns: [D::Register; REGISTERS] =
-                    std::array::from_fn(|register| D::weights(at.add(place(register))));
+                let columns: [D::Register; REGISTERS] = std::array::from_fn(|register| {
+                    D::prefetch(at.wrapping_add(ahead + place(register)));
+                    D::weights(at.add(place(register)))
+                });
                 for (index, sums) in sums.iter_mut().enumerate() {
                     let value = D::broadcast(input.add(index * product.input_stride + group * D::GROUP * D::BYTES));
                     for (sum, &columns) in sums.iter_mut().zip(&columns) {

@@ -1,8 +1,8 @@
 //! bfloat16 values, summed in f32, with `AVX512_BF16`.
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512, __m512bh, __m512i, _mm256_storeu_si256, _mm512_cvtneps_pbh, _mm512_dpbf16_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps,
+    __m256bh, __m256i, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_storeu_si256, _mm512_cvtneps_pbh,
+    _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps,
 };
 use std::mem::transmute;
 
@@ -20,6 +20,12 @@ impl Dot for Pairs {
     type Sum = __m512;
     type Register = __m512i;
     type Out = Avx512;
+
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        // SAFETY: every x86-64 processor has the instruction, and it faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
+    }
 
     dot! {
         zero() -> __m512 { _mm512_setzero_ps() }

@@ -19,6 +19,17 @@ impl<S: Simd> Dot for Float<S> {
     type Register = S::V;
     type Out = S;
 
+    #[inline(always)]
+    fn prefetch(line: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 processor has the instruction, and it faults nowhere.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
+
     dot! {
         zero() -> S::V { S::splat(0.0) }
         weights(from: *const u8) -> S::V { S::load(from.cast()) }
