@@ -232,17 +232,19 @@ impl Shared {
     pub(crate) fn refresh_ranker(&self) -> Result<(), EngineError> {
         let fitted = self.store.read()?.ranker(&self.encoder.info().digest.to_string());
         let mut ranker = match fitted {
-            Ok(fitted) => fitted.unwrap_or_else(Ranker::shipped),
+            Ok(fitted) => fitted.map_or_else(|| Arc::clone(Ranker::shipped()), Arc::new),
             Err(error) => {
                 // A worse ranking beats none, and the calibration falls with the ranker that it names.
                 tracing::warn!(%error, "the stored ranker cannot be used, the shipped one ranks; fit it again");
-                Ranker::shipped()
+                Arc::clone(Ranker::shipped())
             }
         };
         if self.second.is_some() {
-            ranker.fusion = ranker.fusion.with_second_stage();
+            let with_second_stage = ranker.fusion.clone().with_second_stage();
+            Arc::make_mut(&mut ranker).fusion = with_second_stage;
         }
-        *self.ranker.0.write() = Arc::new(ranker);
+        self.index.searchable_mut().view.set_ranker(Arc::clone(&ranker));
+        *self.ranker.0.write() = ranker;
         Ok(())
     }
 
@@ -276,7 +278,7 @@ pub(crate) struct RankerState(RwLock<Arc<Ranker>>);
 
 impl Default for RankerState {
     fn default() -> Self {
-        Self(RwLock::new(Arc::new(Ranker::shipped())))
+        Self(RwLock::new(Arc::clone(Ranker::shipped())))
     }
 }
 

@@ -207,7 +207,6 @@ fn gather(
             LabelText { vector: vector.as_slice().to_vec(), words: stems_of(text), relevant }
         })
         .collect();
-    let shipped = Ranker::shipped();
     let mut examples = Vec::with_capacity(labels.len());
     for (at, (intent, label)) in intents.iter().zip(&labels).enumerate() {
         let filter =
@@ -217,7 +216,7 @@ fn gather(
         let words = lexical_search(shared, &index, &texts[at], &allowed)?;
         let context = Context {
             index: &index,
-            ranker: &shipped,
+            ranker: Ranker::shipped(),
             intent: &texts[at],
             stems: &label.words,
             vector: &vectors[at],

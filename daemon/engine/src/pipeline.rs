@@ -192,7 +192,7 @@ impl Engine {
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
-            let ranker = shared.ranker.in_force();
+            let ranker = Arc::clone(index.view.ranker());
             let stems = stems_of(&intent);
             let context = Context {
                 index: &index,

@@ -318,9 +318,10 @@ impl Best {
         let hit = Ranked(hit);
         if self.heap.len() < self.limit {
             self.heap.push(Reverse(hit));
-        } else if self.heap.peek().is_some_and(|worst| hit > worst.0) {
-            self.heap.pop();
-            self.heap.push(Reverse(hit));
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && hit > worst.0
+        {
+            *worst = Reverse(hit);
         }
     }
 

@@ -260,7 +260,7 @@ fn fit_and_calibrate(
     let engine = &laboratory.engine;
     let options = FitOptions { target, seed: arguments.seed, stop: Stop::default() };
     let model_digest = engine.model().digest.to_string();
-    let ranker = fit_ranker(sets, &model_digest, Some(&Ranker::shipped()), &options, on_progress)?;
+    let ranker = fit_ranker(sets, &model_digest, Some(Ranker::shipped()), &options, on_progress)?;
     engine.put_ranker(&ranker)?;
     fit::describe(&ranker)?;
     let name = ranker.fitted_on.join(", ");

@@ -126,7 +126,7 @@ fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -
     let options =
         FitOptions { target: (!arguments.weights_only).then_some(0), seed: arguments.seed, stop: Stop::default() };
     let shipped = (!arguments.from_scratch).then(Ranker::shipped);
-    let fitted = fit_ranker(sets, &model_digest, shipped.as_ref(), &options, &tell)?;
+    let fitted = fit_ranker(sets, &model_digest, shipped.map(AsRef::as_ref), &options, &tell)?;
     steps.finish();
     write_file(out, &serde_json::to_string(&fitted)?)?;
     describe(&fitted)?;
