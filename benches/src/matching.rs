@@ -64,8 +64,9 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
         });
     }
     drop(answers);
-    let [mut wall, mut encoder, mut dense, mut words, mut rest] =
+    let [mut wall, mut encoder, mut dense, mut words, mut rank] =
         [Spread::new()?, Spread::new()?, Spread::new()?, Spread::new()?, Spread::new()?];
+    let [mut ranking, mut rest] = [Spread::new()?, Spread::new()?];
     let (mut measured, mut failed, mut started) = (0u64, 0u64, None);
     while let Some((n, took, answer)) = received.recv().await {
         if n < arguments.warm_up as usize {
@@ -83,6 +84,8 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
         encoder.0.saturating_record(timings.encode_us);
         dense.0.saturating_record(timings.dense_us);
         words.0.saturating_record(timings.lexical_us);
+        rank.0.saturating_record(timings.rank_us);
+        ranking.0.saturating_record(timings.dense_us + timings.lexical_us + timings.rank_us);
         rest.0.saturating_record(micros.saturating_sub(timings.encode_us + timings.queue_us));
     }
     while running.join_next().await.is_some() {}
@@ -96,5 +99,7 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &MatchArguments) -> anyh
     rest.show("the rest");
     dense.show("dense");
     words.show("words");
+    rank.show("rank");
+    ranking.show("all three");
     Ok(())
 }

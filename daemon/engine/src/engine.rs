@@ -251,6 +251,7 @@ impl Shared {
     /// Reads the model's calibration again and checks whether it still fits.
     pub(crate) fn refresh_calibration(&self) -> Result<(), EngineError> {
         let model_digest = self.encoder.info().digest.to_string();
+        let second_stage = self.second.as_ref().map(SecondStage::digest).unwrap_or_default();
         let reader = self.store.read()?;
         let state = match reader.calibration(&model_digest)? {
             None => InForce::Nothing(
@@ -261,7 +262,7 @@ impl Shared {
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
                 let ranker = self.ranker.in_force();
                 self.feedback.set_reference(calibration.reference.as_ref());
-                match calibration.staleness(&model_digest, &self.ranking, &ranker.id, changed).or(broken) {
+                match calibration.staleness(&model_digest, &second_stage, &self.ranking, &ranker.id, changed).or(broken) {
                     None => InForce::Calibrated(Arc::new(calibration)),
                     Some(fault) => InForce::Nothing(fault),
                 }

@@ -51,18 +51,18 @@ trait SignalSource {
 
 /// Every candidate that a search or a labelled intent proposes, with its signals, in the order of documents.
 pub(crate) fn candidates(context: &Context<'_>) -> Result<Vec<Scored>, EngineError> {
-    candidates_with(context, &[])
-}
-
-/// As [`candidates`], with further documents.
-pub(crate) fn candidates_with(context: &Context<'_>, further: &[DocId]) -> Result<Vec<Scored>, EngineError> {
     let query = QueryView { vector: context.vector.as_slice(), words: context.stems, dot: fitment_index::dot };
     let evidence =
         context.ranker.labels.as_ref().map(|labels| LabelEvidence::new(labels, context.ranker.heads.as_ref(), query));
-    let mut docs = proposed(context, evidence.as_ref());
-    docs.extend(further);
-    docs.sort_unstable();
-    docs.dedup();
+    with_signals(context, proposed(context, evidence.as_ref()), evidence.as_ref())
+}
+
+/// Documents, in order, with their signals; those of labels with `evidence`.
+pub(crate) fn with_signals(
+    context: &Context<'_>,
+    docs: impl IntoIterator<Item = DocId>,
+    evidence: Option<&LabelEvidence>,
+) -> Result<Vec<Scored>, EngineError> {
     // What the view does not know any more was deleted after the searches.
     let view = &context.index.view;
     let mut pool: Vec<Considered<'_>> =
@@ -73,7 +73,7 @@ pub(crate) fn candidates_with(context: &Context<'_>, further: &[DocId]) -> Resul
         &words::Words::new(context.words),
         &text::Text::new(context),
         &counter_examples::CounterExamples { context },
-        &learnt::Learnt { evidence: evidence.as_ref() },
+        &learnt::Learnt { evidence },
     ];
     for source in sources {
         source.fill(&mut pool)?;

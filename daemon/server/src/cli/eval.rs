@@ -199,12 +199,7 @@ fn on_daemon(arguments: &EvalArguments, server: &ServerFlags) -> anyhow::Result<
     let request = v1::EvaluateRequest { intents: Some(intents), with_answers: true };
     let result = super::run_interruptible(async {
         let events = server.evaluation().await?.evaluate(request).await?.into_inner();
-        remote::finish(events, |v1::EvaluateResponse { event }| match event {
-            Some(v1::evaluate_response::Event::Progress(progress)) => (Some(progress), None),
-            Some(v1::evaluate_response::Event::Result(result)) => (None, Some(result)),
-            None => (None, None),
-        })
-        .await
+        remote::finish(events).await
     })?;
     let form = "the daemon's figures are of another form; use the same version here and there";
     let run: Run = serde_json::from_str(&result.answers_json).context(form)?;

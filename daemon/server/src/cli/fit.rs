@@ -83,12 +83,7 @@ fn on_daemon(arguments: &FitArguments, server: &ServerFlags) -> anyhow::Result<E
     };
     let result = super::run_interruptible(async {
         let events = server.evaluation().await?.fit(request).await?.into_inner();
-        remote::finish(events, |v1::FitResponse { event }| match event {
-            Some(v1::fit_response::Event::Progress(progress)) => (Some(progress), None),
-            Some(v1::fit_response::Event::Result(result)) => (None, Some(result)),
-            None => (None, None),
-        })
-        .await
+        remote::finish(events).await
     })?;
     if arguments.json {
         output::json(&output::message_json("fitment.v1.FitResult", &result)?)?;
