@@ -40,7 +40,12 @@ fn text(random: &mut SmallRng, words: usize) -> String {
             return word(topic * TOPIC + random.random_range(0..TOPIC));
         }
         let low: f64 = random.random_range(0.0..1.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "0..WORDS")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "0..WORDS"
+        )]
         word((low.powi(3) * WORDS as f64) as u64)
     };
     (0..words).map(&mut pick).collect::<Vec<_>>().join(" ")
@@ -78,7 +83,8 @@ impl Embedder for Sums {
         let sum = |text: &&str| {
             let mut sum = vec![1e-3f32; DIMENSION];
             for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-                let seed = word.bytes().fold(7u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+                let seed =
+                    word.bytes().fold(7u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
                 let mut random = SmallRng::seed_from_u64(seed);
                 sum.iter_mut().for_each(|value| *value += random.random_range(-1.0f32..1.0));
             }

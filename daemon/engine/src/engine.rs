@@ -262,7 +262,8 @@ impl Shared {
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
                 let ranker = self.ranker.in_force();
                 self.feedback.set_reference(calibration.reference.as_ref());
-                match calibration.staleness(&model_digest, &second_stage, &self.ranking, &ranker.id, changed).or(broken) {
+                match calibration.staleness(&model_digest, &second_stage, &self.ranking, &ranker.id, changed).or(broken)
+                {
                     None => InForce::Calibrated(Arc::new(calibration)),
                     Some(fault) => InForce::Nothing(fault),
                 }

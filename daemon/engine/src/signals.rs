@@ -65,8 +65,10 @@ pub(crate) fn with_signals(
 ) -> Result<Vec<Scored>, EngineError> {
     // What the view does not know any more was deleted after the searches.
     let view = &context.index.view;
-    let mut pool: Vec<Considered<'_>> =
-        docs.into_iter().filter_map(|doc| Some(Considered { scored: unscored(doc), known: view.known(doc)? })).collect();
+    let mut pool: Vec<Considered<'_>> = docs
+        .into_iter()
+        .filter_map(|doc| Some(Considered { scored: unscored(doc), known: view.known(doc)? }))
+        .collect();
     let sources: [&dyn SignalSource; 6] = [
         &vectors::Vectors::new(context)?,
         &second_stage::SecondStage { context },

@@ -222,7 +222,12 @@ mod tests {
     #[test]
     fn nominees_are_the_first_of_a_stable_sort() {
         let score = |at: u32| f32::from(u16::try_from(at * 7919 % 13).unwrap_or(0));
-        let of = |at: u32| OfComponent { neighbours: score(at), words: score(at + 5), head: -score(at * 3), ..Default::default() };
+        let of = |at: u32| OfComponent {
+            neighbours: score(at),
+            words: score(at + 5),
+            head: -score(at * 3),
+            ..Default::default()
+        };
         let evidence = LabelEvidence { places: (0..50).map(of).collect() };
         for most in [0, 1, 7, 20, 50, 90] {
             let mut expect = std::collections::BTreeSet::new();

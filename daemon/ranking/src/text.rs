@@ -332,7 +332,10 @@ mod tests {
         use std::collections::BTreeSet;
 
         let texts = [
-            "barChart draws bars of revenue per region", "payment card checkout form", "form of a bar", "kiosk",
+            "barChart draws bars of revenue per region",
+            "payment card checkout form",
+            "form of a bar",
+            "kiosk",
             "revenue revenue revenue report of regions in charts",
         ];
         let profiles: Vec<TextProfile> = texts.iter().map(|text| profile(text)).collect();
@@ -360,10 +363,14 @@ mod tests {
                     .map(|&(bucket, count)| (table[usize::from(bucket)], f32::from(count)))
                     .map(|(idf, count)| idf * count * (K1 + 1.0) / (count + norm))
                     .sum();
-                let close = |found: f32, expect: f32| assert!((found - expect).abs() < 1e-6, "{intent}: {found}, {expect}");
+                let close =
+                    |found: f32, expect: f32| assert!((found - expect).abs() < 1e-6, "{intent}: {found}, {expect}");
                 close(query.trigrams(profile), share(sum, sum + reference));
                 let own: BTreeSet<u32> = profile.terms.iter().copied().collect();
-                close(query.coverage(profile), share(asked.intersection(&own).map(idf).sum(), asked.iter().map(idf).sum()));
+                close(
+                    query.coverage(profile),
+                    share(asked.intersection(&own).map(idf).sum(), asked.iter().map(idf).sum()),
+                );
                 let weight = |term: &u32| (1.0 + statistics.profiles as f32 / statistics.title_terms[term] as f32).ln();
                 let hit = profile.title.iter().filter(|term| asked.contains(term)).map(weight).sum();
                 close(statistics.name(profile, &query), share(hit, profile.title.iter().map(weight).sum()));
