@@ -86,7 +86,9 @@ impl Embedder for Sums {
                 let seed =
                     word.bytes().fold(7u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
                 let mut random = SmallRng::seed_from_u64(seed);
-                sum.iter_mut().for_each(|value| *value += random.random_range(-1.0f32..1.0));
+                for value in &mut sum {
+                    *value += random.random_range(-1.0f32..1.0);
+                }
             }
             UnitVector::new(sum)
         };

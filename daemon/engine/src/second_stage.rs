@@ -247,6 +247,10 @@ impl Shared {
         };
         let docs: Vec<DocId> =
             self.index.searchable().view.without_second_stage().iter().take(VERSIONS_AT_ONCE).collect();
+        if docs.is_empty() {
+            // Somebody else made them meanwhile: nothing to commit.
+            return Ok(0);
+        }
         let (mut texts, mut counts) = (Vec::new(), Vec::with_capacity(docs.len()));
         {
             let reader = self.store.read()?;

@@ -49,7 +49,6 @@ impl Ranker {
     pub const FORMAT: u32 = 1;
 
     /// The ranker that ships: fitted on the union of public development splits, without any of their labels at hand.
-    #[expect(clippy::missing_panics_doc, reason = "a test reads it")]
     pub fn shipped() -> &'static Arc<Self> {
         static READ: LazyLock<Arc<Ranker>> = LazyLock::new(|| {
             Arc::new(Ranker::from_json(include_str!("../default.json")).expect("the shipped ranker can be read"))

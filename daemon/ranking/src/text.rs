@@ -328,6 +328,7 @@ mod tests {
 
     /// Reckoned the long way: a table of every bucket, a set of every word.
     #[test]
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
     fn scores_are_those_of_the_plain_sums() {
         use std::collections::BTreeSet;
 
@@ -340,7 +341,9 @@ mod tests {
         ];
         let profiles: Vec<TextProfile> = texts.iter().map(|text| profile(text)).collect();
         let mut statistics = TextStatistics::default();
-        profiles.iter().for_each(|profile| statistics.insert(profile));
+        for profile in &profiles {
+            statistics.insert(profile);
+        }
         for intent in ["bars of revenue", "revenue chart chart for regions", "unheard of", "", "kiosk"] {
             let words: Vec<String> = intent.split_whitespace().map(str::to_owned).collect();
             let asked: BTreeSet<u32> = term_ids(&words).into_iter().collect();
