@@ -92,8 +92,9 @@ pub(crate) async fn run(call: Call, endpoint: &Endpoint, arguments: &LoadArgumen
         }
     }
     drop(answers);
-    let [mut wall, mut encoder, mut dense, mut words, mut rest] =
-        [Spread::new()?, Spread::new()?, Spread::new()?, Spread::new()?, Spread::new()?];
+    let [mut wall, mut encoder, mut rest] = [Spread::new()?, Spread::new()?, Spread::new()?];
+    let [mut dense, mut words, mut rank, mut ranking] =
+        [Spread::new()?, Spread::new()?, Spread::new()?, Spread::new()?];
     let (mut measured, mut failed, mut first, mut last) = (0u64, 0u64, None, Instant::now());
     while let Some(Answered { number, took, timings }) = received.recv().await {
         if number < arguments.warm_up as usize {
@@ -111,6 +112,8 @@ pub(crate) async fn run(call: Call, endpoint: &Endpoint, arguments: &LoadArgumen
         encoder.0.saturating_record(timings.encode_us);
         dense.0.saturating_record(timings.dense_us);
         words.0.saturating_record(timings.lexical_us);
+        rank.0.saturating_record(timings.rank_us);
+        ranking.0.saturating_record(timings.dense_us + timings.lexical_us + timings.rank_us);
         rest.0.saturating_record(micros.saturating_sub(timings.encode_us + timings.queue_us));
     }
     while running.join_next().await.is_some() {}
@@ -128,6 +131,8 @@ pub(crate) async fn run(call: Call, endpoint: &Endpoint, arguments: &LoadArgumen
             rest.show("the rest");
             dense.show("dense");
             words.show("words");
+            rank.show("rank");
+            ranking.show("all three");
         }
         Call::Embed => wall.show("embed"),
     }

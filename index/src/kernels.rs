@@ -110,16 +110,27 @@ fn row_of(codes: &[i8], stride: usize, row: u32) -> &[i8] {
     &codes[row as usize * stride..][..stride]
 }
 
-/// Asks the processor to fetch row `row` of `codes` soon. A hint: no effect on results, and none outside the slice.
+/// Asks the processor to fetch row `row` of `codes` soon.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn prefetch_row(codes: &[i8], stride: usize, row: u32) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    let row = row_of(codes, stride, row);
-    for line in row.chunks(64) {
-        // SAFETY: `line` is a live, non-empty slice, so its pointer is valid; a prefetch reads nothing into the program.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) };
+    prefetch(row_of(codes, stride, row));
+}
+
+/// Asks the processor to fetch `items` soon. A hint: no effect on results, and none outside the slice.
+#[inline]
+pub(crate) fn prefetch<T>(items: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE_BYTES: usize = 64;
+        for line in items.chunks((LINE_BYTES / size_of::<T>()).max(1)) {
+            // SAFETY: `line` is a live, non-empty slice, so its pointer is valid; a prefetch reads nothing into the program.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = items;
 }
 
 #[cfg(test)]

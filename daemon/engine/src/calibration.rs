@@ -33,6 +33,9 @@ pub struct Calibration {
     pub evidence: Evidence,
     /// Settings of the searches.
     pub ranking: Ranking,
+    /// Digest of the second stage's model; empty: it was off.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub second_stage_digest: String,
     /// The ranker whose confidences were looked at.
     pub ranker_id: String,
     /// Error rate among answered intents that the operator accepts, 0..1.
@@ -43,6 +46,9 @@ pub struct Calibration {
     pub zero: Option<Threshold>,
     /// For answers that need a configuration; absent where no promise could be made.
     pub minimal: Option<Threshold>,
+    /// Whether no version that could answer needed a configuration, so that no promise is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_to_configure: bool,
     /// Intents with a right answer.
     pub in_scope: u64,
     /// Intents with none.
@@ -141,8 +147,15 @@ impl Calibration {
 
     /// Why this calibration does not hold for a catalogue and model, or `None` when it does.
     ///
-    /// `changed`: versions written or deleted since the fit.
-    pub fn staleness(&self, model_digest: &str, ranking: &Ranking, ranker_id: &str, changed: u64) -> Option<String> {
+    /// `second_stage_digest`: empty where it is off. `changed`: versions written or deleted since the fit.
+    pub fn staleness(
+        &self,
+        model_digest: &str,
+        second_stage_digest: &str,
+        ranking: &Ranking,
+        ranker_id: &str,
+        changed: u64,
+    ) -> Option<String> {
         if self.model_digest != model_digest {
             return Some(format!("calibration {} was fitted with another model", self.id));
         }
@@ -159,6 +172,12 @@ impl Calibration {
                 self.id,
                 with(&self.ranking.second_stage),
                 with(&second_stage)
+            ));
+        }
+        if self.second_stage_digest != second_stage_digest {
+            return Some(format!(
+                "calibration {} was fitted with another second stage of the name {}; calibrate again",
+                self.id, second_stage.model
             ));
         }
         let ranking = Ranking { second_stage, ..ranking.clone() };
@@ -220,6 +239,7 @@ impl Calibration {
         };
         let sorts = match (self.zero, self.minimal) {
             (Some(_), Some(_)) => "",
+            (Some(_), None) if self.nothing_to_configure => "",
             (Some(_), None) => "; minimal-generation answers are not promised",
             (None, Some(_)) => "; zero-generation answers are not promised",
             (None, None) => "; nothing is promised",
@@ -253,6 +273,28 @@ mod tests {
         push(wrong, 0.5, false, true);
         push(outside, 0.4, false, false);
         seen
+    }
+
+    #[test]
+    fn what_is_said_fits_the_catalogue_and_the_second_stage() {
+        let text = include_str!("../../catalog/sample/calibration.json");
+        let shipped: Calibration = serde_json::from_str(text).expect("the sample's");
+        let again = serde_json::to_string(&shipped).expect("written");
+        assert!(
+            !again.contains("second_stage_digest") && !again.contains("nothing_to_configure"),
+            "ids stay as they were"
+        );
+        let zero_only = Calibration { zero: shipped.zero.or(shipped.minimal), minimal: None, ..shipped };
+        assert!(zero_only.promise().ends_with("minimal-generation answers are not promised"));
+        let nothing_to_configure = Calibration { nothing_to_configure: true, ..zero_only.clone() };
+        assert!(nothing_to_configure.promise().ends_with("covered"), "{}", nothing_to_configure.promise());
+
+        let mut ranking = zero_only.ranking.clone();
+        ranking.second_stage.model = "second".into();
+        let fitted = Calibration { ranking: ranking.clone(), second_stage_digest: "sha256:a".into(), ..zero_only };
+        let stale = |digest: &str| fitted.staleness(&fitted.model_digest, digest, &ranking, &fitted.ranker_id, 0);
+        assert_eq!(stale("sha256:a"), None);
+        assert!(stale("sha256:b").expect("stale").contains("another second stage"));
     }
 
     #[test]

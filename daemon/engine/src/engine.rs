@@ -240,23 +240,26 @@ impl Shared {
     pub(crate) fn refresh_ranker(&self) -> Result<(), EngineError> {
         let fitted = self.store.read()?.ranker(&self.encoder.info().digest.to_string());
         let mut ranker = match fitted {
-            Ok(fitted) => fitted.unwrap_or_else(Ranker::shipped),
+            Ok(fitted) => fitted.map_or_else(|| Arc::clone(Ranker::shipped()), Arc::new),
             Err(error) => {
                 // A worse ranking beats none, and the calibration falls with the ranker that it names.
                 tracing::warn!(%error, "the stored ranker cannot be used, the shipped one ranks; fit it again");
-                Ranker::shipped()
+                Arc::clone(Ranker::shipped())
             }
         };
         if self.second.is_some() {
-            ranker.fusion = ranker.fusion.with_second_stage();
+            let with_second_stage = ranker.fusion.clone().with_second_stage();
+            Arc::make_mut(&mut ranker).fusion = with_second_stage;
         }
-        *self.ranker.0.write() = Arc::new(ranker);
+        self.index.searchable_mut().view.set_ranker(Arc::clone(&ranker));
+        *self.ranker.0.write() = ranker;
         Ok(())
     }
 
     /// Reads the model's calibration again and checks whether it still fits.
     pub(crate) fn refresh_calibration(&self) -> Result<(), EngineError> {
         let model_digest = self.encoder.info().digest.to_string();
+        let second_stage = self.second.as_ref().map(SecondStage::digest).unwrap_or_default();
         let reader = self.store.read()?;
         let state = match reader.calibration(&model_digest)? {
             None => InForce::Nothing(
@@ -267,7 +270,8 @@ impl Shared {
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
                 let ranker = self.ranker.in_force();
                 self.feedback.set_reference(calibration.reference.as_ref());
-                match calibration.staleness(&model_digest, &self.ranking, &ranker.id, changed).or(broken) {
+                match calibration.staleness(&model_digest, &second_stage, &self.ranking, &ranker.id, changed).or(broken)
+                {
                     None => InForce::Calibrated(Arc::new(calibration)),
                     Some(fault) => InForce::Nothing(fault),
                 }
@@ -284,7 +288,7 @@ pub(crate) struct RankerState(RwLock<Arc<Ranker>>);
 
 impl Default for RankerState {
     fn default() -> Self {
-        Self(RwLock::new(Arc::new(Ranker::shipped())))
+        Self(RwLock::new(Arc::clone(Ranker::shipped())))
     }
 }
 

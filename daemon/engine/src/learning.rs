@@ -1,9 +1,9 @@
 //! Learning from labelled intents: candidates and signals as a match has them, handed to `fitment_ranking`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use fitment_catalog::{ComponentName, Dataset, Filter, LabelledIntent};
-use fitment_index::DocId;
+use fitment_index::{DocId, DocMap, DocSet};
 use fitment_models::{TextRole, UnitVector};
 use fitment_ranking::{Candidate, Example, LabelText, LearnOptions, Ranker, Seen, Source, Stop, learn};
 
@@ -12,6 +12,7 @@ use crate::error::EngineError;
 use crate::live::{OnProgress, Searchable};
 use crate::normalize::normalize_intent;
 use crate::pipeline::{dense_search, lexical_search, stems_of};
+use crate::rank::Scored;
 use crate::second_stage::centroid;
 use crate::signals::{self, Context};
 
@@ -165,21 +166,21 @@ fn named(id: &str, error: EngineError) -> EngineError {
 struct Components {
     names: Vec<String>,
     docs: Vec<DocId>,
-    places: HashMap<DocId, u32>,
+    places: DocMap<u32>,
     by_name: BTreeMap<ComponentName, u32>,
 }
 
 fn components(index: &Searchable) -> Components {
     let allowed = index.view.allowed(None, None);
     let mut found =
-        Components { names: Vec::new(), docs: Vec::new(), places: HashMap::new(), by_name: BTreeMap::new() };
-    for doc in allowed.iter() {
-        let Some(card) = index.view.card(doc) else { continue };
+        Components { names: Vec::new(), docs: Vec::new(), places: DocMap::default(), by_name: BTreeMap::new() };
+    // In the order of names, which is the same in whatever order they were written.
+    for ((name, _), doc) in index.view.after(None).filter(|(_, doc)| allowed.contains(*doc)) {
         let place = u32::try_from(found.names.len()).unwrap_or(u32::MAX);
-        found.names.push(card.name.to_string());
+        found.names.push(name.to_string());
         found.docs.push(doc);
         found.places.insert(doc, place);
-        found.by_name.insert(card.name.clone(), place);
+        found.by_name.insert(name.clone(), place);
     }
     found
 }
@@ -207,7 +208,6 @@ fn gather(
             LabelText { vector: vector.as_slice().to_vec(), words: stems_of(text), relevant }
         })
         .collect();
-    let shipped = Ranker::shipped();
     let mut examples = Vec::with_capacity(labels.len());
     for (at, (intent, label)) in intents.iter().zip(&labels).enumerate() {
         let filter =
@@ -217,7 +217,7 @@ fn gather(
         let words = lexical_search(shared, &index, &texts[at], &allowed)?;
         let context = Context {
             index: &index,
-            ranker: &shipped,
+            ranker: Ranker::shipped(),
             intent: &texts[at],
             stems: &label.words,
             vector: &vectors[at],
@@ -226,30 +226,27 @@ fn gather(
             dense: &dense,
             words: &words,
         };
-        let mut docs: Vec<DocId> = nearest_labels(&labels, at, NEIGHBOURS)
-            .into_iter()
-            .flat_map(|other| &labels[other].relevant)
-            .map(|(component, _)| components.docs[*component as usize])
-            .filter(|&doc| allowed.contains(doc))
-            .collect();
-        let of_neighbours = docs.len();
-        docs.extend(label.relevant.iter().map(|(component, _)| components.docs[*component as usize]));
-        let pool = signals::candidates_with(&context, &docs)?;
-        let proposed = signals::proposed(&context, None);
-        let pool = pool
-            .into_iter()
-            .filter_map(|one| {
-                let injected = !proposed.contains(&one.doc) && !docs[..of_neighbours].contains(&one.doc);
-                Some(Candidate { component: *components.places.get(&one.doc)?, signals: one.signals, injected })
-            })
-            .collect();
+        let doc_of = |(component, _): &(u32, f32)| components.docs[*component as usize];
+        let mut found: DocSet = signals::proposed(&context, None).into_iter().collect();
+        let neighbours = nearest_labels(&labels, at, NEIGHBOURS);
+        let of_neighbours = neighbours.into_iter().flat_map(|other| &labels[other].relevant).map(doc_of);
+        found.extend(of_neighbours.filter(|&doc| allowed.contains(doc)));
+        let mut docs = found.clone();
+        docs.extend(label.relevant.iter().map(doc_of));
+        let candidate = |one: Scored| {
+            let component = *components.places.get(&one.doc)?;
+            Some(Candidate { component, signals: one.signals, injected: !found.contains(one.doc) })
+        };
+        let pool = signals::with_signals(&context, docs.iter(), None)?;
+        let mut pool: Vec<Candidate> = pool.into_iter().filter_map(candidate).collect();
+        pool.sort_unstable_by_key(|one| one.component);
         examples.push(Example { label: label.clone(), pool });
     }
     let reader = shared.store.read()?;
     let mut centroids = Vec::with_capacity(components.docs.len());
     let mut own = Vec::new();
     let mut minimal = Vec::with_capacity(components.docs.len());
-    let labelled: std::collections::BTreeSet<u32> =
+    let labelled: BTreeSet<u32> =
         labels.iter().flat_map(|label| &label.relevant).map(|(component, _)| *component).collect();
     for (place, &doc) in (0u32..).zip(&components.docs) {
         let facets = index.dense.facets(doc).unwrap_or_default();

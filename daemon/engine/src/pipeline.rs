@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fitment_catalog::Filter;
 use fitment_index::{DenseResult, DocSet, Effort, LexicalResult, Plan};
-use fitment_models::{ModelInfo, TextRole, UnitVector};
+use fitment_models::{TextRole, UnitVector};
 use fitment_ranking::{Confidence, RankedSignals, Ranker, Signal, term_ids};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub const DEFAULT_TOP_K: usize = 5;
 pub const MAX_SET_SIZE: usize = 10;
 
 /// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
-const EFFORT: Effort = Effort::Rows(512);
+const EFFORT: Effort = Effort::Rows(448);
 
 /// An intent and what is asked about it.
 #[derive(Clone, Debug, Default)]
@@ -184,16 +184,19 @@ impl Engine {
         checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
         self.reached(query.min_revision)?;
-        let (encoded, second) =
-            tokio::join!(self.vector_of(&intent, &query.vector), self.second_view_of(&intent, &query, started));
-        let ((vector, mut timings), second) = (encoded?, second?);
+        // In this order: what is known from the words alone is worked out while the encoder is at work.
+        let (encoded, second, words) = tokio::join!(
+            self.vector_of(&intent, &query.vector),
+            self.second_view_of(&intent, &query, started),
+            async { (stems_of(&intent), foreign_language(&intent, &self.model().name)) }
+        );
+        let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
         self.compute(move |shared| {
             let index = shared.index.searchable();
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
-            let ranker = shared.ranker.in_force();
-            let stems = stems_of(&intent);
+            let ranker = Arc::clone(index.view.ranker());
             let context = Context {
                 index: &index,
                 ranker: &ranker,
@@ -210,7 +213,7 @@ impl Engine {
             let decision = Instant::now();
             let judgement = Judgement {
                 second_stage: second_stage_use(&context, &ranked, second.state),
-                ..judge(&context, &ranked, query.method, shared.encoder.info())
+                ..judge(&context, &ranked, query.method, foreign_language)
             };
             let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
             drop(index);
@@ -361,7 +364,12 @@ fn second_stage_use(context: &Context<'_>, ranked: &[Scored], state: SecondStage
     if state == SecondStageUse::Used && ranked.iter().any(lacks) { SecondStageUse::Incomplete } else { state }
 }
 
-fn judge(context: &Context<'_>, ranked: &[Scored], method: Method, model: &ModelInfo) -> Judgement {
+fn judge(
+    context: &Context<'_>,
+    ranked: &[Scored],
+    method: Method,
+    foreign_language: Option<&'static str>,
+) -> Judgement {
     /// What is left of a confidence when the model does not speak the intent's language.
     const FOREIGN: f64 = 0.5;
     let mut confidence = match method {
@@ -374,7 +382,6 @@ fn judge(context: &Context<'_>, ranked: &[Scored], method: Method, model: &Model
             Confidence { correct: best, in_scope: best }
         }
     };
-    let foreign_language = foreign_language(context.intent, &model.name);
     if foreign_language.is_some() {
         confidence = Confidence { correct: confidence.correct * FOREIGN, in_scope: confidence.in_scope * FOREIGN };
     }

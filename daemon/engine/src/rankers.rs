@@ -105,7 +105,7 @@ impl Engine {
             return Ok(in_force);
         }
         if id == DEFAULT_RANKER {
-            return Ok(Arc::new(Ranker::shipped()));
+            return Ok(Arc::clone(Ranker::shipped()));
         }
         let kept = self.shared().store.read()?.kept_ranker(&self.model().digest.to_string(), id)?;
         kept.map(Arc::new).ok_or_else(|| EngineError::RankerUnknown { id: id.to_owned() })
@@ -117,7 +117,7 @@ impl Engine {
         let records = self.shared().store.read()?.ranker_records(&self.model().digest.to_string())?;
         let mut kept: Vec<KeptRanker> =
             records.into_iter().rev().map(|record| KeptRanker::of(record, &in_force.id)).collect();
-        kept.push(KeptRanker::describe(&Ranker::shipped(), in_force.id == DEFAULT_RANKER));
+        kept.push(KeptRanker::describe(Ranker::shipped(), in_force.id == DEFAULT_RANKER));
         Ok(kept)
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use fitment_index::DocId;
 use fitment_models::{Embedder, ModelInfo, TextRole, UnitVector};
+use fitment_ranking::Stop;
 use parking_lot::Mutex;
 
 use crate::encoder::Encoder;
@@ -24,7 +25,9 @@ const VERSIONS_AT_ONCE: usize = 16;
 /// Texts of one forward pass in the background: few, since an intent waits for it and its budget runs meanwhile.
 const TEXTS_BEHIND: usize = 4;
 /// Texts of one forward pass when somebody waits for the whole.
-const TEXTS_AWAITED: usize = 16;
+const TEXTS_AWAITED: usize = 8;
+/// How long work that waits for the background's does not look whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The second model and its thread.
 pub(crate) struct SecondStage {
@@ -134,8 +137,18 @@ impl SecondStage {
         SecondView { vector, state, waited: started.elapsed() }
     }
 
-    fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         self.encoder.info().digest.to_string()
+    }
+}
+
+/// Tells work that it is not wanted any more, when it is dropped.
+#[derive(Default)]
+struct Wanted(Stop);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -159,11 +172,14 @@ impl Engine {
 
     /// Makes all vectors of the second model that are missing. Off, or none missing: returns at once.
     pub async fn complete_second_stage(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
+        // Dropped with this call: what it had begun ends before its next forward pass.
+        let wanted = Wanted::default();
         let mut total = 0;
         while let Some(info) = self.second_stage().filter(|info| info.missing > 0) {
             total = total.max(info.missing);
             on_progress("encoding for the second stage", (total - info.missing) as u64, total as u64);
-            self.compute(|shared| shared.advance_second_stage(TEXTS_AWAITED)).await?;
+            let stop = wanted.0.clone();
+            self.compute(move |shared| shared.advance_second_stage(TEXTS_AWAITED, &stop)).await?;
         }
         if total > 0 {
             on_progress("encoding for the second stage", total as u64, total as u64);
@@ -198,7 +214,7 @@ impl Shared {
             for () in woken {
                 loop {
                     let Some(shared) = shared.upgrade() else { return };
-                    match shared.advance_second_stage(TEXTS_BEHIND) {
+                    match shared.advance_second_stage(TEXTS_BEHIND, &Stop::default()) {
                         Ok(0) => break,
                         Ok(_left) => {}
                         Err(EngineError::Stopping) => return,
@@ -219,11 +235,23 @@ impl Shared {
     }
 
     /// Makes vectors of some of the versions that lack one. Returns how many lack one afterwards. Blocks.
-    fn advance_second_stage(&self, texts_at_once: usize) -> Result<usize, EngineError> {
+    ///
+    /// Errors: [`EngineError::Stopping`] once `stop` was told that nobody waits any more.
+    fn advance_second_stage(&self, texts_at_once: usize, stop: &Stop) -> Result<usize, EngineError> {
         let Some(second) = &self.second else { return Ok(0) };
-        let _one = second.advancing.lock();
+        let wanted = || stop.check().map_err(|_stopped| EngineError::Stopping);
+        let _one = loop {
+            wanted()?;
+            if let Some(one) = second.advancing.try_lock_for(LOOK) {
+                break one;
+            }
+        };
         let docs: Vec<DocId> =
             self.index.searchable().view.without_second_stage().iter().take(VERSIONS_AT_ONCE).collect();
+        if docs.is_empty() {
+            // Somebody else made them meanwhile: nothing to commit.
+            return Ok(0);
+        }
         let (mut texts, mut counts) = (Vec::new(), Vec::with_capacity(docs.len()));
         {
             let reader = self.store.read()?;
@@ -234,7 +262,11 @@ impl Shared {
                 texts.extend(version.facets.iter().map(|facet| normalize_text(&facet.text)));
             }
         }
-        let vectors = second.encoder.encode_behind(&texts, TextRole::Document, texts_at_once)?;
+        let mut vectors = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(texts_at_once) {
+            wanted()?;
+            vectors.extend(second.encoder.encode_behind(texts, TextRole::Document, texts_at_once)?);
+        }
         let mut vectors = vectors.iter().map(UnitVector::as_slice);
         let dimension = second.encoder.info().dimension;
         let centroids: Vec<(DocId, Box<[f32]>)> = counts

@@ -2,23 +2,27 @@
 //!
 //! Kept up to date with the store, one version at a time; never wider than the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use fitment_catalog::{ComponentName, Filter, Kind, License, Lifecycle};
-use fitment_index::{DocId, DocSet};
-use fitment_ranking::TextStatistics;
+use fitment_index::{DocId, DocMap, DocSet};
+use fitment_ranking::{Ranker, TextStatistics};
 use semver::Version;
 
 use crate::clues::Clues;
 use crate::store::Card;
 
 /// The catalogue in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CatalogView {
-    cards: HashMap<DocId, Card>,
-    clues: HashMap<DocId, Clues>,
+    known: DocMap<Known>,
     statistics: TextStatistics,
+    /// The ranker in force: here, so that places of its labels and versions change together.
+    ranker: Arc<Ranker>,
+    /// Versions by the place of their component among those with labels.
+    labelled: Vec<Vec<DocId>>,
     names: BTreeMap<(ComponentName, Version), DocId>,
     all: DocSet,
     matchable: DocSet,
@@ -35,6 +39,17 @@ pub(crate) struct CatalogView {
     requirements: Postings<(String, String)>,
 }
 
+/// What is known of one version.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// What a filter asks about and people are shown.
+    pub(crate) card: Card,
+    /// Its words and what it must not answer.
+    pub(crate) clues: Clues,
+    /// The place of its component among those that the ranker in force has labels of.
+    pub(crate) place: Option<u32>,
+}
+
 /// One narrowing of the catalogue, for Explain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterStage {
@@ -46,13 +61,33 @@ pub struct FilterStage {
     pub remaining: usize,
 }
 
+impl Default for CatalogView {
+    fn default() -> Self {
+        Self {
+            known: DocMap::default(),
+            statistics: TextStatistics::default(),
+            ranker: Arc::clone(Ranker::shipped()),
+            labelled: Vec::new(),
+            names: BTreeMap::new(),
+            all: DocSet::new(),
+            matchable: DocSet::new(),
+            overtaken: DocSet::new(),
+            without_second_stage: DocSet::new(),
+            tags: Postings::default(),
+            kinds: Postings::default(),
+            lifecycles: Postings::default(),
+            licenses: Postings::default(),
+            namespaces: Postings::default(),
+            standards: Postings::default(),
+            requirements: Postings::default(),
+        }
+    }
+}
+
 impl CatalogView {
     /// Adds a version, or replaces its card.
     pub(crate) fn insert(&mut self, doc: DocId, card: Card, clues: Clues) {
         self.statistics.insert(&clues.text);
-        if let Some(before) = self.clues.insert(doc, clues) {
-            self.statistics.remove(&before.text);
-        }
         self.names.insert((card.name.clone(), card.version.clone()), doc);
         self.all.insert(doc);
         if matchable(card.lifecycle) {
@@ -73,16 +108,22 @@ impl CatalogView {
             }
         }
         let name = card.name.clone();
-        self.cards.insert(doc, card);
+        let place = self.ranker.labels.as_ref().and_then(|labels| labels.place(&name.to_string()));
+        if let Some(before) = self.known.insert(doc, Known { card, clues, place }) {
+            self.statistics.remove(&before.clues.text);
+            self.unlabel(doc, before.place);
+        }
+        if let Some(place) = place {
+            self.labelled[place as usize].push(doc);
+        }
         self.reorder(&name);
     }
 
     /// Takes a version out; true when it was there.
     pub(crate) fn remove(&mut self, doc: DocId) -> bool {
-        let Some(card) = self.cards.remove(&doc) else { return false };
-        if let Some(clues) = self.clues.remove(&doc) {
-            self.statistics.remove(&clues.text);
-        }
+        let Some(Known { card, clues, place }) = self.known.remove(&doc) else { return false };
+        self.statistics.remove(&clues.text);
+        self.unlabel(doc, place);
         for set in [&mut self.all, &mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
             set.remove(doc);
         }
@@ -102,6 +143,36 @@ impl CatalogView {
         self.names.remove(&(card.name.clone(), card.version));
         self.reorder(&card.name);
         true
+    }
+
+    fn unlabel(&mut self, doc: DocId, place: Option<u32>) {
+        if let Some(place) = place {
+            self.labelled[place as usize].retain(|other| *other != doc);
+        }
+    }
+
+    /// Puts a ranker into force: which versions its labels speak of is looked up once, not at every match.
+    pub(crate) fn set_ranker(&mut self, ranker: Arc<Ranker>) {
+        let labels = ranker.labels.as_ref();
+        self.labelled = vec![Vec::new(); labels.map_or(0, |labels| labels.names().count())];
+        for doc in self.all.iter() {
+            let Some(known) = self.known.get_mut(&doc) else { continue };
+            known.place = labels.and_then(|labels| labels.place(&known.card.name.to_string()));
+            if let Some(place) = known.place {
+                self.labelled[place as usize].push(doc);
+            }
+        }
+        self.ranker = ranker;
+    }
+
+    /// The ranker in force.
+    pub(crate) fn ranker(&self) -> &Arc<Ranker> {
+        &self.ranker
+    }
+
+    /// Versions of the component at a place among those that the ranker in force has labels of.
+    pub(crate) fn labelled(&self, place: u32) -> &[DocId] {
+        self.labelled.get(place as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Marks which matchable versions of a component are overtaken by a newer one.
@@ -128,19 +199,24 @@ impl CatalogView {
     }
 
     /// What is known of a document.
+    pub(crate) fn known(&self, doc: DocId) -> Option<&Known> {
+        self.known.get(&doc)
+    }
+
+    /// The card of a document.
     pub(crate) fn card(&self, doc: DocId) -> Option<&Card> {
-        self.cards.get(&doc)
+        self.known(doc).map(|known| &known.card)
     }
 
     /// The words and counter-examples of a document.
     pub(crate) fn clues(&self, doc: DocId) -> Option<&Clues> {
-        self.clues.get(&doc)
+        self.known(doc).map(|known| &known.clues)
     }
 
     /// Keeps a version's vector by the second stage's model; one that is not here any more is passed over.
     pub(crate) fn set_second_stage(&mut self, doc: DocId, centroid: Box<[f32]>) {
-        if let Some(clues) = self.clues.get_mut(&doc) {
-            clues.second_stage = Some(centroid);
+        if let Some(known) = self.known.get_mut(&doc) {
+            known.clues.second_stage = Some(centroid);
             self.without_second_stage.remove(doc);
         }
     }

@@ -314,6 +314,18 @@ impl Engine {
         shared.refresh_calibration()
     }
 
+    /// Whether any version that may answer has required properties that its defaults leave open. Reads the records.
+    pub(crate) fn has_configurable(&self) -> Result<bool, EngineError> {
+        let allowed = self.shared().index.searchable().view.allowed(None, None);
+        let reader = self.shared().store.read()?;
+        for doc in allowed.iter() {
+            if reader.version(doc)?.is_some_and(|version| !version.open_properties.is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// sha256 over the digests of the versions that may answer, in the order of their text.
     pub fn catalog_digest(&self) -> String {
         let index = self.shared().index.searchable();

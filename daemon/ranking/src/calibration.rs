@@ -1,10 +1,11 @@
 //! The threshold behind a promise.
 //!
-//! Fixed-sequence testing from several starts (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, sec. 4):
-//! thresholds lie on a grid that does not look at the labels. From each of three starts the walk goes to looser ones, each
-//! tested by the one-sided Clopper-Pearson bound (Biometrika 26, 1934) on the error among answered intents, until one
-//! fails; the loosest that held is taken. The walks share the risk between them, so the chance that the promise is broken
-//! stays under 1 - confidence although many thresholds were looked at.
+//! Sequential testing from several starts (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, sec. 4) with
+//! the risk handed on, which is the fallback procedure of Wiens (Pharmaceutical Statistics 2, 2003): thresholds lie on a grid
+//! that does not look at the labels, strictest first. Each is tested by the one-sided Clopper-Pearson bound (Biometrika 26,
+//! 1934) on the error among answered intents, at the risk that the one before handed on, and more where a start brings its
+//! own; one that holds hands all of it on, one that fails loses it. The loosest that held is taken. The risks of the starts
+//! sum to 1 - confidence, so the chance that the promise is broken stays under that although many thresholds were looked at.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF};
@@ -14,9 +15,11 @@ use crate::error::RankingError;
 /// Answered intents at the first threshold of the walk are at least the fewest that could keep the bound without an
 /// error, times this.
 const FIRST_STEP: f64 = 1.6;
-/// Where the walks begin, as shares of the intents answered, and the share of the risk that each takes: most for those that
-/// begin where useful promises do, some for the strictest.
-const STARTS: [(f64, f64); 3] = [(0.15, 0.4), (0.4, 0.4), (0.0, 0.2)];
+/// Where risk is brought in, as shares of the intents answered, and which share of it: most where useful promises begin, some
+/// at the strictest threshold. Ascending; the shares of the risk sum to 1.
+const STARTS: [(f64, f64); 3] = [(0.0, 0.2), (0.15, 0.4), (0.4, 0.4)];
+/// The largest share of the risk at one start.
+const MOST_AT_A_START: f64 = 0.4;
 /// Thresholds of the walk: each lets in this share more of the intents than the one before.
 const STEP: f64 = 1.06;
 
@@ -50,7 +53,7 @@ pub struct Threshold {
     pub answered: u64,
     /// Of those, wrong ones.
     pub errors: u64,
-    /// Upper bound on their rate, at a confidence level that allows for all walks.
+    /// Upper bound on their rate, at a confidence level that allows for all thresholds that were looked at.
     pub error_bound: f64,
     /// Share of in-scope intents that are answered.
     pub coverage: f64,
@@ -86,7 +89,7 @@ pub fn threshold(
         ));
     }
     let level = |share: f64| 1.0 - share * (1.0 - confidence_level);
-    let needed = intents_needed(max_error, level(STARTS[0].1));
+    let needed = intents_needed(max_error, level(MOST_AT_A_START));
     if observations.len() < needed {
         #[expect(
             clippy::cast_possible_truncation,
@@ -106,26 +109,30 @@ pub fn threshold(
     ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Option<Threshold> = None;
     let mut lowest_bound = 1.0f64;
-    for (start, share_of_risk) in STARTS {
-        let level = level(share_of_risk);
-        for end in walk(&ordered, intents_needed(max_error, level), start) {
-            let errors = ordered[..end].iter().filter(|seen| !seen.correct).count() as u64;
-            let error_bound = clopper_pearson_upper(errors, end as u64, level)?;
-            lowest_bound = lowest_bound.min(error_bound);
-            if error_bound > max_error {
-                break;
-            }
-            if kept.is_none_or(|kept| kept.answered < end as u64) {
-                let covered = ordered[..end].iter().filter(|seen| seen.in_scope).count();
-                kept = Some(Threshold {
-                    threshold: ordered[end - 1].confidence,
-                    answered: end as u64,
-                    errors,
-                    error_bound,
-                    coverage: share(covered, in_scope),
-                });
-            }
+    let mut risk = 0.0;
+    let mut errors_until = 0;
+    let mut counted = 0;
+    for Step { end, brings } in walk(&ordered, needed) {
+        errors_until += ordered[counted..end].iter().filter(|seen| !seen.correct).count() as u64;
+        counted = end;
+        risk += brings;
+        if risk == 0.0 {
+            continue;
         }
+        let error_bound = clopper_pearson_upper(errors_until, end as u64, level(risk))?;
+        lowest_bound = lowest_bound.min(error_bound);
+        if error_bound > max_error {
+            risk = 0.0;
+            continue;
+        }
+        let covered = ordered[..end].iter().filter(|seen| seen.in_scope).count();
+        kept = Some(Threshold {
+            threshold: ordered[end - 1].confidence,
+            answered: end as u64,
+            errors: errors_until,
+            error_bound,
+            coverage: share(covered, in_scope),
+        });
     }
     kept.ok_or_else(|| {
         RankingError::NoPromise(format!(
@@ -136,26 +143,50 @@ pub fn threshold(
     })
 }
 
-/// How many of the surest intents each threshold of the walk answers; equal confidences stand or fall together.
-fn walk(ordered: &[Observation], needed: usize, start: f64) -> Vec<usize> {
-    let mut ends = Vec::new();
-    #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
-    let mut wanted = (needed as f64 * FIRST_STEP).max(ordered.len() as f64 * start).min(ordered.len() as f64);
+/// A threshold of the walk.
+struct Step {
+    /// How many of the surest intents it answers.
+    end: usize,
+    /// The share of the risk that it brings in.
+    brings: f64,
+}
+
+/// The thresholds, strictest first; equal confidences stand or fall together.
+#[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+fn walk(ordered: &[Observation], needed: usize) -> Vec<Step> {
+    let intents = ordered.len() as f64;
+    let least = (needed as f64 * FIRST_STEP).min(intents);
+    let mut starts = STARTS.iter().map(|(start, share)| ((intents * start).max(least), share)).peekable();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut wanted = least;
     loop {
+        // The grid goes through every start.
+        let start = starts.peek().map_or(f64::INFINITY, |(start, _)| *start);
+        let mut brings = 0.0;
+        if start <= wanted {
+            wanted = start;
+            while let Some((_, share)) = starts.next_if(|(start, _)| *start <= wanted) {
+                brings += share;
+            }
+        }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of intents")]
         let mut end = (wanted.ceil() as usize).clamp(1, ordered.len());
         while end < ordered.len() && ordered[end].confidence.total_cmp(&ordered[end - 1].confidence).is_eq() {
             end += 1;
         }
-        if ends.last() != Some(&end) {
-            ends.push(end);
+        match steps.last_mut().filter(|last| last.end >= end) {
+            Some(last) => last.brings += brings,
+            None => steps.push(Step { end, brings }),
         }
         if end == ordered.len() {
-            return ends;
+            // What would begin here or later begins here.
+            let rest: f64 = starts.map(|(_, share)| share).sum();
+            if let Some(last) = steps.last_mut() {
+                last.brings += rest;
+            }
+            return steps;
         }
-        #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
-        let next = (end as f64 * STEP).max(end as f64 + 1.0);
-        wanted = next;
+        wanted = (end as f64 * STEP).max(end as f64 + 1.0);
     }
 }
 

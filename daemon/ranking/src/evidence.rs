@@ -135,10 +135,13 @@ impl LabelEvidence {
         let ways: [fn(&OfComponent) -> f32; 3] =
             [|of| of.neighbours, |of| of.words, |of| if of.head < 0.0 { of.head } else { of.nearest }];
         for way in ways {
-            let mut order: Vec<u32> = (0..).take(self.places.len()).collect();
-            order.sort_by(|&a, &b| way(&self.places[b as usize]).total_cmp(&way(&self.places[a as usize])));
-            order.truncate(most);
-            nominees.extend(order);
+            let mut order: Vec<(f32, u32)> = self.places.iter().map(way).zip(0..).collect();
+            if most < order.len() {
+                // Of equal ones the first: as a stable sort has it, without sorting those that are left out.
+                order.select_nth_unstable_by(most, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                order.truncate(most);
+            }
+            nominees.extend(order.into_iter().map(|(_, place)| place));
         }
         nominees.sort_unstable();
         nominees.dedup();
@@ -214,6 +217,29 @@ mod tests {
         close(&a, Signal::LabelCount, 0.0);
         // By neighbours c, by words b.
         assert_eq!((evidence.nominees(1), evidence.nominees(0)), (vec![0, 1], vec![]));
+    }
+
+    #[test]
+    fn nominees_are_the_first_of_a_stable_sort() {
+        let score = |at: u32| f32::from(u16::try_from(at * 7919 % 13).unwrap_or(0));
+        let of = |at: u32| OfComponent {
+            neighbours: score(at),
+            words: score(at + 5),
+            head: -score(at * 3),
+            ..Default::default()
+        };
+        let evidence = LabelEvidence { places: (0..50).map(of).collect() };
+        for most in [0, 1, 7, 20, 50, 90] {
+            let mut expect = std::collections::BTreeSet::new();
+            let ways: [fn(&OfComponent) -> f32; 3] =
+                [|of| of.neighbours, |of| of.words, |of| if of.head < 0.0 { of.head } else { of.nearest }];
+            for way in ways {
+                let mut order: Vec<u32> = (0..50).collect();
+                order.sort_by(|&a, &b| way(&of(b)).total_cmp(&way(&of(a))));
+                expect.extend(order.into_iter().take(most));
+            }
+            assert_eq!(evidence.nominees(most), expect.into_iter().collect::<Vec<_>>(), "{most}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RankingError;
 use crate::packed;
+use crate::terms::TermMap;
 
 /// Most numbers in the sums of the components' vectors, 4 GiB.
 const MOST_NUMBERS: usize = 1 << 30;
@@ -66,9 +67,9 @@ pub(crate) struct Derived {
     /// [components], labels.
     pub(crate) label_counts: Vec<f32>,
     /// Term to labels and their TF-IDF weights, each label's weights of unit length.
-    pub(crate) postings: HashMap<u32, Vec<(u32, f32)>>,
+    pub(crate) postings: TermMap<Vec<(u32, f32)>>,
     /// Term to components and its worth there: BM25 without the idf.
-    pub(crate) words: HashMap<u32, WordPostings>,
+    pub(crate) words: TermMap<WordPostings>,
     /// Idf of a word that no labelled component has.
     pub(crate) unknown_idf: f32,
     pub(crate) by_name: HashMap<String, u32>,
@@ -287,7 +288,7 @@ impl Labels {
         let components = self.components.len();
         let mut sums = vec![0f32; components * self.dimension];
         let mut label_counts = vec![0f32; components];
-        let mut postings: HashMap<u32, Vec<(u32, f32)>> = HashMap::new();
+        let mut postings: TermMap<Vec<(u32, f32)>> = TermMap::default();
         let mut texts: Vec<BTreeMap<u32, f32>> = vec![BTreeMap::new(); components];
         for label in 0..self.len() {
             for &owner in self.owners(label) {
@@ -305,7 +306,7 @@ impl Labels {
         #[expect(clippy::cast_precision_loss, reason = "counts of components")]
         let n = components as f32;
         let mean = (lengths.iter().sum::<f32>() / n.max(1.0)).max(1.0);
-        let mut words: HashMap<u32, WordPostings> = HashMap::new();
+        let mut words: TermMap<WordPostings> = TermMap::default();
         for (component, text) in (0u32..).zip(&texts) {
             let norm = K1 * (1.0 - B + B * lengths[component as usize] / mean);
             for (&term, &count) in text {

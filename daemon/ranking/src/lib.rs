@@ -23,6 +23,7 @@ mod packed;
 mod ranker;
 
 mod signal;
+mod terms;
 mod text;
 
 pub use calibration::{

@@ -1,5 +1,7 @@
 //! All that ranks and judges, as one artefact.
 
+use std::sync::{Arc, LazyLock};
+
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Seen;
@@ -47,9 +49,11 @@ impl Ranker {
     pub const FORMAT: u32 = 1;
 
     /// The ranker that ships: fitted on the union of public development splits, without any of their labels at hand.
-    #[expect(clippy::missing_panics_doc, reason = "a test reads it")]
-    pub fn shipped() -> Self {
-        Self::from_json(include_str!("../default.json")).expect("the shipped ranker can be read")
+    pub fn shipped() -> &'static Arc<Self> {
+        static READ: LazyLock<Arc<Ranker>> = LazyLock::new(|| {
+            Arc::new(Ranker::from_json(include_str!("../default.json")).expect("the shipped ranker can be read"))
+        });
+        &READ
     }
 
     /// Reads an artefact and makes it ready. Errors: what is damaged.

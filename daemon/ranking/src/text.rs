@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::terms::TermMap;
+
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 /// Buckets of three-letter pieces.
@@ -31,8 +33,8 @@ pub struct TextProfile {
 #[derive(Clone, Debug)]
 pub struct TextStatistics {
     profiles: u32,
-    terms: HashMap<u32, u32>,
-    title_terms: HashMap<u32, u32>,
+    terms: TermMap<u32>,
+    title_terms: TermMap<u32>,
     pieces: Box<[u32]>,
     length: u64,
 }
@@ -43,10 +45,50 @@ pub struct TextQuery {
     /// Term and idf, sorted by term.
     terms: Vec<(u32, f32)>,
     total: f32,
-    /// [BUCKETS], idf of the intent's pieces, 0 for others.
-    pieces: Box<[f32]>,
-    piece_total: f32,
+    pieces: Pieces,
     mean_length: f32,
+}
+
+/// The three-letter pieces of an intent: small enough to stay in the nearest cache while candidates are compared with it.
+#[derive(Clone, Debug)]
+struct Pieces {
+    /// [BUCKETS], a bit each: whether the intent has it.
+    has: Box<[u64]>,
+    /// Bucket and idf of those that it has, by bucket.
+    weights: Vec<(u16, f32)>,
+    /// Sum of the idf.
+    total: f32,
+}
+
+impl Pieces {
+    fn new(text: &str, idf: impl Fn(u16) -> f32) -> Self {
+        let mut found = Self { has: vec![0; BUCKETS / 64].into(), weights: Vec::new(), total: 0.0 };
+        pieces(text, |bucket| {
+            let (word, bit) = place(bucket);
+            if found.has[word] & bit == 0 {
+                found.has[word] |= bit;
+                let idf = idf(bucket);
+                found.total += idf;
+                found.weights.push((bucket, idf));
+            }
+        });
+        found.weights.sort_unstable_by_key(|(bucket, _)| *bucket);
+        found
+    }
+
+    fn idf(&self, bucket: u16) -> Option<f32> {
+        let (word, bit) = place(bucket);
+        if self.has[word] & bit == 0 {
+            return None;
+        }
+        let at = self.weights.binary_search_by_key(&bucket, |(other, _)| *other).ok()?;
+        Some(self.weights[at].1)
+    }
+}
+
+/// Word and bit of a bucket.
+fn place(bucket: u16) -> (usize, u64) {
+    (usize::from(bucket) / 64, 1 << (bucket % 64))
 }
 
 /// Hashes of stems, in their order.
@@ -154,8 +196,8 @@ impl Default for TextStatistics {
     fn default() -> Self {
         Self {
             profiles: 0,
-            terms: HashMap::new(),
-            title_terms: HashMap::new(),
+            terms: TermMap::default(),
+            title_terms: TermMap::default(),
             pieces: vec![0; BUCKETS].into(),
             length: 0,
         }
@@ -174,7 +216,7 @@ impl TextStatistics {
 
     /// Counts a component out that was counted in.
     pub fn remove(&mut self, profile: &TextProfile) {
-        fn less(counts: &mut HashMap<u32, u32>, term: u32) {
+        fn less(counts: &mut TermMap<u32>, term: u32) {
             if let Some(count) = counts.get_mut(&term) {
                 *count -= 1;
                 if *count == 0 {
@@ -203,20 +245,10 @@ impl TextStatistics {
     pub fn query(&self, terms: &[u32], text: &str) -> TextQuery {
         let idf = |term: u32| (term, self.idf(self.terms.get(&term).copied().unwrap_or(0)));
         let terms: Vec<(u32, f32)> = sorted(terms.to_vec()).iter().copied().map(idf).collect();
-        let mut weights = vec![0f32; BUCKETS].into_boxed_slice();
-        let mut piece_total = 0.0;
-        pieces(text, |bucket| {
-            let weight = &mut weights[usize::from(bucket)];
-            if *weight == 0.0 {
-                *weight = self.idf(self.pieces[usize::from(bucket)]);
-                piece_total += *weight;
-            }
-        });
         TextQuery {
             total: terms.iter().map(|(_, idf)| idf).sum(),
             terms,
-            pieces: weights,
-            piece_total,
+            pieces: Pieces::new(text, |bucket| self.idf(self.pieces[usize::from(bucket)])),
             mean_length: (self.length as f32 / self.profiles.max(1) as f32).max(1.0),
         }
     }
@@ -228,8 +260,14 @@ impl TextStatistics {
             let df = self.title_terms.get(term).copied().unwrap_or(1).max(1);
             (1.0 + self.profiles as f32 / df as f32).ln()
         };
-        let total: f32 = profile.title.iter().map(weight).sum();
-        let hit: f32 = profile.title.iter().filter(|term| query.has(**term)).map(weight).sum();
+        let (mut total, mut hit) = (0f32, 0f32);
+        for term in &profile.title {
+            let weight = weight(term);
+            total += weight;
+            if query.has(*term) {
+                hit += weight;
+            }
+        }
         if total > 0.0 { hit / total } else { 0.0 }
     }
 }
@@ -241,9 +279,7 @@ impl TextQuery {
 
     /// Share of the intent's words that a component has, by idf, 0..=1.
     pub fn coverage(&self, profile: &TextProfile) -> f32 {
-        let hit: f32 =
-            self.terms.iter().filter(|(term, _)| profile.terms.binary_search(term).is_ok()).map(|(_, idf)| idf).sum();
-        if self.total > 0.0 { hit / self.total } else { 0.0 }
+        self.coverage_together(&[profile])
     }
 
     /// Share of the intent's words that some of several components have, by idf, 0..=1.
@@ -256,19 +292,18 @@ impl TextQuery {
     /// BM25 `b` over three-letter pieces against the sum `r` of their idf, as `b / (b + r)`, 0..1.
     #[expect(clippy::cast_precision_loss, reason = "counts of pieces")]
     pub fn trigrams(&self, profile: &TextProfile) -> f32 {
-        if self.piece_total <= 0.0 {
+        if self.pieces.total <= 0.0 {
             return 0.0;
         }
         let norm = K1 * (1.0 - B + B * profile.length as f32 / self.mean_length);
         let mut sum = 0.0;
         for &(bucket, count) in &profile.pieces {
-            let idf = self.pieces[usize::from(bucket)];
-            if idf > 0.0 {
+            if let Some(idf) = self.pieces.idf(bucket) {
                 let count = f32::from(count);
                 sum += idf * count * (K1 + 1.0) / (count + norm);
             }
         }
-        sum / (sum + self.piece_total)
+        sum / (sum + self.pieces.total)
     }
 }
 
@@ -288,6 +323,61 @@ mod tests {
         assert_eq!(TextProfile::from_bytes(&bytes), Some(known));
         for cut in 0..bytes.len() {
             assert_eq!(TextProfile::from_bytes(&bytes[..cut]), None, "{cut}");
+        }
+    }
+
+    /// Reckoned the long way: a table of every bucket, a set of every word.
+    #[test]
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    fn scores_are_those_of_the_plain_sums() {
+        use std::collections::BTreeSet;
+
+        let texts = [
+            "barChart draws bars of revenue per region",
+            "payment card checkout form",
+            "form of a bar",
+            "kiosk",
+            "revenue revenue revenue report of regions in charts",
+        ];
+        let profiles: Vec<TextProfile> = texts.iter().map(|text| profile(text)).collect();
+        let mut statistics = TextStatistics::default();
+        for profile in &profiles {
+            statistics.insert(profile);
+        }
+        for intent in ["bars of revenue", "revenue chart chart for regions", "unheard of", "", "kiosk"] {
+            let words: Vec<String> = intent.split_whitespace().map(str::to_owned).collect();
+            let asked: BTreeSet<u32> = term_ids(&words).into_iter().collect();
+            let query = statistics.query(&term_ids(&words), intent);
+            let mut table = vec![0f32; BUCKETS];
+            let mut reference = 0f32;
+            pieces(intent, |bucket| {
+                if table[usize::from(bucket)] == 0.0 {
+                    table[usize::from(bucket)] = statistics.idf(statistics.pieces[usize::from(bucket)]);
+                    reference += table[usize::from(bucket)];
+                }
+            });
+            let idf = |term: &u32| statistics.idf(statistics.terms.get(term).copied().unwrap_or(0));
+            let share = |hit: f32, total: f32| if total > 0.0 { hit / total } else { 0.0 };
+            for profile in &profiles {
+                let norm = K1 * (1.0 - B + B * profile.length as f32 / query.mean_length);
+                let sum: f32 = profile
+                    .pieces
+                    .iter()
+                    .map(|&(bucket, count)| (table[usize::from(bucket)], f32::from(count)))
+                    .map(|(idf, count)| idf * count * (K1 + 1.0) / (count + norm))
+                    .sum();
+                let close =
+                    |found: f32, expect: f32| assert!((found - expect).abs() < 1e-6, "{intent}: {found}, {expect}");
+                close(query.trigrams(profile), share(sum, sum + reference));
+                let own: BTreeSet<u32> = profile.terms.iter().copied().collect();
+                close(
+                    query.coverage(profile),
+                    share(asked.intersection(&own).map(idf).sum(), asked.iter().map(idf).sum()),
+                );
+                let weight = |term: &u32| (1.0 + statistics.profiles as f32 / statistics.title_terms[term] as f32).ln();
+                let hit = profile.title.iter().filter(|term| asked.contains(term)).map(weight).sum();
+                close(statistics.name(profile, &query), share(hit, profile.title.iter().map(weight).sum()));
+            }
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) const MAX_DIMENSION: usize = 8192;
 pub(super) const MAX_ROWS: usize = 1 << 24;
 /// Below this many rows nothing is worth tidying.
 const TIDY_ROWS: usize = 1024;
+/// Building anew costs the more the larger the segment is: so may be outside of it.
+const HEAD_SHARE: usize = 32;
 
 /// How an index is built and searched.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +38,8 @@ pub struct DenseOptions {
     pub ef_search: usize,
     /// Documents re-scored in f32 for each document asked for; never fewer than 64. 1..=64, default 2.
     pub oversample: usize,
-    /// Rows outside the sealed segment before sealing is due. Default 32,768.
+    /// Rows outside the sealed segment before sealing is due, where a 32nd of the segment's is not more: every search scans
+    /// them all, so they shall cost little beside the walk. Default 8,192.
     pub head_limit: usize,
     /// Part of the rows, in per cent, that may be dead before sealing is due. 1..=100, default 20.
     pub vacuum_percent: usize,
@@ -53,7 +56,7 @@ impl Default for DenseOptions {
             ef_construction: 128,
             ef_search: 128,
             oversample: 2,
-            head_limit: 32_768,
+            head_limit: 8192,
             vacuum_percent: 20,
             build_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
@@ -84,7 +87,7 @@ impl DenseOptions {
 pub enum SealReason {
     /// Large enough for a graph and without one.
     NoGraph,
-    /// More rows outside the sealed segment than `head_limit`.
+    /// More rows outside the sealed segment than `head_limit` allows.
     HeadFull,
     /// More dead rows than `vacuum_percent` allows.
     Dead,
@@ -307,7 +310,7 @@ impl DenseIndex {
             if !self.has_graph() {
                 return Some(SealReason::NoGraph);
             }
-            if total - sealed_rows > self.options.head_limit {
+            if total - sealed_rows > self.options.head_limit.max(sealed_rows / HEAD_SHARE) {
                 return Some(SealReason::HeadFull);
             }
         }

@@ -4,7 +4,9 @@
 //! next to each other, so facet `f` of slot `s` is row `starts[s] + f`.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
+use crate::doc_set::DocHasher;
 use crate::kernels::{CODE_ALIGN, VECTOR_ALIGN};
 use crate::quantize::encode;
 
@@ -134,12 +136,12 @@ impl Rows {
 #[derive(Default)]
 pub(super) struct Head {
     pub(super) rows: Rows,
-    slots: HashMap<u32, u32>,
+    slots: HashMap<u32, u32, BuildHasherDefault<DocHasher>>,
 }
 
 impl Head {
     pub(super) fn new(dimension: usize) -> Self {
-        Self { rows: Rows::new(dimension), slots: HashMap::new() }
+        Self { rows: Rows::new(dimension), slots: HashMap::default() }
     }
 
     pub(super) fn push<'v>(&mut self, doc: u32, facets: impl IntoIterator<Item = (&'v [f32], f32)>) {

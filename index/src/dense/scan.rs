@@ -55,9 +55,10 @@ impl Best {
     pub(super) fn offer(&mut self, candidate: Candidate) {
         if self.heap.len() < self.limit {
             self.heap.push(Reverse(candidate));
-        } else if self.heap.peek().is_some_and(|worst| candidate > worst.0) {
-            self.heap.pop();
-            self.heap.push(Reverse(candidate));
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && candidate > worst.0
+        {
+            *worst = Reverse(candidate);
         }
     }
 

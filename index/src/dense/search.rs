@@ -2,7 +2,7 @@
 
 use crate::doc_set::{DocId, DocSet};
 use crate::error::IndexError;
-use crate::kernels::kernels;
+use crate::kernels::{kernels, prefetch};
 use crate::quantize::{Query, approximate};
 
 use super::index::{DenseIndex, cosine};
@@ -12,6 +12,8 @@ use super::segment::Segment;
 
 /// Fewest documents that are re-scored in f32.
 const RESCORE_LEAST: usize = 64;
+/// How many documents ahead of the one that is re-scored a vector is asked for.
+const RESCORE_AHEAD: usize = 3;
 /// A graph search is not worth it when it would keep more than one row in so many.
 const GRAPH_WORTH: usize = 16;
 /// A filter that lets fewer than one row in so many through is searched exactly: a walk would mostly meet others.
@@ -110,8 +112,15 @@ impl DenseIndex {
         }
         let candidates = best.into_vec();
         let docs_rescored = candidates.len();
-        let mut hits: Vec<DenseHit> =
-            candidates.iter().map(|candidate| rescore(self.block(candidate.block).rows, &query, candidate)).collect();
+        let mut hits = Vec::with_capacity(docs_rescored);
+        for (at, candidate) in candidates.iter().enumerate() {
+            // Their vectors lie anywhere: asked for ahead, they are waited for together.
+            if let Some(ahead) = candidates.get(at + RESCORE_AHEAD) {
+                let rows = self.block(ahead.block).rows;
+                prefetch(rows.vector(rows.range(ahead.slot).start));
+            }
+            hits.push(rescore(self.block(candidate.block).rows, &query, candidate));
+        }
         hits.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.doc.cmp(&b.doc)));
         hits.truncate(k_docs);
         Ok(DenseResult { hits, stats: DenseStats { plan, rows_scored, docs_rescored } })

@@ -144,7 +144,7 @@ impl Segment {
     }
 
     pub(super) fn slot_of(&self, doc: u32) -> Option<u32> {
-        self.view().docs.binary_search(&doc).ok().map(number)
+        slot_of(self.view().docs, doc)
     }
 
     /// Walks the graph; none when there is no graph.
@@ -166,5 +166,39 @@ impl std::fmt::Debug for Segment {
             .field("graph", &self.has_graph())
             .field("mapped", &matches!(self.storage, Storage::Mapped { .. }))
             .finish_non_exhaustive()
+    }
+}
+
+/// The place of a document in ascending numbers. Few are missing between them as a rule, and no more than those can lie
+/// between a number and its place: a catalogue that nothing was deleted from is not searched at all.
+fn slot_of(docs: &[u32], doc: u32) -> Option<u32> {
+    let (&first, &last) = (docs.first()?, docs.last()?);
+    if doc < first || doc > last {
+        return None;
+    }
+    let missing = (last - first) as usize - (docs.len() - 1);
+    let most = ((doc - first) as usize).min(docs.len() - 1);
+    let least = ((doc - first) as usize).saturating_sub(missing);
+    docs.get(least..=most)?.binary_search(&doc).ok().map(|at| number(least + at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot_of;
+
+    #[test]
+    fn slots_are_those_of_a_search_over_all() {
+        let sparse: Vec<u32> = (0..500u32).map(|at| 7 + at * at % 11 + at * 5).collect();
+        for docs in
+            [vec![], vec![0], vec![u32::MAX], (3..90).collect(), vec![0, 1, 2, 50, 51, 900], vec![0, u32::MAX], sparse]
+        {
+            let mut docs = docs;
+            docs.sort_unstable();
+            docs.dedup();
+            for doc in (0..3000).chain([u32::MAX - 1, u32::MAX]) {
+                let expect = docs.binary_search(&doc).ok().map(super::number);
+                assert_eq!(slot_of(&docs, doc), expect, "{doc} in {docs:?}");
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ use tantivy::index::InvertedIndexReader;
 use tantivy::postings::{BlockSegmentPostings, TermInfo};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::tokenizer::TokenStream;
-use tantivy::{Searcher, SegmentReader, Term};
+use tantivy::{Searcher, SegmentReader, TantivyError};
 
 use crate::doc_set::{DocId, DocSet};
 
@@ -67,7 +67,6 @@ pub struct TermContribution {
 
 /// A field as the scorer sees it.
 pub(super) struct ScoredField {
-    pub(super) field: Field,
     pub(super) weight: f32,
 }
 
@@ -88,20 +87,59 @@ pub(super) fn query_terms(text: &str) -> Vec<String> {
     terms
 }
 
-/// A query, looked up in every segment.
-pub(super) struct Lookup {
-    /// [terms], inverse document frequency.
-    pub(super) idf: Vec<f32>,
-    pub(super) segments: Vec<SegmentLookup>,
+/// What every search needs of one state of the index, opened once and not at each query.
+pub(super) struct Opened {
+    /// Which state: grows with every commit that is loaded.
+    pub(super) generation: u64,
+    /// Documents, deleted ones included.
+    docs: u64,
+    segments: Vec<OpenedSegment>,
     /// [fields]
     saturation: Vec<Saturation>,
 }
 
-/// The postings of a query in one segment.
-pub(super) struct SegmentLookup {
-    postings: Vec<FoundTerm>,
-    /// [fields]
-    readers: Vec<Arc<InvertedIndexReader>>,
+struct OpenedSegment {
+    /// Document number of each of tantivy's.
+    docs: Column<u64>,
+    /// [fields]; none for one without a word.
+    fields: Vec<Option<OpenedField>>,
+}
+
+struct OpenedField {
+    words: Arc<InvertedIndexReader>,
+    lengths: FieldNormReader,
+}
+
+impl Opened {
+    pub(super) fn new(searcher: &Searcher, fields: &[Field], doc_field: &str) -> tantivy::Result<Self> {
+        let docs = searcher.segment_readers().iter().map(|reader| u64::from(reader.max_doc())).sum();
+        let mut tokens = vec![0u64; fields.len()];
+        let mut segments = Vec::with_capacity(searcher.segment_readers().len());
+        for reader in searcher.segment_readers() {
+            let mut opened = Vec::with_capacity(fields.len());
+            for (&field, tokens) in fields.iter().zip(&mut tokens) {
+                let words = reader.inverted_index(field)?;
+                let of_segment = words.total_num_tokens();
+                *tokens += of_segment;
+                opened.push(match of_segment {
+                    0 => None,
+                    _ => Some(OpenedField { words, lengths: reader.get_fieldnorms_reader(field)? }),
+                });
+            }
+            segments.push(OpenedSegment { docs: reader.fast_fields().u64(doc_field)?, fields: opened });
+        }
+        let saturation = tokens.iter().map(|&tokens| Saturation::new(tokens, docs)).collect();
+        Ok(Self { generation: searcher.generation().generation_id(), docs, segments, saturation })
+    }
+}
+
+/// A query, looked up in every segment.
+pub(super) struct Lookup<'a> {
+    /// [terms], inverse document frequency.
+    pub(super) idf: Vec<f32>,
+    /// [segments], the postings that there are.
+    postings: Vec<Vec<FoundTerm>>,
+    opened: &'a Opened,
 }
 
 struct FoundTerm {
@@ -110,33 +148,34 @@ struct FoundTerm {
     info: TermInfo,
 }
 
-impl Lookup {
-    pub(super) fn new(searcher: &Searcher, fields: &[ScoredField], terms: &[String]) -> tantivy::Result<Self> {
-        let docs: u64 = searcher.segment_readers().iter().map(|reader| u64::from(reader.max_doc())).sum();
-        let mut segments = Vec::with_capacity(searcher.segment_readers().len());
+impl<'a> Lookup<'a> {
+    pub(super) fn new(opened: &'a Opened, fields: &[ScoredField], terms: &[String]) -> tantivy::Result<Self> {
         let mut frequencies = vec![0u64; terms.len() * fields.len()];
-        let mut tokens = vec![0u64; fields.len()];
-        for reader in searcher.segment_readers() {
-            let mut lookup = SegmentLookup { postings: Vec::new(), readers: Vec::with_capacity(fields.len()) };
-            for (at, field) in fields.iter().enumerate() {
-                let inverted = reader.inverted_index(field.field)?;
-                tokens[at] += inverted.total_num_tokens();
-                for (number, term) in terms.iter().enumerate().filter(|_| field.weight > 0.0) {
-                    if let Some(info) = inverted.get_term_info(&Term::from_field_text(field.field, term))? {
+        let mut postings = Vec::with_capacity(opened.segments.len());
+        for segment in &opened.segments {
+            let mut found = Vec::new();
+            for (at, (field, opened)) in fields.iter().zip(&segment.fields).enumerate() {
+                let Some(opened) = opened.as_ref().filter(|_| field.weight > 0.0) else { continue };
+                for (number, term) in terms.iter().enumerate() {
+                    if let Some(info) = opened.words.terms().get(term)? {
                         frequencies[number * fields.len() + at] += u64::from(info.doc_freq);
-                        lookup.postings.push(FoundTerm { term: number, field: at, info });
+                        found.push(FoundTerm { term: number, field: at, info });
                     }
                 }
-                lookup.readers.push(inverted);
             }
-            segments.push(lookup);
+            postings.push(found);
         }
         let idf = frequencies
             .chunks(fields.len().max(1))
-            .map(|frequencies| idf(docs, frequencies.iter().copied().max().unwrap_or(0)))
+            .map(|frequencies| idf(opened.docs, frequencies.iter().copied().max().unwrap_or(0)))
             .collect();
-        let saturation = tokens.iter().map(|&tokens| Saturation::new(tokens, docs)).collect();
-        Ok(Self { idf, segments, saturation })
+        Ok(Self { idf, postings, opened })
+    }
+
+    /// The segments, in the searcher's order.
+    pub(super) fn segments(&'a self, searcher: &'a Searcher) -> impl Iterator<Item = Segment<'a>> {
+        let parts = searcher.segment_readers().iter().zip(&self.opened.segments).zip(&self.postings);
+        parts.map(|((reader, opened), postings)| Segment { reader, opened, postings, lookup: self })
     }
 }
 
@@ -193,34 +232,32 @@ fn saturated(count: u32, norm: f32) -> f32 {
 /// One segment with what a search needs of it.
 pub(super) struct Segment<'a> {
     pub(super) reader: &'a SegmentReader,
-    pub(super) lookup: &'a SegmentLookup,
-    /// Document number of each of tantivy's.
-    pub(super) docs: Column<u64>,
+    opened: &'a OpenedSegment,
+    postings: &'a [FoundTerm],
+    lookup: &'a Lookup<'a>,
 }
 
 impl Segment<'_> {
     /// Our number of a document of this segment.
     fn doc(&self, doc: u32) -> Option<DocId> {
-        self.docs.first(doc).and_then(|number| u32::try_from(number).ok()).map(DocId)
+        self.opened.docs.first(doc).and_then(|number| u32::try_from(number).ok()).map(DocId)
     }
 
-    fn postings(&self, found: &FoundTerm) -> tantivy::Result<BlockSegmentPostings> {
-        let reader = &self.lookup.readers[found.field];
-        Ok(reader.read_block_postings_from_terminfo(&found.info, IndexRecordOption::WithFreqs)?)
+    /// Where each term was found, with the field's lengths and the postings from their beginning.
+    fn found(&self) -> impl Iterator<Item = tantivy::Result<(&FoundTerm, &FieldNormReader, BlockSegmentPostings)>> {
+        self.postings.iter().filter_map(|found| {
+            let field = self.opened.fields[found.field].as_ref()?;
+            let postings = field.words.read_block_postings_from_terminfo(&found.info, IndexRecordOption::WithFreqs);
+            Some(postings.map(|postings| (found, &field.lengths, postings)).map_err(TantivyError::from))
+        })
     }
 
     /// Adds every term's part to `scores`: [documents of the segment], all 0 before.
-    pub(super) fn accumulate(
-        &self,
-        lookup: &Lookup,
-        fields: &[ScoredField],
-        scores: &mut [f32],
-    ) -> tantivy::Result<()> {
-        for found in &self.lookup.postings {
-            let weight = fields[found.field].weight * lookup.idf[found.term];
-            let saturation = &lookup.saturation[found.field];
-            let lengths = self.reader.get_fieldnorms_reader(fields[found.field].field)?;
-            let mut postings = self.postings(found)?;
+    pub(super) fn accumulate(&self, fields: &[ScoredField], scores: &mut [f32]) -> tantivy::Result<()> {
+        for found in self.found() {
+            let (found, lengths, mut postings) = found?;
+            let weight = fields[found.field].weight * self.lookup.idf[found.term];
+            let saturation = &self.lookup.opened.saturation[found.field];
             while postings.block_len() > 0 {
                 for (&doc, &count) in postings.docs().iter().zip(postings.freqs()) {
                     if let Some(score) = scores.get_mut(doc as usize) {
@@ -255,15 +292,13 @@ impl Segment<'_> {
     /// What each term and field adds to the live document with our number `doc`; none when it is not here.
     pub(super) fn explain(
         &self,
-        lookup: &Lookup,
         fields: &[ScoredField],
         target: u32,
         name: impl Fn(usize, usize, u32, f32) -> TermContribution,
     ) -> tantivy::Result<Vec<TermContribution>> {
         let mut contributions = Vec::new();
-        for found in &self.lookup.postings {
-            let lengths = self.reader.get_fieldnorms_reader(fields[found.field].field)?;
-            let mut postings = self.postings(found)?;
+        for found in self.found() {
+            let (found, lengths, mut postings) = found?;
             while postings.block_len() > 0 && postings.docs()[postings.block_len() - 1] < target {
                 postings.advance();
             }
@@ -271,8 +306,8 @@ impl Segment<'_> {
                 continue;
             };
             let count = postings.freq(at);
-            let worth = lookup.saturation[found.field].of(count, lengths.fieldnorm_id(target));
-            let score = fields[found.field].weight * lookup.idf[found.term] * worth;
+            let worth = self.lookup.opened.saturation[found.field].of(count, lengths.fieldnorm_id(target));
+            let score = fields[found.field].weight * self.lookup.idf[found.term] * worth;
             contributions.push(name(found.field, found.term, count, score));
         }
         Ok(contributions)
@@ -318,9 +353,10 @@ impl Best {
         let hit = Ranked(hit);
         if self.heap.len() < self.limit {
             self.heap.push(Reverse(hit));
-        } else if self.heap.peek().is_some_and(|worst| hit > worst.0) {
-            self.heap.pop();
-            self.heap.push(Reverse(hit));
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && hit > worst.0
+        {
+            *worst = Reverse(hit);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::doc_set::{DocId, DocSet};
 use crate::error::IndexError;
 
 use super::index::{DOC_FIELD, FieldSpec, check_weights, lexical};
-use super::score::{Best, LexicalResult, Lookup, ScoredField, Segment, TermContribution, query_terms};
+use super::score::{Best, LexicalResult, Lookup, Opened, ScoredField, TermContribution, query_terms};
 
 /// A handle for searches. Clones are cheap; a search sees the last commit and never waits for a writer.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ struct Inner {
     reader: IndexReader,
     /// Score arrays that are not in use.
     scores: Mutex<Vec<Vec<f32>>>,
+    /// What the last state of the index needed to be opened.
+    opened: Mutex<Option<Arc<Opened>>>,
 }
 
 impl LexicalSearcher {
@@ -34,7 +36,8 @@ impl LexicalSearcher {
         doc_field: Field,
         reader: IndexReader,
     ) -> Self {
-        Self { inner: Arc::new(Inner { fields, tantivy_fields, doc_field, reader, scores: Mutex::new(Vec::new()) }) }
+        let (scores, opened) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { fields, tantivy_fields, doc_field, reader, scores, opened }) }
     }
 
     pub(super) fn reader(&self) -> &IndexReader {
@@ -96,17 +99,17 @@ impl LexicalSearcher {
         k: usize,
         allowed: Option<&DocSet>,
     ) -> tantivy::Result<LexicalResult> {
-        let lookup = Lookup::new(searcher, fields, &terms)?;
+        let opened = self.opened(searcher)?;
+        let lookup = Lookup::new(&opened, fields, &terms)?;
         let heaviest = fields.iter().map(|field| field.weight).fold(0.0, f32::max);
         let normalizer = heaviest * lookup.idf.iter().sum::<f32>();
         let mut best = Best::new(k.min(self.len_docs()));
         if k > 0 && !allowed.is_some_and(DocSet::is_empty) {
             let mut scores = self.inner.scores.lock().pop().unwrap_or_default();
-            for (reader, found) in searcher.segment_readers().iter().zip(&lookup.segments) {
-                let segment = Segment { reader, lookup: found, docs: reader.fast_fields().u64(DOC_FIELD)? };
+            for segment in lookup.segments(searcher) {
                 scores.clear();
-                scores.resize(reader.max_doc() as usize, 0.0);
-                segment.accumulate(&lookup, fields, &mut scores)?;
+                scores.resize(segment.reader.max_doc() as usize, 0.0);
+                segment.accumulate(fields, &mut scores)?;
                 segment.collect(&scores, allowed, &mut best);
             }
             self.inner.scores.lock().push(scores);
@@ -135,9 +138,11 @@ impl LexicalSearcher {
         terms: &[String],
         doc: DocId,
     ) -> tantivy::Result<Vec<TermContribution>> {
-        let lookup = Lookup::new(searcher, fields, terms)?;
+        let opened = self.opened(searcher)?;
+        let lookup = Lookup::new(&opened, fields, terms)?;
         let number = Term::from_field_u64(self.inner.doc_field, u64::from(doc.0));
-        for (reader, found) in searcher.segment_readers().iter().zip(&lookup.segments) {
+        for segment in lookup.segments(searcher) {
+            let reader = segment.reader;
             let numbers = reader.inverted_index(self.inner.doc_field)?;
             let Some(postings) = numbers.read_block_postings(&number, IndexRecordOption::Basic)? else {
                 continue;
@@ -145,8 +150,7 @@ impl LexicalSearcher {
             let Some(&target) = postings.docs().iter().find(|&&target| !reader.is_deleted(target)) else {
                 continue;
             };
-            let segment = Segment { reader, lookup: found, docs: reader.fast_fields().u64(DOC_FIELD)? };
-            return segment.explain(&lookup, fields, target, |field, term, count, score| TermContribution {
+            return segment.explain(fields, target, |field, term, count, score| TermContribution {
                 field: self.inner.fields[field].name.clone(),
                 term: terms[term].clone(),
                 count,
@@ -172,7 +176,21 @@ impl LexicalSearcher {
             check_weights(weights.iter().copied())?;
         }
         let weight = |at: usize| weights.map_or(self.inner.fields[at].weight, |weights| weights[at]);
-        let fields = self.inner.tantivy_fields.iter().enumerate();
-        Ok(fields.map(|(at, &field)| ScoredField { field, weight: weight(at) }).collect())
+        Ok((0..self.inner.fields.len()).map(|at| ScoredField { weight: weight(at) }).collect())
+    }
+
+    /// What was opened for the state that `searcher` sees, or is now.
+    fn opened(&self, searcher: &Searcher) -> tantivy::Result<Arc<Opened>> {
+        let generation = searcher.generation().generation_id();
+        if let Some(opened) = self.inner.opened.lock().as_ref().filter(|opened| opened.generation == generation) {
+            return Ok(Arc::clone(opened));
+        }
+        let opened = Arc::new(Opened::new(searcher, &self.inner.tantivy_fields, DOC_FIELD)?);
+        let mut kept = self.inner.opened.lock();
+        // A search that began before a commit leaves the younger state in place.
+        if kept.as_ref().is_none_or(|kept| kept.generation < generation) {
+            *kept = Some(Arc::clone(&opened));
+        }
+        Ok(opened)
     }
 }

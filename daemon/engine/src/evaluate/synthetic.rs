@@ -86,11 +86,11 @@ fn ask(
 ) -> Result<Seen, EngineError> {
     let dense = dense_search(shared, index, &taken.vector, allowed)?;
     let words = lexical_search(shared, index, &taken.text, allowed)?;
-    let ranker = shared.ranker.in_force();
+    let ranker = index.view.ranker();
     let stems = stems_of(&taken.text);
     let context = Context {
         index,
-        ranker: &ranker,
+        ranker,
         intent: &taken.text,
         stems: &stems,
         vector: &taken.vector,

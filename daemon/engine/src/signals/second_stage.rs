@@ -3,25 +3,24 @@
 
 use fitment_ranking::Signal;
 
-use super::{Context, SignalSource};
+use super::{Considered, Context, SignalSource};
 use crate::error::EngineError;
-use crate::rank::Scored;
 
 pub(super) struct SecondStage<'a> {
     pub(super) context: &'a Context<'a>,
 }
 
 impl SignalSource for SecondStage<'_> {
-    fn fill(&self, pool: &mut Vec<Scored>) -> Result<(), EngineError> {
-        let Context { index, ranker, second, .. } = self.context;
+    fn fill(&self, pool: &mut Vec<Considered<'_>>) -> Result<(), EngineError> {
+        let Context { ranker, second, .. } = self.context;
         if second.is_none() && ranker.fusion.weight(Signal::SecondStage) == 0.0 {
             return Ok(());
         }
-        for one in pool {
-            let centroid = index.view.clues(one.doc).and_then(|clues| clues.second_stage.as_deref());
-            one.signals[Signal::SecondStage.index()] = match (second, centroid) {
+        for Considered { scored, known } in pool {
+            let centroid = known.clues.second_stage.as_deref();
+            scored.signals[Signal::SecondStage.index()] = match (second, centroid) {
                 (Some(intent), Some(centroid)) => fitment_index::dot(intent.as_slice(), centroid).clamp(-1.0, 1.0),
-                _ => one.signals[Signal::Centroid.index()],
+                _ => scored.signals[Signal::Centroid.index()],
             };
         }
         Ok(())

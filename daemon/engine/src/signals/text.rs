@@ -2,9 +2,8 @@
 
 use fitment_ranking::{Signal, TextQuery, term_ids};
 
-use super::{Context, SignalSource};
+use super::{Considered, Context, SignalSource};
 use crate::error::EngineError;
-use crate::rank::Scored;
 
 pub(super) struct Text<'a> {
     context: &'a Context<'a>,
@@ -19,13 +18,13 @@ impl<'a> Text<'a> {
 }
 
 impl SignalSource for Text<'_> {
-    fn fill(&self, pool: &mut Vec<Scored>) -> Result<(), EngineError> {
-        let view = &self.context.index.view;
-        for one in pool {
-            let Some(clues) = view.clues(one.doc) else { continue };
-            one.signals[Signal::Coverage.index()] = self.query.coverage(&clues.text);
-            one.signals[Signal::Name.index()] = view.statistics().name(&clues.text, &self.query);
-            one.signals[Signal::Trigrams.index()] = self.query.trigrams(&clues.text);
+    fn fill(&self, pool: &mut Vec<Considered<'_>>) -> Result<(), EngineError> {
+        let statistics = self.context.index.view.statistics();
+        for Considered { scored, known } in pool {
+            let text = &known.clues.text;
+            scored.signals[Signal::Coverage.index()] = self.query.coverage(text);
+            scored.signals[Signal::Name.index()] = statistics.name(text, &self.query);
+            scored.signals[Signal::Trigrams.index()] = self.query.trigrams(text);
         }
         Ok(())
     }

@@ -3,30 +3,26 @@
 use fitment_index::FacetScorer;
 use fitment_ranking::Signal;
 
-use super::{Context, SignalSource};
+use super::{Considered, Context, SignalSource};
 use crate::error::EngineError;
 use crate::rank::Scored;
 
 pub(super) struct Vectors<'a> {
-    context: &'a Context<'a>,
     scorer: FacetScorer<'a>,
 }
 
 impl<'a> Vectors<'a> {
     pub(super) fn new(context: &'a Context<'a>) -> Result<Self, EngineError> {
-        Ok(Self { context, scorer: context.index.dense.scorer(context.vector.as_slice())? })
+        Ok(Self { scorer: context.index.dense.scorer(context.vector.as_slice())? })
     }
 }
 
 impl SignalSource for Vectors<'_> {
     /// Leaves out what the index does not know any more.
-    fn fill(&self, pool: &mut Vec<Scored>) -> Result<(), EngineError> {
-        pool.retain_mut(|one| {
-            let (Some(facets), Some(card)) = (self.scorer.facet_scores(one.doc), self.context.index.view.card(one.doc))
-            else {
-                return false;
-            };
-            set(one, facets, card.centroid_norm);
+    fn fill(&self, pool: &mut Vec<Considered<'_>>) -> Result<(), EngineError> {
+        pool.retain_mut(|Considered { scored, known }| {
+            let Some(facets) = self.scorer.facet_scores(scored.doc) else { return false };
+            set(scored, facets, known.card.centroid_norm);
             true
         });
         Ok(())

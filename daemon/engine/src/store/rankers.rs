@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn ranker(id: &str) -> Ranker {
-        Ranker { id: id.to_owned(), model_digest: "sha256:m".to_owned(), ..Ranker::shipped() }
+        Ranker { id: id.to_owned(), model_digest: "sha256:m".to_owned(), ..Ranker::clone(Ranker::shipped()) }
     }
 
     fn ids(store: &Store) -> Vec<String> {

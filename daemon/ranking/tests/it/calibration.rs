@@ -118,12 +118,26 @@ fn the_loosest_threshold_that_holds_is_kept() {
     let mut observations: Vec<Observation> = (0..1000).map(|place| seen(at(place), place >= 400)).collect();
     observations.push(out_of_scope(0.0));
     let found = threshold(&observations, 0.05, 0.9).expect("keeps the bound");
-    let bound = clopper_pearson_upper(found.errors, found.answered, 1.0 - 0.1 * 0.4).expect("computed");
+    // Nothing failed on the way: the risk of all starts was handed on.
+    let bound = clopper_pearson_upper(found.errors, found.answered, 0.9).expect("computed");
     assert!((bound - found.error_bound).abs() < 1e-12 && bound <= 0.05);
     assert!(found.threshold < 0.42, "{found:?}");
     // One step of the walk further, 6 % more, the bound is broken.
     let next = found.answered + found.answered * 6 / 100 + 1;
-    assert!(clopper_pearson_upper(next - 600, next, 1.0 - 0.1 * 0.4).expect("computed") > 0.05);
+    assert!(clopper_pearson_upper(next - 600, next, 0.9).expect("computed") > 0.05);
+}
+
+#[test]
+fn noise_at_the_top_costs_its_own_share_of_the_risk_and_no_more() {
+    // The 60 surest are wrong one time in six, the next 600 are right.
+    let at = |place: u32| 1.0 - f64::from(place) / 1000.0;
+    let mut observations: Vec<Observation> =
+        (0..1000).map(|place| seen(at(place), if place < 60 { place % 6 > 0 } else { place < 660 })).collect();
+    observations.push(out_of_scope(0.0));
+    let found = threshold(&observations, 0.05, 0.9).expect("keeps the bound from two fifths on");
+    assert!(found.answered > 600, "{found:?}");
+    let bound = clopper_pearson_upper(found.errors, found.answered, 1.0 - 0.1 * 0.4).expect("computed");
+    assert!((bound - found.error_bound).abs() < 1e-12, "{bound} is not {}", found.error_bound);
 }
 
 /// Probability that an answer of this confidence is wrong: falls smoothly.

@@ -95,12 +95,7 @@ fn on_daemon(arguments: &CalibrateArguments, server: &ServerFlags) -> anyhow::Re
     };
     let result = super::run_interruptible(async {
         let events = server.evaluation().await?.calibrate(request).await?.into_inner();
-        remote::finish(events, |v1::CalibrateResponse { event }| match event {
-            Some(v1::calibrate_response::Event::Progress(progress)) => (Some(progress), None),
-            Some(v1::calibrate_response::Event::Result(result)) => (None, Some(result)),
-            None => (None, None),
-        })
-        .await
+        remote::finish(events).await
     })?;
     if arguments.json {
         output::json(&output::message_json("fitment.v1.CalibrateResult", &result)?)?;

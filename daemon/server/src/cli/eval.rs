@@ -199,12 +199,7 @@ fn on_daemon(arguments: &EvalArguments, server: &ServerFlags) -> anyhow::Result<
     let request = v1::EvaluateRequest { intents: Some(intents), with_answers: true };
     let result = super::run_interruptible(async {
         let events = server.evaluation().await?.evaluate(request).await?.into_inner();
-        remote::finish(events, |v1::EvaluateResponse { event }| match event {
-            Some(v1::evaluate_response::Event::Progress(progress)) => (Some(progress), None),
-            Some(v1::evaluate_response::Event::Result(result)) => (None, Some(result)),
-            None => (None, None),
-        })
-        .await
+        remote::finish(events).await
     })?;
     let form = "the daemon's figures are of another form; use the same version here and there";
     let run: Run = serde_json::from_str(&result.answers_json).context(form)?;
@@ -260,7 +255,7 @@ fn fit_and_calibrate(
     let engine = &laboratory.engine;
     let options = FitOptions { target, seed: arguments.seed, stop: Stop::default() };
     let model_digest = engine.model().digest.to_string();
-    let ranker = fit_ranker(sets, &model_digest, Some(&Ranker::shipped()), &options, on_progress)?;
+    let ranker = fit_ranker(sets, &model_digest, Some(Ranker::shipped()), &options, on_progress)?;
     engine.put_ranker(&ranker)?;
     fit::describe(&ranker)?;
     let name = ranker.fitted_on.join(", ");

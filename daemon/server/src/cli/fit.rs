@@ -83,12 +83,7 @@ fn on_daemon(arguments: &FitArguments, server: &ServerFlags) -> anyhow::Result<E
     };
     let result = super::run_interruptible(async {
         let events = server.evaluation().await?.fit(request).await?.into_inner();
-        remote::finish(events, |v1::FitResponse { event }| match event {
-            Some(v1::fit_response::Event::Progress(progress)) => (Some(progress), None),
-            Some(v1::fit_response::Event::Result(result)) => (None, Some(result)),
-            None => (None, None),
-        })
-        .await
+        remote::finish(events).await
     })?;
     if arguments.json {
         output::json(&output::message_json("fitment.v1.FitResult", &result)?)?;
@@ -126,7 +121,7 @@ fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -
     let options =
         FitOptions { target: (!arguments.weights_only).then_some(0), seed: arguments.seed, stop: Stop::default() };
     let shipped = (!arguments.from_scratch).then(Ranker::shipped);
-    let fitted = fit_ranker(sets, &model_digest, shipped.as_ref(), &options, &tell)?;
+    let fitted = fit_ranker(sets, &model_digest, shipped.map(AsRef::as_ref), &options, &tell)?;
     steps.finish();
     write_file(out, &serde_json::to_string(&fitted)?)?;
     describe(&fitted)?;

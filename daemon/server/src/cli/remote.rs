@@ -57,20 +57,53 @@ impl RemoteFlags {
     }
 }
 
+/// What a job says while it runs and at its end.
+pub(super) trait JobEvent {
+    /// What the job gives.
+    type Result;
+    /// Progress, the result, or something that this build does not know.
+    fn taken_apart(self) -> Option<Told<Self::Result>>;
+}
+
+/// One word of a job.
+pub(super) enum Told<R> {
+    /// How far it is.
+    Progress(v1::JobProgress),
+    /// Its end.
+    Result(R),
+}
+
+macro_rules! job_event {
+    ($response:ident, $events:ident, $result:ident) => {
+        impl JobEvent for v1::$response {
+            type Result = v1::$result;
+
+            fn taken_apart(self) -> Option<Told<Self::Result>> {
+                let Self { event } = self;
+                Some(match event? {
+                    v1::$events::Event::Progress(progress) => Told::Progress(progress),
+                    v1::$events::Event::Result(result) => Told::Result(result),
+                })
+            }
+        }
+    };
+}
+
+job_event!(FitResponse, fit_response, FitResult);
+job_event!(CalibrateResponse, calibrate_response, CalibrateResult);
+job_event!(EvaluateResponse, evaluate_response, EvaluateResult);
+
 /// The result of a job; its progress is shown meanwhile. Ctrl-C leaves the call, and so ends the job.
-pub(super) async fn finish<T, R>(
-    mut events: Streaming<T>,
-    taken_apart: impl Fn(T) -> (Option<v1::JobProgress>, Option<R>),
-) -> anyhow::Result<R> {
+pub(super) async fn finish<T: JobEvent>(mut events: Streaming<T>) -> anyhow::Result<T::Result> {
     let steps = Steps::new();
     while let Some(event) = events.message().await? {
-        match taken_apart(event) {
-            (Some(v1::JobProgress { step, done, total }), _) => steps.tell(&step, done, total),
-            (None, Some(result)) => {
+        match event.taken_apart() {
+            Some(Told::Progress(v1::JobProgress { step, done, total })) => steps.tell(&step, done, total),
+            Some(Told::Result(result)) => {
                 steps.finish();
                 return Ok(result);
             }
-            (None, None) => {}
+            None => {}
         }
     }
     anyhow::bail!("the daemon ended the job without a result; retry")

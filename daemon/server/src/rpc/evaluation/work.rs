@@ -123,7 +123,7 @@ pub(super) async fn fit(
             .thread_name(|_| "learn".to_owned())
             .build()
             .map_err(|error| EngineError::Internal(format!("no thread to learn on: {error}")))?;
-        alone.install(|| fit_ranker(vec![set], &model_digest, Some(&Ranker::shipped()), &options, &*tell))
+        alone.install(|| fit_ranker(vec![set], &model_digest, Some(Ranker::shipped()), &options, &*tell))
     };
     let ranker = of_blocking(learn).await?;
     if dry_run {
