@@ -8,4 +8,5 @@ mod folder;
 mod hub;
 mod import;
 mod parity;
+mod precision;
 mod support;

@@ -61,8 +61,9 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() -> anyhow::Re
     let daemon = Daemon::serve(&data, &["--config", config.to_str().expect("a UTF-8 path")])?;
     let long = "word ".repeat(1500);
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..24 {
-        let (mut matcher, request) = (daemon.matcher().await?, intent(&long));
+    for number in 0..24 {
+        // Each text is another one: none is remembered.
+        let (mut matcher, request) = (daemon.matcher().await?, intent(&format!("{number} {long}")));
         calls.spawn(async move { matcher.r#match(request).await });
     }
     let (mut answered, mut refused) = (0, 0);

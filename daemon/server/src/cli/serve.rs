@@ -39,6 +39,8 @@ pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Resu
             let info = engine.info();
             tracing::info!(
                 model = info.model.name,
+                kernel = info.model.compute.kernel,
+                threads = info.model.compute.threads,
                 versions = info.versions,
                 matchable = info.matchable,
                 vectors = info.vectors,

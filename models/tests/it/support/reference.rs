@@ -81,12 +81,16 @@ pub(crate) struct Reference {
     vector: Vec<f32>,
 }
 
-/// The folder `reference` beside `FITMENT_INTENTS_DIR`, which defaults to `../shared/intents` from the workspace.
-fn folder() -> PathBuf {
+/// The labelled intents: `FITMENT_INTENTS_DIR`, or `../shared/intents` from the workspace.
+pub(crate) fn intents_folder() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-    let intents = std::env::var_os("FITMENT_INTENTS_DIR")
-        .map_or_else(|| workspace.join("../shared/intents"), |intents| workspace.join(intents));
-    intents.join("../reference")
+    std::env::var_os("FITMENT_INTENTS_DIR")
+        .map_or_else(|| workspace.join("../shared/intents"), |intents| workspace.join(intents))
+}
+
+/// The folder `reference` beside the labelled intents.
+fn folder() -> PathBuf {
+    intents_folder().join("../reference")
 }
 
 /// All lines of a reference file.
