@@ -40,6 +40,16 @@ def arguments():
     return parser.parse_args()
 
 
+def bare_tokenizer(folder):
+    """The model's tokenizer without the padding and truncation that its file may ask for."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 def batch_ids(tokenizer, batch, tokens):
     """Ids of `batch` different texts of exactly `tokens` tokens, the same that `fitment-load forward` makes."""
     texts = [" ".join(WORDS[(n + text) % len(WORDS)] for n in range(tokens - 2)) for text in range(batch)]
@@ -162,9 +172,8 @@ class Peers:
             converted = core.read_model(onnx_path)
             if quantise:
                 import nncf
-                from tokenizers import Tokenizer
 
-                tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+                tokenizer = bare_tokenizer(self.folder)
                 samples = [np.array(batch_ids(tokenizer, 1, length)) for length in range(6, 60)]
                 data = nncf.Dataset(samples, lambda ids: {"input_ids": ids, "attention_mask": np.ones_like(ids)})
                 converted = nncf.quantize(
@@ -219,11 +228,8 @@ def main():
     options = arguments()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import numpy as np
-    from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(options.model / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = bare_tokenizer(options.model)
     shapes = [(batch, tokens) for batch in options.batches for tokens in options.tokens]
     inputs = {shape: np.array(batch_ids(tokenizer, *shape), dtype=np.int64) for shape in shapes}
     peers = Peers(options.model, options.threads, options.only).all()
@@ -285,17 +291,25 @@ def plot(options, figures):
     single = [one for one in figures if one["batch"] == 1]
     lengths = sorted({one["tokens"] for one in single})
     names = sorted({one["system"] for one in single}, key=lambda name: (not name.startswith("fitment"), name))
-    picture, axes = plt.subplots(figsize=(10, 5))
+    families = {"fitment": "Blues", "onnxruntime": "Oranges", "openvino": "Purples", "torch": "Reds", "sentence": "Greys"}
+    members = {family: [name for name in names if name.startswith(family)] for family in families}
+
+    def colour(name):
+        family = next(family for family in families if name.startswith(family))
+        shade = 0.45 + 0.45 * (members[family].index(name) + 1) / len(members[family])
+        return matplotlib.colormaps[families[family]](shade)
+
+    picture, axes = plt.subplots(figsize=(12, 5))
     width = 0.8 / len(names)
     for place, name in enumerate(names):
         values = [next(one["p50_ms"] for one in single if one["system"] == name and one["tokens"] == t) for t in lengths]
         bars = [n + place * width for n in range(len(lengths))]
-        axes.bar(bars, values, width, label=name, edgecolor="black", linewidth=0.4 if name.startswith("fitment") else 0)
+        axes.bar(bars, values, width, label=name, color=colour(name))
     axes.set_yscale("log")
     axes.set_xticks([n + 0.4 for n in range(len(lengths))], [f"{t} tokens" for t in lengths])
     axes.set_ylabel("one text, p50, ms (log scale)")
     axes.set_title(f"Forward pass, {options.model.name}, {options.threads} threads")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.grid(axis="y", alpha=0.3)
     picture.tight_layout()
     picture.savefig(options.plot)

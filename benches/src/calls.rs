@@ -166,14 +166,20 @@ async fn open_loop(
     answers: UnboundedSender<Answered>,
 ) {
     let matchers: Vec<_> = clients.into_iter().map(MatcherServiceClient::new).collect();
-    let started = Instant::now();
-    let mut open = JoinSet::new();
-    for number in 0..total {
-        let appointed = started + Duration::from_secs_f64(number as f64 / rate);
-        if appointed >= deadline {
-            break;
+    // A thread of its own keeps the appointments: the runtime's timers tick once a millisecond.
+    let (appoint, mut appointments) = tokio::sync::mpsc::unbounded_channel();
+    let started = Instant::now() + Duration::from_millis(5);
+    let pace = std::thread::spawn(move || {
+        for number in 0..total {
+            let appointed = started + Duration::from_secs_f64(number as f64 / rate);
+            std::thread::sleep(appointed.saturating_duration_since(Instant::now()));
+            if appointed >= deadline || appoint.send((number, appointed)).is_err() {
+                break;
+            }
         }
-        tokio::time::sleep_until(appointed.into()).await;
+    });
+    let mut open = JoinSet::new();
+    while let Some((number, appointed)) = appointments.recv().await {
         while open.try_join_next().is_some() {}
         if open.len() >= MOST_OPEN {
             open.join_next().await;
@@ -185,6 +191,8 @@ async fn open_loop(
         });
     }
     while open.join_next().await.is_some() {}
+    // It has sent its last appointment.
+    drop(pace.join());
 }
 
 /// One call; what the daemon says of its time, or `None` when it failed.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long a thread looks for more to do before it gives its processor away: about what waking it again would cost.
 const SPIN: Duration = Duration::from_micros(50);
 /// How long a helper that was told of work to come looks out for it.
-const ALERT: Duration = Duration::from_micros(300);
+const ALERT: Duration = Duration::from_micros(200);
 
 /// Work in steps of pieces. Pieces of one step may run at the same time; steps follow one another.
 pub(super) trait Work: Send + Sync {
@@ -153,9 +153,10 @@ impl Shared {
     /// A helper's life: look out for a while, then sleep until the board changes.
     fn help(&self) {
         let mut seen = 0;
+        let mut patience = SPIN;
         loop {
             let since = Instant::now();
-            while self.edition.load(Ordering::Acquire) == seen && since.elapsed() < ALERT {
+            while self.edition.load(Ordering::Acquire) == seen && since.elapsed() < patience {
                 pause();
             }
             let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,8 +169,10 @@ impl Shared {
             }
             let work = board.work.clone();
             drop(board);
+            patience = ALERT;
             if let Some(work) = work {
                 join(&*work, self.size);
+                patience = SPIN;
             }
         }
     }
