@@ -69,6 +69,7 @@ use super::simd::Simd;
 pub(super) use trial::Trial;
 
 /// `output[rows][16 panels] = input[rows][depth] * weights[depth][16 panels] + bias`.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has kernels of bytes"))]
 pub(super) struct Product<'a> {
     /// Rows of the weights' element type, `depth` values and then zeros up to the type's group.
     pub(super) input: *const u8,
