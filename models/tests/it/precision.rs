@@ -1,7 +1,7 @@
 //! What a precision costs in accuracy: the four labelled sets by vectors alone, in f32 and in what this processor has besides.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::Path;
 
 use fitment_models::{
     DEFAULT_MODEL, Embedder, EncoderChoice, Kernel, LoadOptions, ModelCache, Precision, TerminalBar, TextRole,
@@ -33,8 +33,8 @@ struct Intent {
     candidates: Option<Vec<usize>>,
 }
 
-fn lines(path: PathBuf) -> Vec<Value> {
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| {
         panic!("cannot read {}: {error}; set FITMENT_INTENTS_DIR to the labelled intents", path.display())
     });
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -49,7 +49,7 @@ impl Set {
         let folder = intents_folder().join(name);
         let mut places = HashMap::new();
         let mut documents = Vec::new();
-        for line in lines(folder.join("corpus.jsonl")) {
+        for line in lines(&folder.join("corpus.jsonl")) {
             places.insert(string(&line["_id"]), documents.len());
             documents.push(format!("{}: {}", string(&line["title"]), string(&line["text"])));
         }
@@ -60,7 +60,7 @@ impl Set {
                 judged.entry(fields[0].to_owned()).or_default().push(places[fields[1]]);
             }
         }
-        let intents = lines(folder.join("queries.jsonl"))
+        let intents = lines(&folder.join("queries.jsonl"))
             .iter()
             .filter_map(|line| {
                 let relevant = judged.remove(&string(&line["_id"]))?;
