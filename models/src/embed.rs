@@ -20,7 +20,7 @@ pub enum TextRole {
 /// What a loaded model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// The name it is installed under, or its folder's name.
+    /// The name it is installed under, or its folder's name; `+int8` after it when its vectors are int8's.
     pub name: String,
     /// Equal digests give vectors that may be compared.
     pub digest: ModelDigest,

@@ -166,7 +166,11 @@ fn build(folder: &Path, about: About<'_>, options: &LoadOptions) -> Result<Box<d
 
     let digests = [(CONFIG, config_digest), (TOKENIZER, tokenizer_digest), (WEIGHTS, weights_digest)];
     let info = ModelInfo {
-        name: about.name,
+        // Where vectors are not equivalent to f32's, the name says so as the digest does.
+        name: match compute.precision {
+            Precision::F32 | Precision::Bf16 => about.name,
+            Precision::Int8 => format!("{}+int8", about.name),
+        },
         digest: recipe.digest(config.architecture, compute.precision, digests),
         architecture: config.architecture,
         dimension: recipe.dimension,

@@ -120,7 +120,7 @@ pub enum EngineError {
     /// The catalogue was embedded by another model.
     #[error(
         "the catalogue at {path} was embedded by model {stored_name} ({stored}), not by {wanted_name} ({wanted}); \
-         serve it with `--model {stored_name}`, or export it with `fitment catalog export` and import it into a new `--data-dir`"
+         serve it with that model and precision (`--model`, `encoder.precision`), or export it with `fitment catalog export` and import it into a new `--data-dir`"
     )]
     ModelMismatch {
         /// The store.

@@ -6,7 +6,7 @@
 //! | step | a piece is | reads | writes |
 //! |---|---|---|---|
 //! | embed | some rows | ids | states |
-//! | attend | some heads | states | its heads' columns of the context |
+//! | attend | some heads, alone or in pairs | states | its heads' columns of the context |
 //! | project | some columns | context | its columns of the addend |
 //! | join | some rows | addend | states = norm(states + addend) |
 //! | expand | some columns | states | its columns of the inner values, activated |
@@ -181,7 +181,8 @@ impl Pass {
         self.states_encoded.reserve(rows);
         self.context_encoded.reserve(rows);
         self.inner_encoded.reserve(rows);
-        let head = rows * 3 * parameters.head_size + Attention::scratch(longest, parameters.head_size);
+        let heads = rows * self.heads_together() * 3 * parameters.head_size;
+        let head = heads + Attention::scratch(longest, parameters.head_size);
         let columns = rows * self.expansion_columns();
         for scratch in &mut self.scratch {
             scratch.reserve(head.max(columns) * 4);
@@ -228,6 +229,11 @@ impl Pass {
         shared.max(cached).clamp(1, columns / (PANEL * stride_of(columns)))
     }
 
+    /// Heads that are projected by one product: a few rows leave room for two, whose panels then fill whole tiles.
+    fn heads_together(&self) -> usize {
+        if self.rows() <= 64 && self.plan.parameters.heads.is_multiple_of(2) { 2 } else { 1 }
+    }
+
     fn units(&self, step: Step) -> (usize, usize) {
         let parameters = &self.plan.parameters;
         let blocks = |columns| (columns / PANEL / stride_of(columns), self.column_pieces(columns));
@@ -236,7 +242,10 @@ impl Pass {
             Step::Embed | Step::JoinAttention(_) | Step::JoinOutput(_) | Step::EncodeContext | Step::EncodeInner => {
                 (self.rows(), row_pieces.min(self.rows()))
             }
-            Step::Attend(_) => (parameters.heads, parameters.heads.min(self.workers * 6)),
+            Step::Attend(_) => {
+                let groups = parameters.heads / self.heads_together();
+                (groups, groups.min(self.workers * 6))
+            }
             Step::Project(_) | Step::Contract(_) => blocks(parameters.hidden),
             Step::Expand(_) => blocks(parameters.inner),
             Step::Pool => {
@@ -341,37 +350,41 @@ impl Pass {
         unsafe { (self.plan.multiplier.multiply)(&product) };
     }
 
-    fn attend(&self, layer: usize, heads: Range<usize>, worker: usize) {
+    fn attend(&self, layer: usize, groups: Range<usize>, worker: usize) {
         let Parameters { head_size: size, layers, bias, .. } = &self.plan.parameters;
-        let size = *size;
-        let (stride, panels) = (3 * size, 3 * size / PANEL);
+        let (size, together) = (*size, self.heads_together());
+        let (stride, panels) = (together * 3 * size, together * 3 * size / PANEL);
         let padded = self.rows().next_multiple_of(TILE);
-        for head in heads {
-            // SAFETY: the scratch is this worker's own and holds the rows of one head and attention's own scratch after
-            // them; columns of the context belong to the head, and the head to this piece.
+        for group in groups {
+            // SAFETY: the scratch is this worker's own and holds the rows of the group's heads and attention's own scratch
+            // after them; columns of the context belong to a head, and the head to this piece.
             unsafe {
                 let rows = self.scratch[worker].value(0);
                 let matrix = &layers[layer].attention;
-                self.multiply(&self.states_encoded, matrix, head * panels..(head + 1) * panels, rows, stride);
-                for text in self.starts.windows(2) {
-                    let head = Head {
-                        rows: rows.add(text[0] * stride),
-                        stride,
-                        tokens: text[1] - text[0],
-                        size,
-                        bias: bias
-                            .as_ref()
-                            .map_or(std::ptr::null(), |bias| bias.values.as_ptr().add(bias.zero_of(head))),
-                    };
-                    (self.plan.routines.attend)(&head, rows.add(padded * stride));
-                }
-                for row in 0..self.rows() {
-                    let values = rows.add(row * stride);
-                    if self.plan.precision == Precision::Int8 {
-                        let place = self.context.value(row * self.plan.context() + head * size);
-                        std::ptr::copy_nonoverlapping(values, place, size);
-                    } else {
-                        self.encode(values, size, &self.context_encoded, row, head * size);
+                self.multiply(&self.states_encoded, matrix, group * panels..(group + 1) * panels, rows, stride);
+                for (place, head) in (group * together..(group + 1) * together).enumerate() {
+                    let rows = rows.add(place * 3 * size);
+                    let scratch = self.scratch[worker].value(padded * stride);
+                    for text in self.starts.windows(2) {
+                        let head = Head {
+                            rows: rows.add(text[0] * stride),
+                            stride,
+                            tokens: text[1] - text[0],
+                            size,
+                            bias: bias
+                                .as_ref()
+                                .map_or(std::ptr::null(), |bias| bias.values.as_ptr().add(bias.zero_of(head))),
+                        };
+                        (self.plan.routines.attend)(&head, scratch);
+                    }
+                    for row in 0..self.rows() {
+                        let values = rows.add(row * stride);
+                        if self.plan.precision == Precision::Int8 {
+                            let place = self.context.value(row * self.plan.context() + head * size);
+                            std::ptr::copy_nonoverlapping(values, place, size);
+                        } else {
+                            self.encode(values, size, &self.context_encoded, row, head * size);
+                        }
                     }
                 }
             }

@@ -77,7 +77,8 @@ macro_rules! square {
 
 macro_rules! wide {
     ($wide:ident, $dot:literal) => {
-        /// One by four tiles: 16 rows, 4 panels.
+        /// One by four tiles: 16 rows, 4 panels. Asks for the lines `ahead` of those that it reads: with so few rows the
+        /// weights' way from memory is what takes the time, and the processor's own prefetching stops at each page.
         #[inline(always)]
         unsafe fn $wide(block: &Block) {
             // SAFETY: as above.
@@ -94,6 +95,10 @@ macro_rules! wide {
                     concat!($dot, " tmm2, tmm4, tmm7"),
                     "tileloadd tmm5, [{b3} + {side}*1]",
                     concat!($dot, " tmm3, tmm4, tmm5"),
+                    ".irp offset,0,64,128,192,256,320,384,448,512,576,640,704,768,832,896,960", "prefetcht1 [{b0} + {ahead}*1 + \\offset]", ".endr",
+                    ".irp offset,0,64,128,192,256,320,384,448,512,576,640,704,768,832,896,960", "prefetcht1 [{b1} + {ahead}*1 + \\offset]", ".endr",
+                    ".irp offset,0,64,128,192,256,320,384,448,512,576,640,704,768,832,896,960", "prefetcht1 [{b2} + {ahead}*1 + \\offset]", ".endr",
+                    ".irp offset,0,64,128,192,256,320,384,448,512,576,640,704,768,832,896,960", "prefetcht1 [{b3} + {ahead}*1 + \\offset]", ".endr",
                     "add {a}, 64",
                     "add {b0}, 1024", "add {b1}, 1024", "add {b2}, 1024", "add {b3}, 1024",
                     "dec {steps}",
@@ -110,6 +115,7 @@ macro_rules! wide {
                     steps = inout(reg) block.steps => _,
                     stride = in(reg) block.stride,
                     side = in(reg) 64_usize,
+                    ahead = in(reg) block.ahead,
                     c = in(reg) block.output,
                     out = in(reg) block.output_stride * 4,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -165,6 +171,8 @@ struct Block {
     output: *mut f32,
     /// Values from one row to the next.
     output_stride: usize,
+    /// Bytes from a weight to the one that is fetched ahead with it.
+    ahead: usize,
 }
 
 square!(square_bf16, "tdpbf16ps");
@@ -189,6 +197,8 @@ unsafe fn block_at(product: &Product<'_>, row: usize, panel: usize, bytes: usize
             steps: product.depth * bytes / 64,
             output: product.output.add(row * product.output_stride + panel * SIDE),
             output_stride: product.output_stride,
+            // The next four panels; rows after the first tile's find them fetched.
+            ahead: if row == 0 { 4 * panel_bytes } else { 0 },
         }
     }
 }
