@@ -1,7 +1,5 @@
 //! Documents and sets of documents.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{BitAnd, BitOr, Sub};
 
 use roaring::RoaringBitmap;
@@ -11,28 +9,7 @@ use roaring::RoaringBitmap;
 pub struct DocId(pub u32);
 
 /// Something for each document. Its order is nobody's: sort what comes out of it.
-pub type DocMap<V> = HashMap<DocId, V, BuildHasherDefault<DocHasher>>;
-
-/// Hashes a document number by one multiplication: numbers are ours, nobody picks them to collide.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DocHasher(u64);
-
-impl Hasher for DocHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // The fraction of the golden ratio: Knuth, The Art of Computer Programming 3, sec. 6.4.
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
+pub type DocMap<V> = rustc_hash::FxHashMap<DocId, V>;
 
 /// A set of documents, as a compressed bitmap: what a search may answer with.
 #[derive(Clone, Debug, Default, PartialEq)]

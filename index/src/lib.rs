@@ -26,7 +26,7 @@ pub use dense::{
     DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, SealInput, SealReason,
     Segment,
 };
-pub use doc_set::{DocHasher, DocId, DocMap, DocSet};
+pub use doc_set::{DocId, DocMap, DocSet};
 pub use error::{ErrorKind, IndexError};
 pub use kernels::{dot, kernel_name};
 pub use lexical::{

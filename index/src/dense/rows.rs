@@ -3,10 +3,8 @@
 //! A *slot* is the place of a document in a block of rows, a *row* the place of one facet. The rows of a document lie
 //! next to each other, so facet `f` of slot `s` is row `starts[s] + f`.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use rustc_hash::FxHashMap;
 
-use crate::doc_set::DocHasher;
 use crate::kernels::{CODE_ALIGN, VECTOR_ALIGN};
 use crate::quantize::encode;
 
@@ -136,12 +134,12 @@ impl Rows {
 #[derive(Default)]
 pub(super) struct Head {
     pub(super) rows: Rows,
-    slots: HashMap<u32, u32, BuildHasherDefault<DocHasher>>,
+    slots: FxHashMap<u32, u32>,
 }
 
 impl Head {
     pub(super) fn new(dimension: usize) -> Self {
-        Self { rows: Rows::new(dimension), slots: HashMap::default() }
+        Self { rows: Rows::new(dimension), slots: FxHashMap::default() }
     }
 
     pub(super) fn push<'v>(&mut self, doc: u32, facets: impl IntoIterator<Item = (&'v [f32], f32)>) {
