@@ -80,17 +80,15 @@ fn candle(
     path: &Path,
 ) -> Result<(Backend, Compute, u64), ModelError> {
     let device = options.device.open()?;
-    let (dtype, precision) = match (options.device, options.precision) {
-        (_, None | Some(Precision::F32)) => (DType::F32, Precision::F32),
-        (Device::Cuda(_), Some(Precision::Bf16)) => (DType::BF16, Precision::Bf16),
-        (_, Some(precision)) => {
-            return Err(ModelError::NoKernel {
-                wanted: format!("candle in {precision} on {}", options.device),
-                available: "candle in f32".into(),
-            });
-        }
-    };
-    let bytes = weights.bytes() / (DType::F32.size_in_bytes() / dtype.size_in_bytes()) as u64;
+    // candle's BERT masks with the least f32, which is an infinity in both half types, and infinity times zero is NaN.
+    if let Some(precision) = options.precision.filter(|&precision| precision != Precision::F32) {
+        return Err(ModelError::NoKernel {
+            wanted: format!("candle in {precision} on {}", options.device),
+            available: "candle in f32".into(),
+        });
+    }
+    let (dtype, precision) = (DType::F32, Precision::F32);
+    let bytes = weights.bytes();
     let encoder = CandleEncoder {
         encoder: encoder::build(config, weights, dtype, &device, path)?,
         device,
