@@ -21,7 +21,7 @@ fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
     let kernels = Kernel::available().iter().map(|&kernel| EncoderChoice::Kernel(kernel));
     for encoder in std::iter::once(EncoderChoice::Candle).chain(kernels) {
         let model = loaded(encoder);
-        let bound = Bound::of(model.info().compute.precision);
+        let bound = Bound::of(model.info());
         bound.check_singles(&*model, &lines);
         bound.check_batch(&*model, &lines);
         if encoder == EncoderChoice::Candle {

@@ -37,7 +37,7 @@ fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
     for encoder in std::iter::once(EncoderChoice::Candle).chain(kernels) {
         for threads in [1, 3] {
             let model = loaded(&LoadOptions { encoder, threads, ..LoadOptions::default() });
-            let bound = Bound::of(model.info().compute.precision);
+            let bound = Bound::of(model.info());
             bound.check_singles(&*model, &lines);
             bound.check_batch(&*model, &lines);
         }
@@ -48,8 +48,8 @@ fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
 fn order_and_company_change_nothing() {
     let lines = reference();
     let candle = loaded(&LoadOptions { encoder: EncoderChoice::Candle, ..LoadOptions::default() });
-    Bound::of(Precision::F32).check_orders(&*candle, &lines);
-    Bound::of(model().info().compute.precision).check_orders(model(), &lines);
+    Bound::of(candle.info()).check_orders(&*candle, &lines);
+    Bound::of(model().info()).check_orders(model(), &lines);
 }
 
 /// Each value is summed in one order: not a bit changes with threads or company.
