@@ -17,7 +17,7 @@ use crate::error::ModelError;
 pub enum Precision {
     /// 24 bits of significand: the reference.
     F32,
-    /// bfloat16, 8 bits of significand: cosine to f32 at least 0.9999. Half the weights to read.
+    /// bfloat16, 8 bits of significand: cosine to f32 at least 0.9999, in `MPNet` 0.9995. Half the weights to read.
     Bf16,
     /// Bytes, quantised a column of weights and a row of inputs: mean cosine to f32 at least 0.9985. A quarter.
     Int8,
