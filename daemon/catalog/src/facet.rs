@@ -72,7 +72,7 @@ pub fn facets(manifest: &Manifest) -> Vec<Facet> {
 tokens! {
     /// A field of the word index, with its own weight there.
     LexicalField, "lexical field" {
-        /// Namespace and name, as words.
+        /// Namespace, name and aliases, as words.
         Name = "name",
         /// Title.
         Title = "title",
@@ -92,7 +92,11 @@ tokens! {
 /// The texts of a manifest to index by words: every field once, in the order of [`LexicalField::ALL`]; absent parts are
 /// empty texts.
 pub fn lexical_fields(manifest: &Manifest) -> [(LexicalField, String); 7] {
-    let name = format!("{} {}", manifest.name().namespace(), manifest.name().name()).replace('-', " ");
+    let mut name = format!("{} {}", manifest.name().namespace(), manifest.name().name()).replace('-', " ");
+    for alias in manifest.aliases() {
+        name.push('\n');
+        name.push_str(alias);
+    }
     let tags: Vec<&str> = manifest.tags().iter().map(crate::Tag::as_str).collect();
     let mut configuration = Vec::new();
     if let Some(schema) = manifest.config_schema() {

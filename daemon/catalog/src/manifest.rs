@@ -37,6 +37,7 @@ pub struct Manifest {
     name: ComponentName,
     version: Version,
     title: String,
+    aliases: Vec<String>,
     summary: String,
     kind: Kind,
     lifecycle: Lifecycle,
@@ -218,6 +219,11 @@ impl Manifest {
     /// When to take something else, at most 2,000 characters.
     pub fn when_not_to_use(&self) -> Option<&str> {
         self.when_not_to_use.as_deref()
+    }
+
+    /// Other names that people use for it, at most 16 of at most 120 characters.
+    pub fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     /// Known limits, at most 32 of at most 500 characters.

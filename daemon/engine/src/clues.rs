@@ -17,11 +17,11 @@ pub(crate) struct Clues {
 
 /// The words of a manifest, from all of its searchable fields.
 pub(crate) fn text_profile(manifest: &Manifest) -> TextProfile {
-    profile_of(&fitment_catalog::lexical_fields(manifest))
+    profile_of(&fitment_catalog::lexical_fields(manifest), manifest.aliases())
 }
 
-/// The words of searchable fields.
-pub(crate) fn profile_of(fields: &[(LexicalField, String)]) -> TextProfile {
+/// The words of searchable fields. aliases: names beside the title.
+pub(crate) fn profile_of(fields: &[(LexicalField, String)], aliases: &[String]) -> TextProfile {
     let mut terms = Vec::new();
     let mut pieces = String::new();
     let mut title = Vec::new();
@@ -36,5 +36,10 @@ pub(crate) fn profile_of(fields: &[(LexicalField, String)]) -> TextProfile {
         pieces.push_str(text);
         pieces.push(' ');
     }
-    TextProfile::new(terms, title, &pieces)
+    for alias in aliases {
+        pieces.push_str(alias);
+        pieces.push(' ');
+    }
+    let aliases = aliases.iter().map(|alias| term_ids(&analyze_text(alias))).collect();
+    TextProfile::new(terms, title, aliases, &pieces)
 }

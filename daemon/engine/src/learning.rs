@@ -145,6 +145,7 @@ pub fn fit_ranker(
         confidence: learnt.confidence,
         labels,
         heads,
+        adapter: learnt.adapter,
         observations,
     };
     let bytes = serde_json::to_vec(&ranker).map_err(|error| EngineError::Learning(error.to_string()))?;

@@ -2,6 +2,7 @@
 //!
 //! Each source of signals is a module of its own behind [`SignalSource`]; the ranker decides what they weigh.
 
+mod adapted;
 mod counter_examples;
 mod learnt;
 mod second_stage;
@@ -69,13 +70,14 @@ pub(crate) fn with_signals(
         .into_iter()
         .filter_map(|doc| Some(Considered { scored: unscored(doc), known: view.known(doc)? }))
         .collect();
-    let sources: [&dyn SignalSource; 6] = [
+    let sources: [&dyn SignalSource; 7] = [
         &vectors::Vectors::new(context)?,
         &second_stage::SecondStage { context },
         &words::Words::new(context.words),
         &text::Text::new(context),
         &counter_examples::CounterExamples { context },
         &learnt::Learnt { evidence },
+        &adapted::Adapted::new(context)?,
     ];
     for source in sources {
         source.fill(&mut pool)?;

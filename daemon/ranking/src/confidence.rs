@@ -13,7 +13,7 @@ const HEAD: usize = 10;
 /// A lead beyond this says no more; a single candidate has it.
 const MOST_LEAD: f64 = 6.0;
 /// Signals whose own first choice is compared with the list's.
-const VOICES: [Signal; 7] = [
+const VOICES: [Signal; 8] = [
     Signal::Centroid,
     Signal::Words,
     Signal::Trigrams,
@@ -21,6 +21,7 @@ const VOICES: [Signal; 7] = [
     Signal::Head,
     Signal::WordHead,
     Signal::NearestLabel,
+    Signal::Adapted,
 ];
 /// Sum, lead, lead over the next four, log share, entropy, number of words, number of candidates.
 const SHAPE: usize = 7;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::RankingError;
 use crate::evidence::QueryView;
 use crate::labels::{LabelText, Labels, Vocabulary, grams};
-use crate::optimize::minimize;
+use crate::optimize::{minimize, softmax_loss};
 use crate::packed;
 
 /// Inputs of unit length are scaled by this, so that one strength of regularisation suits both heads.
@@ -133,22 +133,6 @@ fn log_softmax(logits: &mut [f32]) {
     for logit in logits {
         *logit -= total;
     }
-}
-
-/// Turns logits into `probability - target`, weighted, and gives the weighted loss.
-fn softmax_loss(logits: &mut [f64], class: usize, weight: f64) -> f64 {
-    let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let right = logits[class];
-    let mut total = 0.0;
-    for logit in logits.iter_mut() {
-        *logit = (*logit - highest).exp();
-        total += *logit;
-    }
-    for value in logits.iter_mut() {
-        *value *= weight / total;
-    }
-    logits[class] -= weight;
-    weight * (total.ln() + highest - right)
 }
 
 /// [classes, dimension] and [classes].

@@ -1,12 +1,13 @@
 //! Fitment's ranking: the signals of a candidate become a score, a ranked list becomes a confidence, and labelled intents
 //! become the weights of both.
 //!
-//! Reading order: [`Signal`] names what is known of a candidate; [`Labels`] and [`Heads`] turn labelled intents into signals;
+//! Reading order: [`Signal`] names what is known of a candidate; [`Labels`], [`Heads`] and [`Adapter`] turn labelled intents into signals;
 //! [`Fusion`] makes one score of them; [`ConfidenceModel`] says how likely the first candidate is right and whether anything
 //! fits; [`Ranker`] is all of it as one artefact; [`learn`] fits it by cross-fitting; [`Threshold`] bounds its errors.
 //!
 //! What is absent: components, indexes, files, clocks, randomness without a seed.
 
+mod adapter;
 mod calibration;
 mod confidence;
 
@@ -26,6 +27,7 @@ mod signal;
 mod terms;
 mod text;
 
+pub use adapter::Adapter;
 pub use calibration::{
     Observation, Seen, Threshold, clopper_pearson_lower, clopper_pearson_upper, intents_needed, threshold,
 };

@@ -86,6 +86,22 @@ pub(crate) fn minimize(
     }
 }
 
+/// Softmax cross-entropy: turns logits into `probability - target`, weighted, and gives the weighted loss.
+pub(crate) fn softmax_loss(logits: &mut [f64], class: usize, weight: f64) -> f64 {
+    let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let right = logits[class];
+    let mut total = 0.0;
+    for logit in logits.iter_mut() {
+        *logit = (*logit - highest).exp();
+        total += *logit;
+    }
+    for value in logits.iter_mut() {
+        *value *= weight / total;
+    }
+    logits[class] -= weight;
+    weight * (total.ln() + highest - right)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

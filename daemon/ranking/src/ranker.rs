@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::Adapter;
 use crate::calibration::Seen;
 use crate::confidence::ConfidenceModel;
 use crate::error::RankingError;
@@ -16,7 +17,7 @@ use crate::learn::Trial;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ranker {
-    /// Form of this artefact; 1.
+    /// Form of this artefact; 2.
     pub format: u32,
     /// Names it: the first 16 digits of its digest, or `default`.
     pub id: String,
@@ -40,13 +41,15 @@ pub struct Ranker {
     pub labels: Option<Labels>,
     /// Heads over the labels' components.
     pub heads: Option<Heads>,
+    /// The query adapter, where it helps besides.
+    pub adapter: Option<Adapter>,
     /// Cross-fitted confidences of the labelled intents, for a calibration that is not fooled by the fit.
     pub observations: Vec<Seen>,
 }
 
 impl Ranker {
     /// The form that is written.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// The ranker that ships: fitted on the union of public development splits, without any of their labels at hand.
     pub fn shipped() -> &'static Arc<Self> {
@@ -80,6 +83,12 @@ impl Ranker {
             (Some(labels), Some(heads)) => heads.check(labels)?,
             (None, Some(_)) => return Err(RankingError::Damaged("it has heads and no labels".into())),
             (_, None) => {}
+        }
+        if let Some(adapter) = &ranker.adapter {
+            let Some(labels) = &ranker.labels else {
+                return Err(RankingError::Damaged("it has a query adapter and no labels".into()));
+            };
+            adapter.check(labels.dimension())?;
         }
         Ok(ranker)
     }

@@ -65,6 +65,8 @@ signals! {
     Unlabelled = "unlabelled",
     /// Logarithm of one more than the component's labelled intents, a twentieth.
     LabelCount = "label-count",
+    /// Cosine of the adapted intent and the centroid of the facets, -1..=1; 0 while there is no adapter.
+    Adapted = "adapted",
 }
 
 /// A signal's value as it is counted: one that is not finite says nothing.

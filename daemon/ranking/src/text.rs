@@ -3,7 +3,7 @@
 //! Terms are 32-bit hashes of stems, three-letter pieces are counted in 2^15 hashed buckets: a collision costs a little
 //! precision and never an error.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -15,6 +15,8 @@ const B: f32 = 0.75;
 const BUCKETS: usize = 1 << 15;
 /// Most different terms and pieces that are kept of one component.
 const MOST: usize = 1024;
+/// Most aliases that are kept of one component.
+const MOST_ALIASES: usize = 64;
 
 /// The words of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct TextProfile {
     terms: Box<[u32]>,
     /// The title's terms once, sorted.
     title: Box<[u32]>,
+    /// The same of each alias.
+    aliases: Vec<Box<[u32]>>,
     /// Bucket and count of three-letter pieces, by bucket.
     pieces: Box<[(u16, u8)]>,
     /// How many pieces there are.
@@ -34,7 +38,7 @@ pub struct TextProfile {
 pub struct TextStatistics {
     profiles: u32,
     terms: TermMap<u32>,
-    title_terms: TermMap<u32>,
+    name_terms: TermMap<u32>,
     pieces: Box<[u32]>,
     length: u64,
 }
@@ -141,8 +145,9 @@ fn sorted(mut terms: Vec<u32>) -> Box<[u32]> {
 }
 
 impl TextProfile {
-    /// terms, title: hashed stems of everything and of the title. text: what three-letter pieces are taken from.
-    pub fn new(terms: Vec<u32>, title: Vec<u32>, text: &str) -> Self {
+    /// terms, title, aliases: hashed stems of everything, of the title and of each alias. text: what three-letter pieces are
+    /// taken from.
+    pub fn new(terms: Vec<u32>, title: Vec<u32>, aliases: Vec<Vec<u32>>, text: &str) -> Self {
         let mut counts: HashMap<u16, u8> = HashMap::new();
         let mut length = 0;
         pieces(text, |bucket| {
@@ -154,7 +159,8 @@ impl TextProfile {
         });
         let mut pieces: Vec<(u16, u8)> = counts.into_iter().collect();
         pieces.sort_unstable();
-        Self { terms: sorted(terms), title: sorted(title), pieces: pieces.into(), length }
+        let aliases = aliases.into_iter().take(MOST_ALIASES).map(sorted).collect();
+        Self { terms: sorted(terms), title: sorted(title), aliases, pieces: pieces.into(), length }
     }
 
     /// As bytes, to be stored beside a record.
@@ -169,27 +175,61 @@ impl TextProfile {
             bytes.extend(bucket.to_le_bytes());
             bytes.push(*count);
         }
+        for alias in &self.aliases {
+            bytes.extend(u16::try_from(alias.len()).unwrap_or(u16::MAX).to_le_bytes());
+            bytes.extend(alias.iter().flat_map(|term| term.to_le_bytes()));
+        }
         bytes
     }
 
     /// What [`TextProfile::to_bytes`] wrote, or `None` for anything else.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (numbers, _) = bytes.as_chunks::<4>();
-        let number = |at: usize| numbers.get(at).map(|bytes| u32::from_le_bytes(*bytes));
-        let [terms, title, pieces] = [number(0)? as usize, number(1)? as usize, number(2)? as usize];
-        let start = 16 + 4 * (terms + title);
-        if bytes.len() != start + 3 * pieces || terms.max(title).max(pieces) > MOST {
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let [terms, title, pieces, length] = [(); 4].map(|()| number(&mut bytes));
+        let [terms, title, pieces] = [terms? as usize, title? as usize, pieces? as usize];
+        if terms.max(title).max(pieces) > MOST {
             return None;
         }
-        let run = |from: usize, count: usize| (from..from + count).map(number).collect::<Option<Box<[u32]>>>();
-        let (triples, _) = bytes[start..].as_chunks::<3>();
+        let terms = numbers(&mut bytes, terms)?;
+        let title = numbers(&mut bytes, title)?;
+        let (triples, _) = bytes.split_off(..3 * pieces)?.as_chunks::<3>();
         let pieces: Box<[(u16, u8)]> =
             triples.iter().map(|&[low, high, count]| (u16::from_le_bytes([low, high]), count)).collect();
         if pieces.iter().any(|(bucket, _)| usize::from(*bucket) >= BUCKETS) {
             return None;
         }
-        Some(Self { terms: run(4, terms)?, title: run(4 + terms, title)?, pieces, length: number(3)? })
+        // A build without aliases wrote none.
+        let mut aliases = Vec::new();
+        while let Some(count) = bytes.split_off(..2) {
+            let count = usize::from(u16::from_le_bytes([count[0], count[1]]));
+            if count > MOST || aliases.len() == MOST_ALIASES {
+                return None;
+            }
+            aliases.push(numbers(&mut bytes, count)?);
+        }
+        bytes.is_empty().then_some(Self { terms, title, aliases, pieces, length: length? })
     }
+
+    /// Its title and its aliases.
+    fn names(&self) -> impl Iterator<Item = &[u32]> {
+        std::iter::once(&self.title).chain(&self.aliases).map(|name| &name[..])
+    }
+
+    /// The terms of all of its names, each once.
+    fn name_terms(&self) -> BTreeSet<u32> {
+        self.names().flatten().copied().collect()
+    }
+}
+
+/// Takes a number from the front.
+fn number(bytes: &mut &[u8]) -> Option<u32> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(u32::from_le_bytes(*number))
+}
+
+/// Takes so many numbers from the front.
+fn numbers(bytes: &mut &[u8], count: usize) -> Option<Box<[u32]>> {
+    (0..count).map(|_| number(bytes)).collect()
 }
 
 impl Default for TextStatistics {
@@ -197,7 +237,7 @@ impl Default for TextStatistics {
         Self {
             profiles: 0,
             terms: TermMap::default(),
-            title_terms: TermMap::default(),
+            name_terms: TermMap::default(),
             pieces: vec![0; BUCKETS].into(),
             length: 0,
         }
@@ -210,7 +250,7 @@ impl TextStatistics {
         self.profiles += 1;
         self.length += u64::from(profile.length);
         profile.terms.iter().for_each(|&term| *self.terms.entry(term).or_default() += 1);
-        profile.title.iter().for_each(|&term| *self.title_terms.entry(term).or_default() += 1);
+        profile.name_terms().into_iter().for_each(|term| *self.name_terms.entry(term).or_default() += 1);
         profile.pieces.iter().for_each(|&(bucket, _)| self.pieces[usize::from(bucket)] += 1);
     }
 
@@ -227,7 +267,7 @@ impl TextStatistics {
         self.profiles = self.profiles.saturating_sub(1);
         self.length = self.length.saturating_sub(u64::from(profile.length));
         profile.terms.iter().for_each(|&term| less(&mut self.terms, term));
-        profile.title.iter().for_each(|&term| less(&mut self.title_terms, term));
+        profile.name_terms().into_iter().for_each(|term| less(&mut self.name_terms, term));
         for &(bucket, _) in &profile.pieces {
             let count = &mut self.pieces[usize::from(bucket)];
             *count = count.saturating_sub(1);
@@ -253,22 +293,26 @@ impl TextStatistics {
         }
     }
 
-    /// Share of a title's words that an intent has, by idf among titles, 0..=1.
+    /// Share of the words of a component's title or of one of its aliases that an intent has, by idf among names, 0..=1; of
+    /// several names the greatest.
     pub fn name(&self, profile: &TextProfile, query: &TextQuery) -> f32 {
         #[expect(clippy::cast_precision_loss, reason = "counts of components")]
         let weight = |term: &u32| {
-            let df = self.title_terms.get(term).copied().unwrap_or(1).max(1);
+            let df = self.name_terms.get(term).copied().unwrap_or(1).max(1);
             (1.0 + self.profiles as f32 / df as f32).ln()
         };
-        let (mut total, mut hit) = (0f32, 0f32);
-        for term in &profile.title {
-            let weight = weight(term);
-            total += weight;
-            if query.has(*term) {
-                hit += weight;
+        let share = |name: &[u32]| {
+            let (mut total, mut hit) = (0f32, 0f32);
+            for term in name {
+                let weight = weight(term);
+                total += weight;
+                if query.has(*term) {
+                    hit += weight;
+                }
             }
-        }
-        if total > 0.0 { hit / total } else { 0.0 }
+            if total > 0.0 { hit / total } else { 0.0 }
+        };
+        profile.names().map(share).fold(0.0, f32::max)
     }
 }
 
@@ -313,7 +357,7 @@ mod tests {
 
     fn profile(text: &str) -> TextProfile {
         let terms: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        TextProfile::new(term_ids(&terms), term_ids(&terms[..1]), text)
+        TextProfile::new(term_ids(&terms), term_ids(&terms[..1]), Vec::new(), text)
     }
 
     #[test]
@@ -324,6 +368,32 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(TextProfile::from_bytes(&bytes[..cut]), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn an_alias_names_a_component_as_its_title_does() {
+        let ids = |text: &str| term_ids(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let (title, aliases) = (ids("one-time code generator"), vec![ids("totp"), ids("authenticator app code")]);
+        let text = "one-time code generator totp";
+        let generator = TextProfile::new(ids(text), title, aliases, text);
+        let other = profile("code review");
+        let mut statistics = TextStatistics::default();
+        statistics.insert(&generator);
+        statistics.insert(&other);
+        let name = |intent: &str, of: &TextProfile| statistics.name(of, &statistics.query(&ids(intent), intent));
+        assert!((name("add totp", &generator) - 1.0).abs() < 1e-6);
+        assert!((name("one-time code generator", &generator) - 1.0).abs() < 1e-6);
+        assert!(name("authenticator code", &generator) < 1.0, "not all of the alias");
+        assert!(name("add totp", &other).abs() < 1e-6);
+        let bytes = generator.to_bytes();
+        assert_eq!(TextProfile::from_bytes(&bytes).as_ref(), Some(&generator));
+        // Cut between two aliases it is one with fewer of them.
+        let whole = [bytes.len() - 2 - 3 * 4, bytes.len() - 2 - 3 * 4 - 2 - 4];
+        for cut in (0..bytes.len()).filter(|cut| !whole.contains(cut)) {
+            assert_eq!(TextProfile::from_bytes(&bytes[..cut]), None, "{cut}");
+        }
+        statistics.remove(&generator);
+        assert_eq!(statistics.name_terms.len(), 1, "what is left are the other's");
     }
 
     /// Reckoned the long way: a table of every bucket, a set of every word.
@@ -374,9 +444,10 @@ mod tests {
                     query.coverage(profile),
                     share(asked.intersection(&own).map(idf).sum(), asked.iter().map(idf).sum()),
                 );
-                let weight = |term: &u32| (1.0 + statistics.profiles as f32 / statistics.title_terms[term] as f32).ln();
-                let hit = profile.title.iter().filter(|term| asked.contains(term)).map(weight).sum();
-                close(statistics.name(profile, &query), share(hit, profile.title.iter().map(weight).sum()));
+                let weight = |term: &u32| (1.0 + statistics.profiles as f32 / statistics.name_terms[term] as f32).ln();
+                let title = &profile.title;
+                let hit = title.iter().filter(|term| asked.contains(term)).map(weight).sum();
+                close(statistics.name(profile, &query), share(hit, title.iter().map(weight).sum()));
             }
         }
     }

@@ -47,6 +47,18 @@ fn expression(text: &str) -> v1::FilterInput {
 }
 
 #[tokio::test]
+async fn an_alias_finds_what_its_other_texts_do_not_speak_of() -> anyhow::Result<()> {
+    let (_folder, daemon) = small_catalog().await?;
+    let named = manifest("identity/second-factor", "1.0.0", "Asks for a six-digit code besides the password.")
+        .replace("kind: service", "kind: service\naliases: [zarquon, TOTP prompt]");
+    create(&mut daemon.catalog().await?, named).await?;
+    let mut matcher = daemon.matcher().await?;
+    let response = matcher.r#match(intent("put in zarquon")).await?.into_inner();
+    assert_eq!(names(&response)[0], "identity/second-factor");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_intent_finds_its_component_and_promises_nothing_uncalibrated() -> anyhow::Result<()> {
     let (_folder, daemon) = small_catalog().await?;
     let mut matcher = daemon.matcher().await?;

@@ -66,6 +66,8 @@ pub fn manifest_from_record(
         }
     }
     set("tags", distinct(texts(metadata.get("tags")).filter_map(tag), 32));
+    let line = |text: &str| cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), 120);
+    set("aliases", distinct(texts(metadata.get("aliases")).map(line).filter(|text| !text.is_empty()), 16));
     set(
         "example_intents",
         distinct(texts(metadata.get("examples")).map(|text| cut(text, 500)).filter(|text| !text.is_empty()), 64),

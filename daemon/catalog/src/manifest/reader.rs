@@ -18,6 +18,7 @@ const KEYS: &[&str] = &[
     "name",
     "version",
     "title",
+    "aliases",
     "summary",
     "kind",
     "lifecycle",
@@ -61,6 +62,7 @@ fn read(c: &mut Checker, node: &Node, check: SchemaCheck) -> Option<Manifest> {
     let name = fields.required(c, "name").and_then(|(path, node)| c.parsed::<ComponentName>(&path, node));
     let version = fields.required(c, "version").and_then(|(path, node)| version(c, &path, node));
     let title = fields.required(c, "title").and_then(|(path, node)| c.text(&path, node, LINE));
+    let aliases = fields.optional("aliases").map(|(path, node)| aliases(c, &path, node)).unwrap_or_default();
     let summary = fields.required(c, "summary").and_then(|(path, node)| c.text(&path, node, SUMMARY));
     let kind = fields.required(c, "kind").and_then(|(path, node)| c.parsed(&path, node));
     let lifecycle = fields.required(c, "lifecycle").and_then(|(path, node)| c.parsed(&path, node));
@@ -98,6 +100,7 @@ fn read(c: &mut Checker, node: &Node, check: SchemaCheck) -> Option<Manifest> {
         name,
         version,
         title: title?,
+        aliases,
         summary: summary?,
         kind: kind?,
         lifecycle: lifecycle?,
@@ -118,6 +121,10 @@ fn read(c: &mut Checker, node: &Node, check: SchemaCheck) -> Option<Manifest> {
         access,
         supersedes,
     })
+}
+
+fn aliases(c: &mut Checker, path: &str, node: &Node) -> Vec<String> {
+    c.list(path, node, 16, |c, path, node| c.text(path, node, LINE))
 }
 
 fn sentences(c: &mut Checker, fields: &mut Fields<'_>, key: &str, most: usize) -> Vec<String> {

@@ -11,6 +11,7 @@ pub(super) fn value(manifest: &Manifest) -> Value {
         name,
         version,
         title,
+        aliases,
         summary,
         kind,
         lifecycle,
@@ -35,6 +36,7 @@ pub(super) fn value(manifest: &Manifest) -> Value {
     fields.insert("name".into(), name.to_string().into());
     fields.insert("version".into(), version.to_string().into());
     fields.insert("title".into(), title.as_str().into());
+    insert_list(&mut fields, "aliases", aliases);
     fields.insert("summary".into(), summary.as_str().into());
     fields.insert("kind".into(), kind.as_str().into());
     fields.insert("lifecycle".into(), lifecycle.as_str().into());

@@ -1,6 +1,6 @@
 //! The texts that are embedded and indexed.
 
-use fitment_catalog::{FacetKind, LexicalField, facets, lexical_fields};
+use fitment_catalog::{FacetKind, Format, LexicalField, Manifest, facets, lexical_fields};
 
 use crate::support::manifest;
 
@@ -70,4 +70,17 @@ config_schema:
         text(LexicalField::Configuration),
         Some("country code\nareas\nlookup service Where addresses are checked\ntimeout In milliseconds")
     );
+}
+
+#[test]
+fn aliases_are_searched_by_name_and_are_single_short_lines() {
+    let known = manifest("aliases: [shipping form, PostcodeLookup]\n");
+    assert_eq!(known.aliases(), ["shipping form", "PostcodeLookup"]);
+    assert_eq!(lexical_fields(&known)[0].1, "forms address\nshipping form\nPostcodeLookup");
+    assert_eq!(facets(&known).len(), 1, "what embeds a name embeds the title");
+    for bad in ["aliases: [same, same]", "aliases: ['']", "aliases: name", "aliases: [\"two\\nlines\"]"] {
+        let text = format!("{}{bad}\n", crate::support::MINIMAL);
+        let read = Manifest::parse("test.yaml", text.as_bytes(), Format::Yaml);
+        assert!(read.is_err_and(|error| error.to_string().contains("aliases")), "{bad}");
+    }
 }

@@ -145,12 +145,13 @@ fn take_out(shared: &Shared, context: &Context<'_>, taken: &Taken, own: &mut Sco
     let score: f32 = terms.iter().filter(|term| term.field != of_examples).map(|term| term.score).sum();
     own.signals[Signal::Words.index()] = score / (score + context.words.normalizer.max(f32::EPSILON));
     let Some(bytes) = shared.store.read()?.manifest(taken.doc)? else { return Ok(()) };
-    let mut fields = lexical_fields(&Manifest::from_canonical_json("store", &bytes)?);
+    let manifest = Manifest::from_canonical_json("store", &bytes)?;
+    let mut fields = lexical_fields(&manifest);
     for (_, text) in fields.iter_mut().filter(|(field, _)| *field == LexicalField::ExampleIntents) {
         let kept: Vec<&str> = text.lines().filter(|line| normalize_text(line) != taken.text).collect();
         *text = kept.join("\n");
     }
-    let profile = profile_of(&fields);
+    let profile = profile_of(&fields, manifest.aliases());
     let statistics = context.index.view.statistics();
     let query = statistics.query(&term_ids(&context.words.terms), context.intent);
     own.signals[Signal::Coverage.index()] = query.coverage(&profile);

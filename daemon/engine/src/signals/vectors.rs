@@ -29,13 +29,17 @@ impl SignalSource for Vectors<'_> {
     }
 }
 
-/// `centroid_norm`: length of the mean facet vector, which turns the mean cosine into the centroid's.
+/// Cosine of the facets' centroid from their own: `centroid_norm`, the length of the mean facet vector, turns their mean into it.
+pub(super) fn centroid_cosine(facets: &[f32], centroid_norm: f32) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a version has at most some 70 facets")]
+    let mean = facets.iter().sum::<f32>() / facets.len().max(1) as f32;
+    (mean / centroid_norm).clamp(-1.0, 1.0)
+}
+
 fn set(one: &mut Scored, facets: Vec<f32>, centroid_norm: f32) {
     let nearest = facets.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     let (best_facet, best) = nearest.map_or((0, 0.0), |(facet, &cosine)| (facet, cosine));
-    #[expect(clippy::cast_precision_loss, reason = "a version has at most some 70 facets")]
-    let mean = facets.iter().sum::<f32>() / facets.len().max(1) as f32;
-    one.signals[Signal::Centroid.index()] = (mean / centroid_norm).clamp(-1.0, 1.0);
+    one.signals[Signal::Centroid.index()] = centroid_cosine(&facets, centroid_norm);
     one.signals[Signal::BestFacet.index()] = best;
     one.best_facet = best_facet;
     one.facets = facets;

@@ -164,7 +164,7 @@ fn what_does_not_hang_together_is_refused() {
     for at in ["/labels/vocabulary/terms", "/heads/terms"] {
         refused(at, packed(&numbers(at).into_iter().rev().collect::<Vec<u32>>()));
     }
-    refused("/format", json!(2));
+    refused("/format", json!(1));
     refused("/labels", json!(null));
     refused("/labels/dimension", json!(0));
     refused("/labels/dimension", json!(1u64 << 62));
@@ -175,6 +175,12 @@ fn what_does_not_hang_together_is_refused() {
     refused("/observations/0/confidence", json!(1.5));
     refused("/fusion/offset", json!(1e9));
     refused("/seed", json!(-1));
+    let shift = |value: f32, numbers: usize| packed(&vec![value.to_bits(); numbers]);
+    let adapter = |value, numbers| json!({"dimension": DIMENSION, "shift": shift(value, numbers)});
+    assert!(damaged(&whole, "/adapter", adapter(0.1, DIMENSION * DIMENSION)).is_ok());
+    refused("/adapter", adapter(0.1, DIMENSION));
+    refused("/adapter", adapter(f32::NAN, DIMENSION * DIMENSION));
+    refused("/adapter", json!({"dimension": 1, "shift": shift(0.1, 1)}));
     let text = whole.to_string();
     for cut in 1..100 {
         assert!(Ranker::from_json(&text[..text.len() * cut / 100]).is_err(), "{cut} %");

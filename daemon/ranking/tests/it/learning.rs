@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use fitment_ranking::{Choice, LearnOptions, RankingError, Trial, learn};
+use fitment_ranking::{Choice, LearnOptions, RankingError, Signal, Trial, learn};
 
 use crate::synthetic::{Truth, learnt, options, ranker, source};
 
@@ -32,6 +32,21 @@ fn labels_are_taken_and_components_without_them_do_not_suffer() {
         of.iter().sum::<f64>() / f64::from(u32::try_from(of.len()).expect("few"))
     };
     assert!(mean(true) > mean(false) + 0.3, "{} {}", mean(true), mean(false));
+}
+
+#[test]
+fn a_confidence_is_fitted_on_the_signals_that_are_served() {
+    // Seven features of the list's shape come before the signals.
+    let of = |learnt: &fitment_ranking::Learnt, signal: Signal| {
+        let model = serde_json::to_value(&learnt.confidence).expect("can be written");
+        model["scale"][7 + signal.index()].as_f64().expect("a number")
+    };
+    let labels = learnt(1, Truth::Meant);
+    assert!(of(&labels, Signal::Head) > 0.0, "taken: {:?}", labels.trials);
+    assert_eq!((labels.adapter.is_some(), of(&labels, Signal::Adapted) > 0.0), (false, false), "{:?}", labels.trials);
+    let default = (10..20).map(|seed| learnt(seed, Truth::Noise)).find(|found| found.labels.is_none());
+    let default = default.expect("noise is seldom taken");
+    assert!(Signal::ALL.into_iter().filter(|signal| signal.is_learnt()).all(|signal| of(&default, signal) == 0.0));
 }
 
 #[test]

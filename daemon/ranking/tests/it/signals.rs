@@ -12,8 +12,8 @@ fn close(found: f32, expect: f32) {
 
 #[test]
 fn coverage_and_name_are_shares_by_idf() {
-    let bar = TextProfile::new(ids("bar chart revenue"), ids("bar chart"), "bar chart revenue");
-    let line = TextProfile::new(ids("line chart trend"), ids("line chart"), "line chart trend");
+    let bar = TextProfile::new(ids("bar chart revenue"), ids("bar chart"), Vec::new(), "bar chart revenue");
+    let line = TextProfile::new(ids("line chart trend"), ids("line chart"), Vec::new(), "line chart trend");
     let mut statistics = TextStatistics::default();
     statistics.insert(&bar);
     statistics.insert(&line);
@@ -33,12 +33,12 @@ fn coverage_and_name_are_shares_by_idf() {
 #[test]
 fn trigrams_are_saturated_bm25() {
     // `^a`, `a$`: one piece `^a$` each, in one component of one: idf ln(1 + 0.5 / 1.5), count 1, mean length 1.
-    let only = TextProfile::new(ids("a"), ids("a"), "a");
+    let only = TextProfile::new(ids("a"), ids("a"), Vec::new(), "a");
     let mut statistics = TextStatistics::default();
     statistics.insert(&only);
     close(statistics.query(&ids("a"), "A").trigrams(&only), 0.5);
     close(statistics.query(&ids("b"), "b").trigrams(&only), 0.0);
-    let typing = TextProfile::new(ids("invoice"), ids("invoice"), "invoice");
+    let typing = TextProfile::new(ids("invoice"), ids("invoice"), Vec::new(), "invoice");
     statistics.insert(&typing);
     let misspelt = statistics.query(&ids("invoise"), "invoise");
     assert!(misspelt.trigrams(&typing) > misspelt.trigrams(&only) && misspelt.coverage(&typing) == 0.0);

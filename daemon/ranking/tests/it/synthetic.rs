@@ -108,7 +108,7 @@ pub(crate) fn learnt(seed: u64, truth: Truth) -> Learnt {
 }
 
 pub(crate) fn ranker(learnt: Learnt) -> Ranker {
-    let Learnt { fusion, confidence, labels, trials, observations, firsts: _ } = learnt;
+    let Learnt { fusion, confidence, labels, adapter, trials, observations, firsts: _ } = learnt;
     let (labels, heads) = labels.unzip();
     Ranker {
         format: Ranker::FORMAT,
@@ -123,6 +123,7 @@ pub(crate) fn ranker(learnt: Learnt) -> Ranker {
         confidence,
         labels,
         heads,
+        adapter,
         observations: observations.into_iter().map(|observation| Seen { observation, minimal: false }).collect(),
     }
 }
