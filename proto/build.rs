@@ -4,13 +4,14 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "fitment/v1/common.proto",
     "fitment/v1/matcher.proto",
     "fitment/v1/catalog.proto",
     "fitment/v1/feedback.proto",
     "fitment/v1/evaluation.proto",
     "fitment/v1/info.proto",
+    "fitment/v1/audit.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

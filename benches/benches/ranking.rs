@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fitment_catalog::Format;
-use fitment_engine::{Engine, EngineOptions, FeedbackPolicy, Import, MatchQuery, Ranking, system_clock};
+use fitment_engine::{Author, Engine, EngineOptions, FeedbackPolicy, Import, MatchQuery, Ranking, system_clock};
 use fitment_models::{
     Architecture, Compute, Embedder, ModelDigest, ModelError, ModelInfo, Pooling, TextRole, Tokens, UnitVector,
 };
@@ -112,6 +112,7 @@ fn manifest(number: usize, random: &mut SmallRng) -> Import {
         source: String::new(),
         expected_digest: String::new(),
         request_id: String::new(),
+        author: Author::default(),
     }
 }
 

@@ -82,3 +82,17 @@ tokens! {
         Revoked = "revoked",
     }
 }
+
+impl Lifecycle {
+    /// Whether a version that stands here may be moved there. Revoked is final, and nothing becomes itself.
+    pub const fn may_become(self, to: Self) -> bool {
+        match (self, to) {
+            (Self::Draft, Self::Candidate)
+            | (Self::Candidate, Self::Draft | Self::Certified)
+            | (Self::Certified, Self::Deprecated)
+            | (Self::Deprecated, Self::Certified)
+            | (Self::Draft | Self::Candidate | Self::Certified | Self::Deprecated, Self::Revoked) => true,
+            _ => false,
+        }
+    }
+}

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::Act;
 use crate::error::EngineError;
 use crate::feedback::{FeedbackPolicy, IntentText, Verdict};
 use crate::pipeline::{MatchAnswer, Outcome};
@@ -42,6 +43,12 @@ pub(crate) struct Decision {
     pub(crate) calibration: Option<String>,
     /// Revision that was searched.
     pub(crate) revision: Revision,
+    /// Digest of the model that encoded the intent; empty for one from before it was kept.
+    #[serde(default)]
+    pub(crate) model: String,
+    /// Id of the ranker that ordered the candidates; empty for one from before it was kept.
+    #[serde(default)]
+    pub(crate) ranker: String,
     /// What was said about it since.
     #[serde(default)]
     pub(crate) verdict: Option<GivenVerdict>,
@@ -68,6 +75,53 @@ pub(crate) struct DecidedCandidate {
     pub(crate) digest: String,
 }
 
+/// A remembered answer, for whoever has to account for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedDecision {
+    /// When it was made.
+    pub time: jiff::Timestamp,
+    /// The normalised intent, its sha256, or nothing, as the policy keeps it.
+    pub intent: Option<String>,
+    /// Name and version digest of the first candidates, best first.
+    pub candidates: Vec<(String, String)>,
+    /// What was answered.
+    pub outcome: Outcome,
+    /// Confidence in the first candidate, 0..=1.
+    pub confidence: f64,
+    /// Id of the calibration that was applied.
+    pub calibration: Option<String>,
+    /// Revision that was searched.
+    pub revision: Revision,
+    /// Digest of the model; empty for one from before it was kept.
+    pub model: String,
+    /// Id of the ranker; empty for one from before it was kept.
+    pub ranker: String,
+    /// What was said about it since, and when.
+    pub verdict: Option<(Verdict, jiff::Timestamp)>,
+}
+
+impl From<Decision> for RecordedDecision {
+    fn from(decision: Decision) -> Self {
+        let Decision { time, intent, candidates, outcome, confidence, calibration, revision, model, ranker, verdict } =
+            decision;
+        Self {
+            time,
+            intent: match intent {
+                DecidedIntent::Kept(text) | DecidedIntent::Hashed(text) => Some(text),
+                DecidedIntent::Dropped => None,
+            },
+            candidates: candidates.into_iter().map(|DecidedCandidate { name, digest }| (name, digest)).collect(),
+            outcome,
+            confidence,
+            calibration,
+            revision,
+            model,
+            ranker,
+            verdict: verdict.map(|given| (given.verdict, given.time)),
+        }
+    }
+}
+
 /// A verdict as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GivenVerdict {
@@ -84,7 +138,7 @@ pub(crate) struct GivenVerdict {
 }
 
 impl Decision {
-    fn new(policy: &FeedbackPolicy, now: jiff::Timestamp, intent: &str, answer: &MatchAnswer) -> Self {
+    fn new(policy: &FeedbackPolicy, now: jiff::Timestamp, model: &str, intent: &str, answer: &MatchAnswer) -> Self {
         Self {
             time: now,
             intent: match policy.intent_text {
@@ -105,8 +159,27 @@ impl Decision {
             confidence: answer.confidence,
             calibration: answer.calibration.as_ref().map(|calibration| calibration.id.clone()),
             revision: answer.revision,
+            model: model.to_owned(),
+            ranker: answer.ranker_id.clone(),
             verdict: None,
         }
+    }
+
+    /// As the audit trail records it.
+    pub(crate) fn act(&self, id: Uuid) -> Act {
+        let Self { time: _, intent, candidates, outcome, confidence, calibration, revision, model, ranker, verdict: _ } =
+            self;
+        let detail = serde_json::json!({
+            "intent": intent,
+            "candidates": candidates,
+            "outcome": outcome,
+            "confidence": confidence,
+            "calibration": calibration,
+            "revision": revision,
+            "model": model,
+            "ranker": ranker,
+        });
+        Act { action: "decision.match", subject: id.to_string(), detail }
     }
 
     /// Whether a component was promised.
@@ -160,7 +233,7 @@ impl DecisionLog {
                 let queue = Arc::clone(&queue);
                 let spawned = thread::Builder::new()
                     .name("decisions".into())
-                    .spawn(move || queue.write_to(&store, keep))
+                    .spawn(move || queue.write_to(&store, keep, policy.audit))
                     .map_err(|source| EngineError::Io { path: "decision thread".into(), source })?;
                 Some(spawned)
             }
@@ -169,9 +242,9 @@ impl DecisionLog {
     }
 
     /// Remembers an answer.
-    pub(crate) fn remember(&self, now: jiff::Timestamp, intent: &str, answer: &MatchAnswer) {
+    pub(crate) fn remember(&self, now: jiff::Timestamp, model: &str, intent: &str, answer: &MatchAnswer) {
         if self.writer.is_some() {
-            let decision = Decision::new(&self.policy, now, intent, answer);
+            let decision = Decision::new(&self.policy, now, model, intent, answer);
             self.queue.push(answer.decision_id, decision);
         }
     }
@@ -221,9 +294,10 @@ impl Queue {
     }
 
     /// The writer's thread.
-    fn write_to(&self, store: &Store, keep: u64) {
+    fn write_to(&self, store: &Store, keep: u64, audited: bool) {
         while let Some(batch) = self.next_batch() {
-            let written = store.append_decisions(batch.iter().map(|(id, decision)| (*id, decision.as_ref())), keep);
+            let written =
+                store.append_decisions(batch.iter().map(|(id, decision)| (*id, decision.as_ref())), keep, audited);
             let mut state = self.state.lock();
             if let Err(error) = written {
                 state.lost += batch.len() as u64;
@@ -262,6 +336,8 @@ mod tests {
             confidence: 0.5,
             calibration: None,
             revision: 3,
+            model: String::new(),
+            ranker: String::new(),
             verdict: None,
         }
     }
@@ -315,8 +391,8 @@ mod tests {
         let judged = Decision { verdict: Some(verdict), ..decision("pay") };
         let write = store.write_feedback()?;
         write.put_decision(id, &judged)?;
-        write.commit()?;
-        store.append_decisions([(id, &decision("pay"))].into_iter(), 10)?;
+        write.commit(jiff::Timestamp::UNIX_EPOCH, Vec::new())?;
+        store.append_decisions([(id, &decision("pay"))].into_iter(), 10, false)?;
         assert_eq!(store.read()?.decision(id)?, Some(judged));
         drop(store);
         std::fs::remove_dir_all(folder)?;

@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) feedback: Feedback,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
     pub(crate) writing: Mutex<()>,
+    /// The revision that searches see, for those who follow.
+    pub(crate) announced: tokio::sync::watch::Sender<Revision>,
     searches: Semaphore,
 }
 
@@ -130,8 +132,10 @@ impl Engine {
             ranking,
             clock,
             writing: Mutex::new(()),
+            announced: tokio::sync::watch::Sender::new(0),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
         });
+        shared.announce();
         shared.refresh_ranker()?;
         shared.refresh_calibration()?;
         if let Some(woken) = woken {

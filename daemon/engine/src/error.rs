@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fitment_catalog::{CatalogError, Violation};
+use fitment_catalog::{CatalogError, Lifecycle, Violation};
 use fitment_index::IndexError;
 use fitment_models::ModelError;
 
@@ -34,6 +34,30 @@ pub enum EngineError {
     NotFound {
         /// What was looked for.
         what: String,
+    },
+    /// A version that is to be brought back and is not deleted.
+    #[error("{what} is not deleted; there is nothing to bring back")]
+    NotDeleted {
+        /// `namespace/name@version`.
+        what: String,
+    },
+    /// A step that the life of a version does not have.
+    #[error("{what} is {from}; from there it cannot become {to}{}", ways_on(*.from))]
+    MoveForbidden {
+        /// `namespace/name@version`.
+        what: String,
+        /// Where it stands.
+        from: Lifecycle,
+        /// Where it was to go.
+        to: Lifecycle,
+    },
+    /// The audit chain does not hold together.
+    #[error("the audit chain is broken at record {sequence}: {detail}; what follows it cannot be trusted")]
+    AuditBroken {
+        /// The first record that does not follow.
+        sequence: u64,
+        /// What was found.
+        detail: String,
     },
     /// A decision that cannot be given an outcome.
     #[error(
@@ -227,6 +251,9 @@ impl EngineError {
             Self::Catalog(error) => (ErrorKind::InvalidArgument, catalog_reason(error)),
             Self::DigestMismatch { .. } => (ErrorKind::InvalidArgument, "DIGEST_MISMATCH"),
             Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
+            Self::NotDeleted { .. } => (ErrorKind::FailedPrecondition, "NOT_DELETED"),
+            Self::MoveForbidden { .. } => (ErrorKind::FailedPrecondition, "MOVE_FORBIDDEN"),
+            Self::AuditBroken { .. } => (ErrorKind::DataLoss, "AUDIT_BROKEN"),
             Self::DecisionUnknown { .. } => (ErrorKind::NotFound, "DECISION_UNKNOWN"),
             Self::LabelUnknown { .. } => (ErrorKind::NotFound, "LABEL_UNKNOWN"),
             Self::VersionTaken { .. } => (ErrorKind::AlreadyExists, "VERSION_TAKEN"),
@@ -265,6 +292,12 @@ impl EngineError {
             _ => Vec::new(),
         }
     }
+}
+
+/// The steps that a version may take from where it stands, as the end of a message.
+fn ways_on(from: Lifecycle) -> String {
+    let ways: Vec<&str> = Lifecycle::ALL.iter().filter(|to| from.may_become(**to)).map(|to| to.as_str()).collect();
+    if ways.is_empty() { "; that is final".into() } else { format!("; it can become {}", ways.join(" or ")) }
 }
 
 fn violation(field: &str, description: String) -> Violation {

@@ -15,6 +15,7 @@ use fitment_ranking::{Observation, Ranker, Seen};
 
 pub use self::files::{LabelledFiles, read_catalog_folder, read_dataset};
 pub use self::synthetic::{SYNTHETIC, synthetic};
+use crate::audit::Author;
 use crate::calibration::{Calibration, Evidence, Thresholds, fit};
 use crate::drift::Reference;
 use crate::engine::Engine;
@@ -61,6 +62,7 @@ pub async fn load(
     on_progress("indexing components", 0, total);
     while manifests.peek().is_some() {
         let items = manifests.by_ref().take(IMPORT_BATCH).map(|(source, manifest)| Import {
+            author: Author::default(),
             manifest,
             format: Format::Auto,
             source,

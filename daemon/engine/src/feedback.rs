@@ -37,6 +37,8 @@ pub struct FeedbackPolicy {
     pub gate: Gate,
     /// Equal verdicts on the same intent that the gate `agreement` asks for, 1..=1,000.
     pub agreement: u64,
+    /// Whether each decision is recorded in the audit trail too, which forgets nothing.
+    pub audit: bool,
 }
 
 /// What is kept of an intent in the decision log.
@@ -65,7 +67,7 @@ pub enum Gate {
 
 impl Default for FeedbackPolicy {
     fn default() -> Self {
-        Self { decisions: 100_000, intent_text: IntentText::Kept, gate: Gate::Review, agreement: 2 }
+        Self { decisions: 100_000, intent_text: IntentText::Kept, gate: Gate::Review, agreement: 2, audit: false }
     }
 }
 
@@ -103,10 +105,21 @@ pub enum Verdict {
     NoneFits,
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepted"),
+            Self::Rejected => f.write_str("rejected"),
+            Self::Chosen(name) => write!(f, "chosen {name}"),
+            Self::NoneFits => f.write_str("none fits"),
+        }
+    }
+}
+
 /// What the engine keeps to learn from use.
 pub(crate) struct Feedback {
     policy: FeedbackPolicy,
-    log: DecisionLog,
+    pub(crate) log: DecisionLog,
     windows: Mutex<Windows>,
 }
 
@@ -117,8 +130,15 @@ impl Feedback {
     }
 
     /// Remembers an answer. Takes microseconds and no disk.
-    pub(crate) fn remember(&self, now: jiff::Timestamp, intent: &str, vector: &[f32], answer: &MatchAnswer) {
-        self.log.remember(now, intent, answer);
+    pub(crate) fn remember(
+        &self,
+        now: jiff::Timestamp,
+        model: &str,
+        intent: &str,
+        vector: &[f32],
+        answer: &MatchAnswer,
+    ) {
+        self.log.remember(now, model, intent, answer);
         // An answer without candidates says something about its filter, not about its intent.
         if let Some(best) = answer.candidates.first() {
             let sample =

@@ -6,6 +6,7 @@
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
+mod audit;
 mod calibration;
 mod clues;
 mod decisions;
@@ -23,14 +24,18 @@ mod rank;
 mod rankers;
 mod second_stage;
 mod signals;
+mod standing;
 mod store;
 mod vector_cache;
 mod view;
+mod watch;
 mod writes;
 
 pub mod evaluate;
 
+pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
+pub use decisions::RecordedDecision;
 pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
@@ -51,7 +56,8 @@ pub use pipeline::{
 pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
-pub use store::{Card, FORMAT_VERSION, Facet, Revision, Store, StoredVersion};
+pub use store::{Card, Deletion, FORMAT_VERSION, Facet, Move, Revision, Standing, Store, StoredVersion};
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;
+pub use watch::{CatalogChange, ChangeKind, ChangedVersion, LogPlace};
 pub use writes::{Import, Imported, Listing, Page, VersionSelector};

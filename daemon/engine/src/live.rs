@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fitment_catalog::{LexicalField, Manifest};
+use fitment_catalog::{LexicalField, Lifecycle, Manifest};
 use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex, LexicalSearcher};
-use fitment_models::{ModelInfo, UnitVector};
+use fitment_models::ModelInfo;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::sealing::SealPolicy;
@@ -52,7 +52,7 @@ pub(crate) struct Entry<'a> {
     /// Its manifest, for the words.
     pub manifest: &'a Manifest,
     /// Its vectors: facets, then counter-examples.
-    pub vectors: &'a [UnitVector],
+    pub vectors: Vec<&'a [f32]>,
 }
 
 impl LiveIndex {
@@ -127,8 +127,7 @@ impl LiveIndex {
         {
             let mut searchable = self.searchable.write();
             for entry in puts {
-                let vectors: Vec<&[f32]> = entry.vectors.iter().map(UnitVector::as_slice).collect();
-                let (facets, counter_examples) = split(&vectors, &entry.card);
+                let (facets, counter_examples) = split(&entry.vectors, &entry.card);
                 searchable.dense.upsert(entry.doc, facets)?;
                 let clues = Clues {
                     text: text_profile(entry.manifest),
@@ -140,6 +139,15 @@ impl LiveIndex {
         }
         self.revision.store(revision, Ordering::Release);
         Ok(())
+    }
+}
+
+impl LiveIndex {
+    /// Applies one commit that moved a version along its life: from here on it is, or is not, among the answers. Callers
+    /// serialise their calls in the order of revisions.
+    pub(crate) fn apply_move(&self, revision: Revision, doc: DocId, lifecycle: Lifecycle) {
+        self.searchable.write().view.move_to(doc, lifecycle);
+        self.revision.store(revision, Ordering::Release);
     }
 }
 
@@ -222,10 +230,13 @@ fn open_dense(
                 Some(built) if built <= revision => {
                     for change in reader.changes_since(built)? {
                         match change {
-                            Change::Put(doc) => put_vectors(reader, &mut dense, &model_digest, view, doc)?,
+                            Change::Put(doc) | Change::Restore(doc) => {
+                                put_vectors(reader, &mut dense, &model_digest, view, doc)?;
+                            }
                             Change::Delete(doc) => {
                                 dense.remove(doc);
                             }
+                            Change::Move(_) => {}
                         }
                     }
                     if dense.len_docs() == view.all().len() {
@@ -330,12 +341,13 @@ fn catch_up_words(
 ) -> Result<(), EngineError> {
     for change in reader.changes_since(built)? {
         match change {
-            Change::Put(doc) => {
+            Change::Put(doc) | Change::Restore(doc) => {
                 if let Some(manifest) = stored_manifest(reader, doc)? {
                     put_words(words, doc, &manifest)?;
                 }
             }
             Change::Delete(doc) => words.remove(doc),
+            Change::Move(_) => {}
         }
     }
     Ok(words.commit(&revision.to_string())?)

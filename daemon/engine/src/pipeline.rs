@@ -225,7 +225,8 @@ impl Engine {
                 query.explain.then(|| explain(shared, &ranker, &intent, stages, &dense, &answer)).transpose()?;
             timings.rank += decision.elapsed();
             if query.remember {
-                shared.feedback.remember((shared.clock)(), &intent, vector.as_slice(), &answer);
+                let model = shared.encoder.info().digest.to_string();
+                shared.feedback.remember((shared.clock)(), &model, &intent, vector.as_slice(), &answer);
             }
             answer.timings = Timings { second_stage: second.waited, total: started.elapsed(), ..timings };
             Ok(answer)

@@ -80,7 +80,7 @@ impl Engine {
     pub fn remove_ranker(&self) -> Result<bool, EngineError> {
         let shared = self.shared();
         let _writing = shared.writing.lock();
-        let was_there = shared.store.remove_ranker(&self.model().digest.to_string())?;
+        let was_there = shared.store.remove_ranker(&self.model().digest.to_string(), (shared.clock)())?;
         shared.refresh_ranker()?;
         shared.refresh_calibration()?;
         Ok(was_there)

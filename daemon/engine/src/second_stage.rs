@@ -306,6 +306,7 @@ mod tests {
     use fitment_ranking::Signal;
 
     use super::*;
+    use crate::audit::Author;
     use crate::engine::EngineOptions;
     use crate::feedback::FeedbackPolicy;
     use crate::pipeline::{MatchAnswer, MatchQuery};
@@ -409,6 +410,7 @@ mod tests {
             source: String::new(),
             expected_digest: String::new(),
             request_id: String::new(),
+            author: Author::default(),
         };
         engine.create(import).await.expect("written");
     }

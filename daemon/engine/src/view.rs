@@ -145,6 +145,27 @@ impl CatalogView {
         true
     }
 
+    /// Moves a version along its life; one that is not here any more is passed over.
+    pub(crate) fn move_to(&mut self, doc: DocId, lifecycle: Lifecycle) {
+        let Some(known) = self.known.get_mut(&doc) else { return };
+        let before = std::mem::replace(&mut known.card.lifecycle, lifecycle);
+        let name = known.card.name.clone();
+        let has_second_stage = known.clues.second_stage.is_some();
+        self.lifecycles.remove(&before, doc);
+        self.lifecycles.insert(lifecycle, doc);
+        if matchable(lifecycle) {
+            self.matchable.insert(doc);
+            if !has_second_stage {
+                self.without_second_stage.insert(doc);
+            }
+        } else {
+            for set in [&mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
+                set.remove(doc);
+            }
+        }
+        self.reorder(&name);
+    }
+
     fn unlabel(&mut self, doc: DocId, place: Option<u32>) {
         if let Some(place) = place {
             self.labelled[place as usize].retain(|other| *other != doc);

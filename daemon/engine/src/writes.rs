@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use fitment_catalog::{ComponentName, Digest, Filter, Format, Manifest};
 use fitment_index::DocId;
-use fitment_models::TextRole;
+use fitment_models::{TextRole, UnitVector};
 use semver::Version;
 
+use crate::audit::{Act, Author};
 use crate::calibration::Calibration;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -36,6 +37,8 @@ pub struct Import {
     pub expected_digest: String,
     /// Idempotency key; empty: none.
     pub request_id: String,
+    /// Who writes it, and why.
+    pub author: Author,
 }
 
 /// What became of a manifest.
@@ -58,6 +61,8 @@ pub enum VersionSelector {
     Newest(ComponentName),
     /// One version.
     Exact(ComponentName, Version),
+    /// One version, deleted or not.
+    Deleted(ComponentName, Version),
 }
 
 /// Asks for a page of versions.
@@ -134,7 +139,10 @@ impl Engine {
     pub async fn import(&self, items: Vec<Import>) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
         // Reading a manifest costs milliseconds for a large schema: not on the asynchronous threads.
         let engine = self.clone();
+        let author = items.first().map(|item| item.author.clone());
         let checked = self.compute(move |shared| engine.check_all(shared, items)).await?;
+        // One commit has one author: a batch is one caller's.
+        let author = author.unwrap_or_default();
         let mut slots = Vec::with_capacity(checked.len());
         let mut manifests = Vec::new();
         for item in checked {
@@ -149,7 +157,7 @@ impl Engine {
         let versions = self.with_vectors(manifests).await?;
         // A write that has begun is finished even when its caller leaves: half a write helps nobody.
         let shared = Arc::clone(self.shared());
-        let written = tokio::task::spawn_blocking(move || shared.write(&versions))
+        let written = tokio::task::spawn_blocking(move || shared.write(&versions, &author))
             .await
             .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
         let mut written = written.into_iter();
@@ -211,28 +219,6 @@ impl Engine {
             .unwrap_or_else(|| Err(EngineError::Internal("a write gave no result".into())))
     }
 
-    /// Deletes one version; it is in no answer from then on.
-    pub async fn delete(
-        &self,
-        name: ComponentName,
-        version: Version,
-        etag: String,
-        request_id: String,
-    ) -> Result<Revision, EngineError> {
-        let shared = Arc::clone(self.shared());
-        tokio::task::spawn_blocking(move || {
-            let _writing = shared.writing.lock();
-            let (revision, doc) = shared.store.delete(&name, &version, &etag, &request_id)?;
-            if let Some(doc) = doc {
-                shared.index.apply(revision, &[], &[doc])?;
-                shared.refresh_calibration()?;
-            }
-            Ok(revision)
-        })
-        .await
-        .map_err(|error| EngineError::Internal(format!("a delete was lost: {error}")))?
-    }
-
     /// Reads one version with its manifest.
     pub async fn get(
         &self,
@@ -251,9 +237,16 @@ impl Engine {
                 VersionSelector::Exact(name, version) => {
                     (format!("{name}@{version}"), shared.index.searchable().view.find(name, version))
                 }
+                VersionSelector::Deleted(name, version) => {
+                    (format!("{name}@{version}"), reader.by_name(name, version)?)
+                }
+            };
+            let read = |doc| match selector {
+                VersionSelector::Deleted(..) => reader.version_or_deleted(doc),
+                _ => reader.version(doc),
             };
             let found = match doc {
-                Some(doc) => reader.version(doc)?.zip(reader.manifest(doc)?),
+                Some(doc) => read(doc)?.zip(reader.manifest(doc)?),
                 None => None,
             };
             found.ok_or(EngineError::NotFound { what })
@@ -306,11 +299,13 @@ impl Engine {
     }
 
     /// Puts a calibration into force. It is taken as fitted on the catalogue as it stands.
-    pub fn put_calibration(&self, calibration: Calibration) -> Result<(), EngineError> {
+    pub fn put_calibration(&self, calibration: Calibration, author: &Author) -> Result<(), EngineError> {
         let shared = self.shared();
         let _writing = shared.writing.lock();
         let calibration = Calibration { fitted_revision: shared.store.read()?.revision()?, ..calibration };
-        shared.store.put_calibration(&calibration)?;
+        let detail = serde_json::json!({"promise": calibration.promise(), "ranker": calibration.ranker_id});
+        let act = Act { action: "calibration.put", subject: calibration.id.clone(), detail };
+        shared.store.put_calibration(&calibration, act, author, (shared.clock)())?;
         shared.refresh_calibration()
     }
 
@@ -343,18 +338,23 @@ impl Engine {
 
 impl Shared {
     /// One commit and its indexing.
-    fn write(&self, versions: &[NewVersion]) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+    fn write(
+        &self,
+        versions: &[NewVersion],
+        author: &Author,
+    ) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
         // A batch of which everything was there already needs no commit.
         if versions.is_empty() {
             return Ok(Vec::new());
         }
         let _writing = self.writing.lock();
-        let (revision, written) = self.store.put(self.encoder.info(), versions, (self.clock)())?;
+        let (revision, written) = self.store.put(self.encoder.info(), versions, author, (self.clock)())?;
         let entries: Vec<Entry<'_>> = written
             .iter()
             .zip(versions)
             .filter_map(|(written, NewVersion { manifest, vectors, request_id: _ })| match written {
                 Written::Created(doc, record) => {
+                    let vectors = vectors.iter().map(UnitVector::as_slice).collect();
                     Some(Entry { doc: *doc, card: record.card.clone(), manifest, vectors })
                 }
                 Written::Unchanged(..) | Written::Refused(_) => None,
@@ -362,6 +362,7 @@ impl Shared {
             .collect();
         if !entries.is_empty() {
             self.index.apply(revision, &entries, &[])?;
+            self.announce();
             self.refresh_calibration()?;
             if let Some(second) = &self.second {
                 second.wake();

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod audit;
 mod calibrate;
 mod catalog;
 mod configuration;
@@ -68,6 +69,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// List, show and choose the rankers of a daemon.
     Ranker(ranker::RankerArguments),
+    /// Export and check the trail of what was done.
+    Audit(audit::AuditArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -92,6 +95,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Ranker(arguments) => ranker::run(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();

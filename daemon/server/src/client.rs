@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use fitment_proto::v1::audit_service_client::AuditServiceClient;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
@@ -52,6 +53,13 @@ impl ServerFlags {
     /// A client for the catalogue.
     pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
         Ok(CatalogServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for the audit trail.
+    pub(crate) async fn audit(&self) -> anyhow::Result<AuditServiceClient<Channel>> {
+        Ok(AuditServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

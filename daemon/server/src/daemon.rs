@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::ModelCache;
+use fitment_proto::v1::audit_service_server::AuditServiceServer;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
@@ -23,8 +24,8 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::rpc::{
-    CatalogService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService, InfoService, Jobs, MAX_CSV_BYTES,
-    MatcherService, WireLimits,
+    AuditService, CatalogService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService, InfoService, Jobs,
+    MAX_CSV_BYTES, MatcherService, WireLimits,
 };
 
 /// Largest answer.
@@ -35,11 +36,12 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
     "fitment.v1.EvaluationService",
+    "fitment.v1.AuditService",
     "fitment.v1.InfoService",
 ];
 
@@ -83,6 +85,7 @@ pub(crate) async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
+    let (stop, stopping) = watch::channel(false);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(fitment_proto::FILE_DESCRIPTOR_SET)
@@ -103,7 +106,7 @@ pub(crate) async fn serve(
                 .max_encoding_message_size(limits.max_response_bytes),
         )
         .add_service(
-            CatalogServiceServer::new(CatalogService { engine: engine.clone(), limits })
+            CatalogServiceServer::new(CatalogService { engine: engine.clone(), limits, stopping: stopping.clone() })
                 .max_decoding_message_size(limits.max_request_bytes)
                 .max_encoding_message_size(limits.max_response_bytes),
         )
@@ -119,6 +122,11 @@ pub(crate) async fn serve(
                 .max_encoding_message_size(limits.max_response_bytes),
         )
         .add_service(
+            AuditServiceServer::new(AuditService { engine: engine.clone() })
+                .max_decoding_message_size(limits.max_request_bytes)
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
             InfoServiceServer::new(InfoService {
                 engine: engine.clone(),
                 limits,
@@ -127,7 +135,6 @@ pub(crate) async fn serve(
             .max_decoding_message_size(limits.max_request_bytes)
             .max_encoding_message_size(limits.max_response_bytes),
         );
-    let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(
         // Answers are one small frame: waiting for more to send would cost 40 ms.
         TcpIncoming::from(listener).with_nodelay(Some(true)),

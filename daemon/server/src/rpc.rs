@@ -3,6 +3,7 @@
 //! `edge` is what every call passes, `status` the one table of errors, `convert` the one place of conversions; the rest
 //! is a service a file.
 
+mod audit;
 mod catalog;
 mod convert;
 mod edge;
@@ -11,6 +12,7 @@ mod feedback;
 mod info;
 mod matcher;
 mod status;
+mod watch;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use fitment_engine::Engine;
 use fitment_proto::v1;
 use tonic::Status;
 
+pub(crate) use self::audit::AuditService;
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::edge::EdgeLayer;
 pub(crate) use self::evaluation::{EvaluationService, Jobs, MAX_CSV_BYTES};

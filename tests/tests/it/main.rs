@@ -8,6 +8,7 @@ mod durability;
 mod eval_cli;
 mod evaluation;
 mod feedback;
+mod lifecycle;
 mod matching;
 mod network;
 mod operations;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{FeedbackPolicy, Gate};
+use crate::audit::Act;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::store::FeedbackWrite;
@@ -243,7 +244,12 @@ impl Engine {
                 write.put_label(&id, &label)?;
                 reviewed.push((id, label));
             }
-            write.commit()?;
+            let action = if approve { "label.approve" } else { "label.refuse" };
+            let acts = reviewed.iter().map(|(id, label)| {
+                let component = label.component.as_ref().map(ToString::to_string);
+                Act { action, subject: id.clone(), detail: serde_json::json!({"component": component}) }
+            });
+            write.commit((shared.clock)(), acts.collect())?;
             Ok(reviewed)
         })
         .await

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::labels::{MAX_LABELS, Siblings};
 use super::{Gate, LabelState, Verdict};
+use crate::audit::Act;
 use crate::decisions::{DecidedIntent, Decision, GivenVerdict};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -100,7 +101,7 @@ impl Shared {
             (None, None) => return Err(self.unknown(*id)),
         };
         fits(&decision, verdict)?;
-        let subject = format!("{id} {}", describe_verdict(verdict));
+        let subject = format!("{id} {verdict}");
         if write.was_requested(request_id, &subject)? {
             return self.describe(&write, &decision, verdict);
         }
@@ -127,7 +128,9 @@ impl Shared {
         write.put_decision(*id, &decision)?;
         write.remember(request_id, &subject)?;
         let recorded = self.describe(&write, &decision, verdict)?;
-        write.commit()?;
+        let detail = serde_json::json!({"verdict": verdict.to_string(), "note": normalize_text(note)});
+        let act = Act { action: "outcome.record", subject: id.to_string(), detail };
+        write.commit((self.clock)(), vec![act])?;
         if broken == Some(true) {
             let _writing = self.writing.lock();
             self.refresh_calibration()?;
@@ -136,7 +139,7 @@ impl Shared {
         Ok(recorded)
     }
 
-    fn unknown(&self, id: Uuid) -> EngineError {
+    pub(crate) fn unknown(&self, id: Uuid) -> EngineError {
         EngineError::DecisionUnknown { id: id.to_string(), kept: self.feedback.policy.decisions }
     }
 
@@ -279,13 +282,4 @@ fn fits(decision: &Decision, verdict: &Verdict) -> Result<(), EngineError> {
         ));
     }
     Ok(())
-}
-
-fn describe_verdict(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Accepted => "accepted".into(),
-        Verdict::Rejected => "rejected".into(),
-        Verdict::Chosen(name) => format!("chosen {name}"),
-        Verdict::NoneFits => "none fits".into(),
-    }
 }

@@ -6,7 +6,10 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransacti
 use uuid::Uuid;
 
 use super::records::{RequestRecord, decode, encode};
-use super::{CALIBRATIONS, META, NAMES, REQUEST_ORDER, REQUESTS, Store, StoreReader, known_request, remember_request};
+use super::{
+    CALIBRATIONS, META, NAMES, REQUEST_ORDER, REQUESTS, Store, StoreReader, audit, known_request, remember_request,
+};
+use crate::audit::{Act, Author};
 use crate::calibration::Calibration;
 use crate::decisions::Decision;
 use crate::drift::PromiseRecord;
@@ -32,17 +35,22 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), Engine
 }
 
 impl Store {
-    /// Writes decisions that are not there yet in one commit and forgets the oldest over `keep`.
+    /// Writes decisions that are not there yet in one commit and forgets the oldest over `keep`. audited: whether each is
+    /// recorded in the audit trail, which forgets nothing.
     pub(crate) fn append_decisions<'a>(
         &self,
         decisions: impl Iterator<Item = (Uuid, &'a Decision)>,
         keep: u64,
+        audited: bool,
     ) -> Result<(), EngineError> {
         let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(DECISIONS)?;
             let mut added = 0;
             for (id, decision) in decisions {
+                if audited {
+                    audit::append_now(&transaction, &Author::default(), decision.time, [decision.act(id)])?;
+                }
                 // An outcome may have been faster: it writes the decision together with the verdict.
                 if table.get(id.as_u128())?.is_none() {
                     table.insert(id.as_u128(), encode(decision)?.as_slice())?;
@@ -149,8 +157,9 @@ impl FeedbackWrite {
         remember_request(&mut meta, &mut requests, &mut order, request_id, &record)
     }
 
-    /// Makes the change durable.
-    pub(crate) fn commit(self) -> Result<(), EngineError> {
+    /// Makes the change durable, and says so in the audit trail.
+    pub(crate) fn commit(self, now: jiff::Timestamp, acts: Vec<Act>) -> Result<(), EngineError> {
+        audit::append_now(&self.transaction, &Author::default(), now, acts)?;
         self.transaction.commit()?;
         Ok(())
     }
@@ -167,7 +176,7 @@ impl StoreReader {
         Ok(self.transaction.open_table(NAMES)?.get((name, version))?.is_some())
     }
 
-    #[cfg(test)]
+    /// A written decision.
     pub(crate) fn decision(&self, id: Uuid) -> Result<Option<Decision>, EngineError> {
         self.transaction.open_table(DECISIONS)?.get(id.as_u128())?.map(|record| decode(record.value())).transpose()
     }
@@ -229,7 +238,7 @@ mod tests {
         let write = store.write_feedback()?;
         write.put_promise("b", &record)?;
         write.remember("once", "1 accepted")?;
-        write.commit()?;
+        write.commit(jiff::Timestamp::UNIX_EPOCH, Vec::new())?;
         assert_eq!(store.read()?.promise("a")?, PromiseRecord::default());
         assert_eq!(store.read()?.promise("b")?, record);
         let write = store.write_feedback()?;

@@ -3,9 +3,11 @@
 use fitment_ranking::{Ranker, Trial};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::records::{decode, encode};
-use super::{Store, StoreReader};
+use super::{Store, StoreReader, audit};
+use crate::audit::{Act, Author};
 use crate::error::EngineError;
 
 /// model digest -> id of the ranker in force; absent: the shipped one. Older builds wrote the whole ranker here.
@@ -140,14 +142,22 @@ impl Store {
             keep(&mut artefacts, &mut records, model, ranker, Some(now))?;
             transaction.open_table(RANKERS)?.insert(model, ranker.id.as_bytes())?;
         }
+        let detail = json!({"model": ranker.model_digest, "fitted_on": ranker.fitted_on});
+        let act = Act { action: "ranker.activate", subject: ranker.id.clone(), detail };
+        audit::append_now(&transaction, &Author::default(), now, [act])?;
         transaction.commit()?;
         Ok(())
     }
 
     /// Takes a model's ranker out of force and keeps it; true when there was one.
-    pub(crate) fn remove_ranker(&self, model_digest: &str) -> Result<bool, EngineError> {
+    pub(crate) fn remove_ranker(&self, model_digest: &str, now: jiff::Timestamp) -> Result<bool, EngineError> {
         let transaction = self.database.begin_write()?;
         let was_there = transaction.open_table(RANKERS)?.remove(model_digest)?.is_some();
+        if was_there {
+            let detail = json!({"model": model_digest});
+            let act = Act { action: "ranker.activate", subject: "default".into(), detail };
+            audit::append_now(&transaction, &Author::default(), now, [act])?;
+        }
         transaction.commit()?;
         Ok(was_there)
     }
@@ -208,7 +218,7 @@ mod tests {
         assert_eq!(ids(&store), (5..25).map(|number| format!("r{number:02}")).collect::<Vec<_>>());
         let in_force = || store.read().expect("readable").ranker("sha256:m").expect("readable").map(|ranker| ranker.id);
         assert_eq!(in_force().as_deref(), Some("r05"));
-        assert!(store.remove_ranker("sha256:m").expect("written"));
+        assert!(store.remove_ranker("sha256:m", jiff::Timestamp::UNIX_EPOCH).expect("written"));
         assert_eq!((in_force(), ids(&store).len()), (None, 20));
         drop(store);
         std::fs::remove_dir_all(folder).expect("removed");

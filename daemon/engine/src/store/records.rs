@@ -29,6 +29,45 @@ pub struct StoredVersion {
     pub open_properties: Vec<String>,
     /// When it was written.
     pub create_time: jiff::Timestamp,
+    /// Where it has been since, oldest first.
+    #[serde(default)]
+    pub history: Vec<Move>,
+    /// The deletion that it can be brought back from.
+    #[serde(default)]
+    pub deleted: Option<Deletion>,
+    /// The revision of the last change of its standing; 0: none since it was written.
+    #[serde(default)]
+    pub state_revision: Revision,
+}
+
+/// One step of a version's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Where it was.
+    #[serde(with = "text")]
+    pub from: Lifecycle,
+    /// Where it went.
+    #[serde(with = "text")]
+    pub to: Lifecycle,
+    /// When, by the daemon's clock.
+    pub time: jiff::Timestamp,
+    /// Who moved it, as far as it is known.
+    pub actor: String,
+    /// Why, as they say.
+    pub reason: String,
+    /// The revision from which on it holds.
+    pub revision: Revision,
+}
+
+/// A deletion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// When, by the daemon's clock.
+    pub time: jiff::Timestamp,
+    /// Who deleted it, as far as it is known.
+    pub actor: String,
+    /// Why, as they say.
+    pub reason: String,
 }
 
 /// What is kept in memory of every version.
@@ -69,6 +108,8 @@ pub struct Card {
 #[derive(Deserialize)]
 pub(super) struct CardOfVersion {
     pub(super) card: Card,
+    #[serde(default)]
+    pub(super) deleted: Option<serde::de::IgnoredAny>,
 }
 
 /// One searchable text.
@@ -103,6 +144,9 @@ impl StoredVersion {
                 .map(|open| open.pointer)
                 .collect(),
             create_time,
+            history: Vec::new(),
+            deleted: None,
+            state_revision: 0,
         }
     }
 
@@ -110,7 +154,7 @@ impl StoredVersion {
     pub fn etag(&self) -> String {
         let digest = self.card.digest.to_string();
         let hex = digest.rsplit(':').next().unwrap_or_default();
-        format!("{}-{}", self.card.revision, &hex[..hex.len().min(16)])
+        format!("{}-{}", self.card.revision.max(self.state_revision), &hex[..hex.len().min(16)])
     }
 }
 

@@ -3,7 +3,8 @@
 use fitment_index::DocId;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{Store, StoreReader, VERSIONS, floats};
+use super::reader::floats;
+use super::{Store, StoreReader, VERSIONS};
 use crate::error::EngineError;
 
 /// (doc id, model digest) -> centroid of the facet vectors, unit length, f32 little-endian.

@@ -1,5 +1,7 @@
 //! `fitment catalog`: reading and changing a running daemon's catalogue.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +25,10 @@ Examples:
   fitment catalog get payments/card-checkout > card-checkout.yaml
   fitment catalog export ./components
   fitment catalog diff ./components
-  fitment catalog delete payments/card-checkout@1.2.0")]
+  fitment catalog move payments/card-checkout@1.2.0 deprecated --reason \"2.0.0 takes over\"
+  fitment catalog delete payments/card-checkout@1.2.0
+  fitment catalog history payments/card-checkout@1.2.0
+  fitment catalog watch --after 0 --until-now --json")]
 pub(super) struct CatalogArguments {
     #[command(subcommand)]
     command: CatalogCommand,
@@ -35,6 +40,8 @@ enum CatalogCommand {
     Import {
         /// The folder or file.
         path: PathBuf,
+        #[command(flatten)]
+        author: life::AuthorFlags,
         #[command(flatten)]
         common: Common,
     },
@@ -60,13 +67,27 @@ enum CatalogCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Delete one version.
-    Delete {
+    /// Take one version out of every answer; `undelete` brings it back.
+    Delete(life::Change),
+    /// Bring a deleted version back.
+    Undelete(life::Change),
+    /// Move one version along its life: draft, candidate, certified, deprecated, revoked.
+    Move {
+        /// Where to.
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(LIFECYCLES))]
+        to: String,
+        #[command(flatten)]
+        change: life::Change,
+    },
+    /// Show where one version has been, deleted or not.
+    History {
         /// NAMESPACE/NAME@VERSION.
         component: String,
         #[command(flatten)]
         common: Common,
     },
+    /// Print changes of the catalogue as they come, one a line, until Ctrl-C.
+    Watch(life::Watch),
     /// Compare a folder of manifests with the catalogue. Ends with code 1 when they differ.
     Diff {
         /// The folder.
@@ -75,6 +96,8 @@ enum CatalogCommand {
         common: Common,
     },
 }
+
+const LIFECYCLES: [&str; 5] = ["draft", "candidate", "certified", "deprecated", "revoked"];
 
 #[derive(Debug, clap::Args)]
 struct Common {
@@ -88,17 +111,21 @@ struct Common {
 pub(super) fn run(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
     super::client_runtime()?.block_on(async {
         match arguments.command {
-            CatalogCommand::Import { path, common } => import(&path, &common).await,
+            CatalogCommand::Import { path, author, common } => import(&path, &author, &common).await,
             CatalogCommand::Export { folder, common } => export(&folder, &common).await,
             CatalogCommand::Get { component, common } => get(&component, &common).await,
             CatalogCommand::List { filter, common } => list(filter, &common).await,
-            CatalogCommand::Delete { component, common } => delete(&component, &common).await,
+            CatalogCommand::Delete(change) => life::delete(change).await,
+            CatalogCommand::Undelete(change) => life::undelete(change).await,
+            CatalogCommand::Move { to, change } => life::move_to(change, &to).await,
+            CatalogCommand::History { component, common } => life::history(&component, &common).await,
+            CatalogCommand::Watch(watch) => life::watch(watch).await,
             CatalogCommand::Diff { folder, common } => diff(&folder, &common).await,
         }
     })
 }
 
-async fn import(path: &Path, common: &Common) -> anyhow::Result<ExitCode> {
+async fn import(path: &Path, author: &life::AuthorFlags, common: &Common) -> anyhow::Result<ExitCode> {
     let manifests = if path.is_file() {
         vec![(path.display().to_string(), std::fs::read(path).with_context(|| path.display().to_string())?)]
     } else {
@@ -107,10 +134,13 @@ async fn import(path: &Path, common: &Common) -> anyhow::Result<ExitCode> {
     let total = manifests.len() as u64;
     let steps = Steps::new();
     let mut client = common.server.catalog().await?;
-    let items = tokio_stream::iter(manifests.into_iter().map(|(source, manifest)| v1::ImportComponentsRequest {
+    let author = author.clone();
+    let items = tokio_stream::iter(manifests.into_iter().map(move |(source, manifest)| v1::ImportComponentsRequest {
         manifest,
         format: v1::ManifestFormat::Unspecified as i32,
         source,
+        actor: author.actor.clone(),
+        reason: author.reason.clone(),
     }));
     // No deadline: a large import takes what it takes, and every answered item is durable.
     let mut results = client.import_components(items).await?.into_inner();
@@ -205,20 +235,6 @@ async fn list(filter: Option<String>, common: &Common) -> anyhow::Result<ExitCod
     }
     output::line(table)?;
     output::line(format!("{count} versions"))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn delete(component: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let (name, version) = component
-        .split_once('@')
-        .ok_or_else(|| output::Invalid(format!("`{component}` names no version; write NAMESPACE/NAME@VERSION")))?;
-    let request = v1::DeleteComponentRequest { name: name.into(), version: version.into(), ..Default::default() };
-    let deleted = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
-    if common.json {
-        output::json(&serde_json::json!({"deleted": component, "revision": deleted.revision}))?;
-    } else {
-        output::line(format!("{component} deleted; revision {}", deleted.revision))?;
-    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_catalog::Digest;
-use fitment_engine::{Calibration, Engine, evaluate};
+use fitment_engine::{Author, Calibration, Engine, evaluate};
 use fitment_models::{ModelCache, TerminalBar};
 
 use crate::config::{Config, ConfigFlags};
@@ -67,7 +67,7 @@ fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Resu
     if let Some(calibration) = sample_calibration()?
         && calibration.catalog_digest == engine.catalog_digest()
     {
-        engine.put_calibration(calibration)?;
+        engine.put_calibration(calibration, &Author::default())?;
     }
     Ok(engine)
 }

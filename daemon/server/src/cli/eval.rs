@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Evidence, FitOptions, Method, OnProgress, Ranker, Stop, fit_ranker};
+use fitment_engine::{Author, Evidence, FitOptions, Method, OnProgress, Ranker, Stop, fit_ranker};
 use fitment_evaluation::{Report, Run, compare, evaluate as figures, html, table, trec};
 use fitment_proto::v1;
 
@@ -269,7 +269,7 @@ fn fit_and_calibrate(
     match evaluate::calibrate(engine, basis, arguments.max_error, arguments.confidence) {
         Ok((calibration, warnings)) => {
             calibrate::describe(&calibration, &warnings)?;
-            engine.put_calibration(calibration)?;
+            engine.put_calibration(calibration, &Author::default())?;
         }
         // Figures without a promise are worth having; that there is none is said.
         Err(error) => output::line(format!("no promise: {error}"))?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fitment_catalog::Digest;
 use fitment_engine::evaluate::{self, LabelledFiles};
-use fitment_engine::{Calibration, Engine, OnProgress, Ranker, TrainingSet};
+use fitment_engine::{Author, Calibration, Engine, OnProgress, Ranker, TrainingSet};
 
 use crate::config::Config;
 use crate::daemon;
@@ -80,7 +80,7 @@ impl Laboratory {
             calibration.catalog_digest == self.engine.catalog_digest(),
             "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
         );
-        self.engine.put_calibration(calibration)?;
+        self.engine.put_calibration(calibration, &Author::default())?;
         let info = self.engine.info();
         anyhow::ensure!(info.calibration_id.as_ref() == Some(&id), "{}", info.calibration);
         Ok(())

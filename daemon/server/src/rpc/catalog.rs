@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 
-use fitment_engine::{Engine, EngineError, Import, Imported, Page, VersionSelector};
+use fitment_engine::{Author, Engine, EngineError, Import, Imported, Page, Standing, VersionSelector};
 use fitment_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -20,6 +20,8 @@ const IMPORT_BATCH: usize = 64;
 pub(crate) struct CatalogService {
     pub(crate) engine: EngineSlot,
     pub(crate) limits: WireLimits,
+    /// True once the daemon is to end: streams without an end of their own end then.
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
@@ -37,9 +39,15 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         request: Request<v1::GetComponentRequest>,
     ) -> Result<Response<v1::Component>, Status> {
         let engine = self.engine.get()?;
-        let v1::GetComponentRequest { name, version, digest, min_revision } = request.into_inner();
+        let v1::GetComponentRequest { name, version, digest, min_revision, show_deleted } = request.into_inner();
         let found = async {
-            let selector = selector(&name, &version, &digest)?;
+            let selector = match selector(&name, &version, &digest)? {
+                VersionSelector::Exact(name, version) if show_deleted => VersionSelector::Deleted(name, version),
+                _ if show_deleted => {
+                    return Err(EngineError::field("show_deleted", "needs a name and a version; send both"));
+                }
+                selector => selector,
+            };
             engine.get(selector, min_revision).await
         };
         let (version, manifest) = found.await.map_err(|error: EngineError| status_of(&error))?;
@@ -85,14 +93,46 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         request: Request<v1::DeleteComponentRequest>,
     ) -> Result<Response<v1::DeleteComponentResponse>, Status> {
         let engine = self.engine.get()?;
-        let v1::DeleteComponentRequest { name, version, etag, request_id } = request.into_inner();
-        let deleted = async {
-            let (name, version) = (convert::component_name(&name)?, convert::version(&version)?);
-            convert::short("request_id", &request_id, 128)?;
-            engine.delete(name, version, etag, request_id).await
-        };
+        let v1::DeleteComponentRequest { name, version, etag, request_id, actor, reason } = request.into_inner();
+        let deleted = async { engine.delete(standing(&name, &version, etag, request_id, actor, reason)?).await };
         let revision = deleted.await.map_err(|error: EngineError| status_of(&error))?;
         Ok(Response::new(v1::DeleteComponentResponse { revision }))
+    }
+
+    async fn undelete_component(
+        &self,
+        request: Request<v1::UndeleteComponentRequest>,
+    ) -> Result<Response<v1::UndeleteComponentResponse>, Status> {
+        let engine = self.engine.get()?;
+        let v1::UndeleteComponentRequest { name, version, etag, request_id, actor, reason } = request.into_inner();
+        let restored = async { engine.undelete(standing(&name, &version, etag, request_id, actor, reason)?).await };
+        let revision = restored.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(v1::UndeleteComponentResponse { revision }))
+    }
+
+    async fn move_component(
+        &self,
+        request: Request<v1::MoveComponentRequest>,
+    ) -> Result<Response<v1::MoveComponentResponse>, Status> {
+        let engine = self.engine.get()?;
+        let v1::MoveComponentRequest { name, version, lifecycle, reason, actor, etag, request_id } =
+            request.into_inner();
+        let moved = async {
+            let to = convert::lifecycle(lifecycle)?;
+            engine.move_to(standing(&name, &version, etag, request_id, actor, reason)?, to).await
+        };
+        let revision = moved.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(v1::MoveComponentResponse { revision }))
+    }
+
+    type WatchCatalogStream = ReceiverStream<Result<v1::CatalogChange, Status>>;
+
+    async fn watch_catalog(
+        &self,
+        request: Request<v1::WatchCatalogRequest>,
+    ) -> Result<Response<Self::WatchCatalogStream>, Status> {
+        let engine = self.engine.get()?;
+        super::watch::changes(engine, request.into_inner(), self.stopping.clone()).await.map(Response::new)
     }
 
     type ImportComponentsStream = Pin<Box<dyn Stream<Item = Result<v1::ImportComponentsResponse, Status>> + Send>>;
@@ -109,8 +149,18 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
 }
 
 async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<v1::Component, EngineError> {
-    let v1::CreateComponentRequest { manifest, format, source, expected_digest, request_id, validate_only } = request;
-    let import = Import { manifest, format: convert::format(format)?, source, expected_digest, request_id };
+    let v1::CreateComponentRequest {
+        manifest,
+        format,
+        source,
+        expected_digest,
+        request_id,
+        validate_only,
+        actor,
+        reason,
+    } = request;
+    let (format, author) = (convert::format(format)?, Author::new(actor, reason)?);
+    let import = Import { manifest, format, source, expected_digest, request_id, author };
     if validate_only {
         let manifest = engine.check_manifest(&import)?;
         return Ok(convert::checked_component(&manifest));
@@ -118,6 +168,25 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
     let Imported { version, .. } = engine.create(import).await?;
     let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
     Ok(convert::component(version, manifest))
+}
+
+/// A change of where one version stands.
+fn standing(
+    name: &str,
+    version: &str,
+    etag: String,
+    request_id: String,
+    actor: String,
+    reason: String,
+) -> Result<Standing, EngineError> {
+    convert::short("request_id", &request_id, 128)?;
+    Ok(Standing {
+        name: convert::component_name(name)?,
+        version: convert::version(version)?,
+        etag,
+        request_id,
+        author: Author::new(actor, reason)?,
+    })
 }
 
 fn selector(name: &str, version: &str, digest: &str) -> Result<VersionSelector, EngineError> {
@@ -194,9 +263,10 @@ async fn read_items(
 ) {
     while let Some(request) = requests.next().await {
         let item = request.map_err(|status| explain_transport(&status)).and_then(|request| {
-            let v1::ImportComponentsRequest { manifest, format, source } = request;
+            let v1::ImportComponentsRequest { manifest, format, source, actor, reason } = request;
             let format = convert::format(format).map_err(|error| status_of(&error))?;
-            Ok(Import { manifest, format, source, expected_digest: String::new(), request_id: String::new() })
+            let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
+            Ok(Import { manifest, format, source, expected_digest: String::new(), request_id: String::new(), author })
         });
         let broken = item.is_err();
         if gathered.send(item).await.is_err() || broken {

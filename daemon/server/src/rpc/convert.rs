@@ -2,8 +2,8 @@
 
 use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 use fitment_engine::{
-    Candidate, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Outcome, SecondStageUse, Signal,
-    StoredVersion, Timings,
+    Candidate, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, Outcome, RecordedDecision,
+    SecondStageUse, Signal, StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -105,7 +105,7 @@ fn filter(tree: v1::Filter, depth: usize, nodes: &mut usize) -> Result<Option<Fi
         Condition::Not(tree) => Filter::Not(Box::new(filter(*tree, depth + 1, nodes)?.unwrap_or_else(always))),
         Condition::Tag(tag) => Filter::Tag(tag.parse().map_err(in_field("filter.tag"))?),
         Condition::Kind(value) => Filter::Kind(kind_from(value)?),
-        Condition::Lifecycle(value) => Filter::Lifecycle(lifecycle_from(value)?),
+        Condition::Lifecycle(value) => Filter::Lifecycle(lifecycle_of(value, "filter.lifecycle")?),
         Condition::Compliance(v1::ComplianceCondition { standard, requirement }) => {
             let both = if requirement.is_empty() { standard } else { format!("{standard}/{requirement}") };
             Filter::compliance(&both).map_err(in_field("filter.compliance"))?
@@ -191,20 +191,23 @@ fn kind_to(kind: Kind) -> v1::Kind {
     }
 }
 
-fn lifecycle_from(value: i32) -> Result<Lifecycle, EngineError> {
+/// Where a version is to go.
+pub(super) fn lifecycle(value: i32) -> Result<Lifecycle, EngineError> {
+    lifecycle_of(value, "lifecycle")
+}
+
+fn lifecycle_of(value: i32, field: &str) -> Result<Lifecycle, EngineError> {
     match v1::Lifecycle::try_from(value) {
         Ok(v1::Lifecycle::Draft) => Ok(Lifecycle::Draft),
         Ok(v1::Lifecycle::Candidate) => Ok(Lifecycle::Candidate),
         Ok(v1::Lifecycle::Certified) => Ok(Lifecycle::Certified),
         Ok(v1::Lifecycle::Deprecated) => Ok(Lifecycle::Deprecated),
         Ok(v1::Lifecycle::Revoked) => Ok(Lifecycle::Revoked),
-        Ok(v1::Lifecycle::Unspecified) | Err(_) => {
-            Err(EngineError::field("filter.lifecycle", format!("{value} is no lifecycle")))
-        }
+        Ok(v1::Lifecycle::Unspecified) | Err(_) => Err(EngineError::field(field, format!("{value} is no lifecycle"))),
     }
 }
 
-fn lifecycle_to(lifecycle: Lifecycle) -> v1::Lifecycle {
+pub(super) fn lifecycle_to(lifecycle: Lifecycle) -> v1::Lifecycle {
     match lifecycle {
         Lifecycle::Draft => v1::Lifecycle::Draft,
         Lifecycle::Candidate => v1::Lifecycle::Candidate,
@@ -226,7 +229,22 @@ fn outcome_to(outcome: Outcome) -> v1::Outcome {
 /// A stored version and, where it was asked for, its manifest.
 pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::Component {
     let etag = version.etag();
-    let StoredVersion { card, summary, owner, facets: _, config_schema: _, open_properties: _, create_time } = version;
+    let StoredVersion {
+        card,
+        summary,
+        owner,
+        facets: _,
+        config_schema: _,
+        open_properties: _,
+        create_time,
+        history,
+        deleted,
+        state_revision: _,
+    } = version;
+    let (delete_time, deleted_by, delete_reason) = match deleted {
+        Some(Deletion { time, actor, reason }) => (Some(timestamp(time)), actor, reason),
+        None => Default::default(),
+    };
     v1::Component {
         name: card.name.to_string(),
         version: card.version.to_string(),
@@ -242,6 +260,53 @@ pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::C
         revision: card.revision,
         create_time: Some(timestamp(create_time)),
         etag,
+        history: history.into_iter().map(move_to).collect(),
+        delete_time,
+        deleted_by,
+        delete_reason,
+    }
+}
+
+fn move_to(step: Move) -> v1::LifecycleMove {
+    let Move { from, to, time, actor, reason, revision } = step;
+    v1::LifecycleMove {
+        from: lifecycle_to(from) as i32,
+        to: lifecycle_to(to) as i32,
+        time: Some(timestamp(time)),
+        actor,
+        reason,
+        revision,
+    }
+}
+
+/// A remembered answer on the wire.
+pub(super) fn decision(decision_id: String, decision: RecordedDecision) -> v1::RecordedDecision {
+    let RecordedDecision {
+        time,
+        intent,
+        candidates,
+        outcome,
+        confidence,
+        calibration,
+        revision,
+        model,
+        ranker,
+        verdict,
+    } = decision;
+    let (verdict, verdict_time) = verdict.map(|(verdict, time)| (verdict.to_string(), timestamp(time))).unzip();
+    v1::RecordedDecision {
+        decision_id,
+        time: Some(timestamp(time)),
+        intent: intent.unwrap_or_default(),
+        candidates: candidates.into_iter().map(|(name, digest)| v1::DecidedCandidate { name, digest }).collect(),
+        outcome: outcome_to(outcome) as i32,
+        confidence,
+        calibration_id: calibration.unwrap_or_default(),
+        revision,
+        model_digest: model,
+        ranker_id: ranker,
+        verdict: verdict.unwrap_or_default(),
+        verdict_time,
     }
 }
 
@@ -264,9 +329,7 @@ pub(super) fn checked_component(manifest: &Manifest) -> v1::Component {
         license: manifest.license().as_str().to_owned(),
         owner: manifest.owner().to_owned(),
         manifest_json: manifest.canonical_json(),
-        revision: 0,
-        create_time: None,
-        etag: String::new(),
+        ..Default::default()
     }
 }
 
@@ -332,8 +395,18 @@ fn timings_to(timings: Timings) -> v1::Timings {
 fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
     let Candidate { version, scored, is_match, generation, open_properties } = candidate;
     let matched_facet = matched_facets(&version, &scored.facets).into_iter().nth(scored.best_facet);
-    let StoredVersion { card, summary, owner: _, facets: _, config_schema, open_properties: _, create_time: _ } =
-        version;
+    let StoredVersion {
+        card,
+        summary,
+        owner: _,
+        facets: _,
+        config_schema,
+        open_properties: _,
+        create_time: _,
+        history: _,
+        deleted: _,
+        state_revision: _,
+    } = version;
     v1::Candidate {
         rank: count(rank + 1),
         name: card.name.to_string(),

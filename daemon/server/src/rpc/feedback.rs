@@ -174,7 +174,7 @@ fn report(request: v1::RecordOutcomeRequest) -> Result<OutcomeReport, EngineErro
     Ok(OutcomeReport { decision_id: decision_id_from(&decision_id)?, verdict, note, request_id })
 }
 
-fn decision_id_from(text: &str) -> Result<Uuid, EngineError> {
+pub(super) fn decision_id_from(text: &str) -> Result<Uuid, EngineError> {
     Uuid::try_parse(text).map_err(|_error| {
         let shown: String = text.chars().take(80).filter(|character| !character.is_control()).collect();
         EngineError::field("decision_id", format!("`{shown}` is no UUID; send the decision_id of an answer"))

@@ -3,8 +3,8 @@
 use fitment_catalog::{Dataset, File};
 use fitment_engine::evaluate::{self, CalibrationBasis, SYNTHETIC};
 use fitment_engine::{
-    Calibration, Engine, EngineError, Evidence, ExportCursor, FitOptions, KeptRanker, Method, OnProgress, Ranker, Stop,
-    fit_ranker,
+    Author, Calibration, Engine, EngineError, Evidence, ExportCursor, FitOptions, KeptRanker, Method, OnProgress,
+    Ranker, Stop, fit_ranker,
 };
 use fitment_evaluation::{Report, Run};
 use fitment_proto::v1;
@@ -183,7 +183,7 @@ pub(super) async fn calibrate(
             )));
         }
         if !dry_run {
-            engine.put_calibration(calibration.clone())?;
+            engine.put_calibration(calibration.clone(), &Author::default())?;
         }
         Ok((calibration, warnings))
     })

@@ -1,0 +1,89 @@
+//! Changing where a version stands. What leaves the answers has left them when the call returns.
+
+use std::sync::Arc;
+
+use fitment_catalog::{Lifecycle, Manifest};
+use fitment_index::DocId;
+
+use crate::engine::{Engine, Shared};
+use crate::error::EngineError;
+use crate::live::Entry;
+use crate::store::{Moved, Revision, Standing, StoredVersion};
+
+impl Engine {
+    /// Deletes one version: it is in no answer from then on, and can be brought back.
+    ///
+    /// Errors: not found, another etag, a request id that was used for something else.
+    pub async fn delete(&self, standing: Standing) -> Result<Revision, EngineError> {
+        self.change(move |shared| {
+            let Moved { revision, changed } = shared.store.delete(&standing, (shared.clock)())?;
+            if let Some((doc, _)) = changed {
+                shared.index.apply(revision, &[], &[doc])?;
+            }
+            Ok(revision)
+        })
+        .await
+    }
+
+    /// Brings a deleted version back as it was.
+    ///
+    /// Errors: not found, not deleted, another etag, a request id that was used for something else.
+    pub async fn undelete(&self, standing: Standing) -> Result<Revision, EngineError> {
+        self.change(move |shared| {
+            let Moved { revision, changed } = shared.store.undelete(&standing, (shared.clock)())?;
+            if let Some((doc, version)) = changed {
+                restore(shared, revision, doc, version)?;
+            }
+            Ok(revision)
+        })
+        .await
+    }
+
+    /// Moves one version along its life: draft, candidate, certified, deprecated, revoked.
+    ///
+    /// Errors: not found, a step that there is not, another etag, a request id that was used for something else.
+    pub async fn move_to(&self, standing: Standing, to: Lifecycle) -> Result<Revision, EngineError> {
+        self.change(move |shared| {
+            let Moved { revision, changed } = shared.store.move_to(&standing, to, (shared.clock)())?;
+            if let Some((doc, version)) = changed {
+                shared.index.apply_move(revision, doc, version.card.lifecycle);
+            }
+            Ok(revision)
+        })
+        .await
+    }
+
+    /// A change that has begun is finished even when its caller leaves.
+    async fn change(
+        &self,
+        change: impl FnOnce(&Shared) -> Result<Revision, EngineError> + Send + 'static,
+    ) -> Result<Revision, EngineError> {
+        let shared = Arc::clone(self.shared());
+        tokio::task::spawn_blocking(move || {
+            let _writing = shared.writing.lock();
+            let revision = change(&shared)?;
+            shared.refresh_calibration()?;
+            shared.announce();
+            Ok(revision)
+        })
+        .await
+        .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?
+    }
+}
+
+/// Makes a version searchable from what is stored of it.
+fn restore(shared: &Shared, revision: Revision, doc: DocId, version: StoredVersion) -> Result<(), EngineError> {
+    let reader = shared.store.read()?;
+    let missing =
+        |what: &str| EngineError::Internal(format!("{}@{} has no {what}", version.card.name, version.card.version));
+    let manifest = reader.manifest(doc)?.ok_or_else(|| missing("manifest"))?;
+    let manifest = Manifest::from_canonical_json("store", &manifest)?;
+    let model = shared.encoder.info();
+    let floats = reader.vectors(&model.digest.to_string(), doc)?.ok_or_else(|| missing("vectors"))?;
+    let vectors = floats.chunks_exact(model.dimension).collect();
+    shared.index.apply(revision, &[Entry { doc, card: version.card, manifest: &manifest, vectors }], &[])?;
+    if let Some(second) = &shared.second {
+        second.wake();
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The table of audit records. A record is written in the transaction of what it records: neither is there without the other.
+
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use super::records::{decode, encode};
+use super::{META, StoreReader, meta_u64};
+use crate::audit::{Act, AuditHead, AuditRecord, Author};
+use crate::error::EngineError;
+
+/// sequence -> [`AuditRecord`] as JSON.
+pub(super) const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
+
+/// Makes the table where it is not there yet: the chain begins with the first write after that.
+pub(super) fn create_table(transaction: &WriteTransaction) -> Result<(), EngineError> {
+    transaction.open_table(AUDIT)?;
+    Ok(())
+}
+
+/// Appends acts that belong to the transaction's commit.
+pub(super) fn append(
+    transaction: &WriteTransaction,
+    author: &Author,
+    revision: u64,
+    now: jiff::Timestamp,
+    acts: impl IntoIterator<Item = Act>,
+) -> Result<(), EngineError> {
+    let mut table = transaction.open_table(AUDIT)?;
+    let mut head = head_of(&table)?;
+    for act in acts {
+        let record = head.bind(act, author, revision, now)?;
+        table.insert(record.sequence, encode(&record)?.as_slice())?;
+        head = record.head();
+    }
+    Ok(())
+}
+
+fn head_of(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<AuditHead, EngineError> {
+    let Some((_, record)) = table.last()? else { return Ok(AuditHead::default()) };
+    Ok(decode::<AuditRecord>(record.value())?.head())
+}
+
+/// Appends acts of a commit that raises no revision.
+pub(super) fn append_now(
+    transaction: &WriteTransaction,
+    author: &Author,
+    now: jiff::Timestamp,
+    acts: impl IntoIterator<Item = Act>,
+) -> Result<(), EngineError> {
+    let revision = meta_u64(&transaction.open_table(META)?, "revision")?;
+    append(transaction, author, revision, now, acts)
+}
+
+impl StoreReader {
+    /// Where the chain ends.
+    pub fn audit_head(&self) -> Result<AuditHead, EngineError> {
+        head_of(&self.transaction.open_table(AUDIT)?)
+    }
+
+    /// Records after a sequence number, oldest first, at most `most`.
+    pub fn audit_after(&self, sequence: u64, most: usize) -> Result<Vec<AuditRecord>, EngineError> {
+        let table = self.transaction.open_table(AUDIT)?;
+        let records = table.range(sequence.saturating_add(1)..)?.take(most);
+        records.map(|entry| decode(entry?.1.value())).collect()
+    }
+}

@@ -1,0 +1,201 @@
+//! Writing versions: immutable, idempotent, each with its vectors, its words and its audit record in one commit.
+
+use fitment_catalog::Manifest;
+use fitment_index::DocId;
+use fitment_models::{ModelInfo, UnitVector};
+use redb::ReadableTable;
+
+use super::audit;
+use super::changes::{CHANGES, OP_PUT, OP_RESTORE};
+use super::records::{NameRecord, RequestRecord, StoredVersion, decode, encode};
+use super::standing::act;
+use super::{
+    DIGESTS, MANIFESTS, META, NAMES, PROFILES, REQUEST_ORDER, REQUESTS, Revision, Store, VECTORS, VERSIONS, meta_u32,
+    meta_u64,
+};
+use crate::audit::Author;
+use crate::clues::text_profile;
+use crate::error::EngineError;
+
+/// Idempotency keys that are remembered.
+const MAX_REQUEST_IDS: u64 = 100_000;
+
+/// A version that is about to be written, with one vector for each facet.
+#[derive(Debug)]
+pub struct NewVersion {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// One unit vector a facet, in the order of [`fitment_catalog::facets`], then one a counter-example.
+    pub vectors: Vec<UnitVector>,
+    /// Idempotency key; empty: none.
+    pub request_id: String,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Written {
+    /// Written in this commit.
+    Created(DocId, Box<StoredVersion>),
+    /// The same manifest was there.
+    Unchanged(DocId, Box<StoredVersion>),
+    /// Refused.
+    Refused(EngineError),
+}
+
+impl Store {
+    /// Writes versions in one durable commit; each is written, found unchanged or refused by itself.
+    ///
+    /// Returns the revision after the commit and one result a version, in order. Nothing new: the revision stays.
+    pub fn put(
+        &self,
+        model: &ModelInfo,
+        versions: &[NewVersion],
+        author: &Author,
+        now: jiff::Timestamp,
+    ) -> Result<(Revision, Vec<Written>), EngineError> {
+        let transaction = self.database.begin_write()?;
+        let mut results = Vec::with_capacity(versions.len());
+        let mut acts = Vec::new();
+        let mut revision;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let mut names = transaction.open_table(NAMES)?;
+            let mut digests = transaction.open_table(DIGESTS)?;
+            let mut stored_versions = transaction.open_table(VERSIONS)?;
+            let mut manifests = transaction.open_table(MANIFESTS)?;
+            let mut vectors = transaction.open_table(VECTORS)?;
+            let mut profiles = transaction.open_table(PROFILES)?;
+            let mut changes = transaction.open_table(CHANGES)?;
+            let mut requests = transaction.open_table(REQUESTS)?;
+            let mut request_order = transaction.open_table(REQUEST_ORDER)?;
+            revision = meta_u64(&meta, "revision")?;
+            let next_revision = revision + 1;
+            let mut next_doc = meta_u32(&meta, "next_doc")?;
+            let mut position = 0u32;
+            let model_digest = model.digest.to_string();
+            for version in versions {
+                let digest = version.manifest.digest();
+                let name = version.manifest.name().to_string();
+                let semver = version.manifest.version().to_string();
+                if let Some(request) = known_request(&requests, &version.request_id)? {
+                    if !request.fingerprint_is("put", digest.to_string().as_str()) {
+                        results.push(Written::Refused(EngineError::RequestIdReused {
+                            request_id: version.request_id.clone(),
+                        }));
+                        continue;
+                    }
+                    if let Some(record) = stored_versions.get(request.doc)? {
+                        results.push(Written::Unchanged(DocId(request.doc), Box::new(decode(record.value())?)));
+                        continue;
+                    }
+                }
+                let taken: Option<NameRecord> =
+                    names.get((name.as_str(), semver.as_str()))?.map(|record| decode(record.value())).transpose()?;
+                if let Some(taken) = taken {
+                    if taken.digest != digest {
+                        results.push(Written::Refused(EngineError::VersionTaken {
+                            name,
+                            version: semver,
+                            existing: taken.digest.to_string(),
+                        }));
+                        continue;
+                    }
+                    if let Some(doc) = taken.doc {
+                        let stored = stored_versions.get(doc)?.map(|record| decode::<StoredVersion>(record.value()));
+                        let mut record = stored
+                            .transpose()?
+                            .ok_or_else(|| EngineError::Internal(format!("{name}@{semver} has no record")))?;
+                        if record.deleted.take().is_none() {
+                            results.push(Written::Unchanged(DocId(doc), Box::new(record)));
+                            continue;
+                        }
+                        // Writing what was deleted brings it back.
+                        record.state_revision = next_revision;
+                        stored_versions.insert(doc, encode(&record)?.as_slice())?;
+                        changes.insert((next_revision, position), (OP_RESTORE, doc))?;
+                        position += 1;
+                        acts.push(act("component.undelete", &record, serde_json::json!({"written_again": true})));
+                        if !version.request_id.is_empty() {
+                            let request = RequestRecord::new("put", &digest.to_string(), doc, next_revision);
+                            remember_request(
+                                &mut meta,
+                                &mut requests,
+                                &mut request_order,
+                                &version.request_id,
+                                &request,
+                            )?;
+                        }
+                        results.push(Written::Created(DocId(doc), Box::new(record)));
+                        continue;
+                    }
+                }
+                let doc = next_doc;
+                next_doc = next_doc
+                    .checked_add(1)
+                    .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
+                let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
+                stored_versions.insert(doc, encode(&record)?.as_slice())?;
+                manifests.insert(doc, version.manifest.canonical_json().as_slice())?;
+                names.insert(
+                    (name.as_str(), semver.as_str()),
+                    encode(&NameRecord { digest, doc: Some(doc) })?.as_slice(),
+                )?;
+                digests.insert(digest.to_string().as_bytes(), doc)?;
+                let floats: Vec<f32> =
+                    version.vectors.iter().flat_map(fitment_models::UnitVector::as_slice).copied().collect();
+                vectors.insert((model_digest.as_str(), doc), bytemuck::cast_slice(&floats))?;
+                profiles.insert(doc, text_profile(&version.manifest).to_bytes().as_slice())?;
+                changes.insert((next_revision, position), (OP_PUT, doc))?;
+                position += 1;
+                acts.push(act(
+                    "component.create",
+                    &record,
+                    serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
+                ));
+                if !version.request_id.is_empty() {
+                    let request = RequestRecord::new("put", &digest.to_string(), doc, next_revision);
+                    remember_request(&mut meta, &mut requests, &mut request_order, &version.request_id, &request)?;
+                }
+                results.push(Written::Created(DocId(doc), Box::new(record)));
+            }
+            if position > 0 {
+                revision = next_revision;
+                meta.insert("revision", revision.to_le_bytes().as_slice())?;
+                meta.insert("next_doc", next_doc.to_le_bytes().as_slice())?;
+            }
+        }
+        audit::append(&transaction, author, revision, now, acts)?;
+        transaction.commit()?;
+        Ok((revision, results))
+    }
+}
+
+pub(super) fn known_request(
+    requests: &impl ReadableTable<&'static str, &'static [u8]>,
+    request_id: &str,
+) -> Result<Option<RequestRecord>, EngineError> {
+    if request_id.is_empty() {
+        return Ok(None);
+    }
+    requests.get(request_id)?.map(|record| decode(record.value())).transpose()
+}
+
+pub(super) fn remember_request(
+    meta: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    requests: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    order: &mut redb::Table<'_, u64, &'static str>,
+    request_id: &str,
+    record: &RequestRecord,
+) -> Result<(), EngineError> {
+    let next = meta.get("next_request")?.and_then(|value| value.value().try_into().ok()).map_or(0, u64::from_le_bytes);
+    meta.insert("next_request", (next + 1).to_le_bytes().as_slice())?;
+    requests.insert(request_id, encode(record)?.as_slice())?;
+    order.insert(next, request_id)?;
+    if let Some(oldest) = next.checked_sub(MAX_REQUEST_IDS) {
+        let forgotten = order.remove(oldest)?.map(|id| id.value().to_owned());
+        if let Some(id) = forgotten {
+            requests.remove(id.as_str())?;
+        }
+    }
+    Ok(())
+}

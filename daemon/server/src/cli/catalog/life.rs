@@ -1,0 +1,171 @@
+//! Where versions stand: moving, deleting, bringing back, and following all of it.
+
+use std::process::ExitCode;
+
+use fitment_proto::v1;
+
+use super::Common;
+use crate::client::ServerFlags;
+use crate::output;
+
+/// Who asks, and why: kept in the audit trail.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct AuthorFlags {
+    /// Why; kept in the audit trail.
+    #[arg(long, default_value = "")]
+    pub(super) reason: String,
+    /// Who asks; kept in the audit trail.
+    #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
+    pub(super) actor: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Change {
+    /// NAMESPACE/NAME@VERSION.
+    component: String,
+    #[command(flatten)]
+    author: AuthorFlags,
+    /// Only in this state of the record (`etag` of `catalog history --json`).
+    #[arg(long, default_value = "")]
+    etag: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Watch {
+    /// Begin after this revision, or after REVISION:POSITION of the last line that was seen; absent: from now on.
+    #[arg(long, value_name = "PLACE", value_parser = place)]
+    after: Option<v1::LogPlace>,
+    /// End at the end of the log instead of waiting for more.
+    #[arg(long)]
+    until_now: bool,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// A revision stands for all of its changes.
+fn place(text: &str) -> Result<v1::LogPlace, String> {
+    let fault = |_| format!("`{text}` is no place; write REVISION or REVISION:POSITION, such as 12 or 12:3");
+    let (revision, position) = match text.split_once(':') {
+        Some((revision, position)) => (revision, position.parse().map_err(fault)?),
+        None => (text, u32::MAX),
+    };
+    Ok(v1::LogPlace { revision: revision.parse().map_err(fault)?, position })
+}
+
+fn named(component: &str) -> anyhow::Result<(String, String)> {
+    let (name, version) = component
+        .split_once('@')
+        .ok_or_else(|| output::Invalid(format!("`{component}` names no version; write NAMESPACE/NAME@VERSION")))?;
+    Ok((name.to_owned(), version.to_owned()))
+}
+
+fn done(common: &Common, component: &str, what: &str, revision: u64) -> anyhow::Result<ExitCode> {
+    if common.json {
+        output::json(&serde_json::json!({what: component, "revision": revision}))?;
+    } else {
+        output::line(format!("{component} {what}; revision {revision}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn delete(change: Change) -> anyhow::Result<ExitCode> {
+    let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
+    let (name, version) = named(&component)?;
+    let request = v1::DeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
+    let done_at = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
+    done(&common, &component, "deleted", done_at.revision)
+}
+
+pub(super) async fn undelete(change: Change) -> anyhow::Result<ExitCode> {
+    let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
+    let (name, version) = named(&component)?;
+    let request = v1::UndeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
+    let done_at = common.server.catalog().await?.undelete_component(common.server.request(request)).await?.into_inner();
+    done(&common, &component, "restored", done_at.revision)
+}
+
+pub(super) async fn move_to(change: Change, to: &str) -> anyhow::Result<ExitCode> {
+    let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
+    let (name, version) = named(&component)?;
+    let lifecycle =
+        v1::Lifecycle::from_str_name(&format!("LIFECYCLE_{}", to.to_uppercase())).unwrap_or_default() as i32;
+    let request = v1::MoveComponentRequest { name, version, lifecycle, reason, actor, etag, request_id: String::new() };
+    let done_at = common.server.catalog().await?.move_component(common.server.request(request)).await?.into_inner();
+    done(&common, &component, to, done_at.revision)
+}
+
+pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<ExitCode> {
+    let (name, version) = named(component)?;
+    let request = v1::GetComponentRequest { name, version, show_deleted: true, ..Default::default() };
+    let mut found = common.server.catalog().await?.get_component(common.server.request(request)).await?.into_inner();
+    found.manifest_json.clear();
+    if common.json {
+        output::json(&output::message_json("fitment.v1.Component", &found)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = output::table(&["when", "what", "who", "why", "revision"]);
+    let written = found.history.first().map_or(found.lifecycle(), v1::LifecycleMove::from);
+    table.add_row([
+        time(found.create_time),
+        format!("written as {}", word(written)),
+        String::new(),
+        String::new(),
+        found.revision.to_string(),
+    ]);
+    for step in &found.history {
+        table.add_row([
+            time(step.time),
+            word(step.to()),
+            step.actor.clone(),
+            step.reason.clone(),
+            step.revision.to_string(),
+        ]);
+    }
+    if found.delete_time.is_some() {
+        table.add_row([
+            time(found.delete_time),
+            "deleted".into(),
+            found.deleted_by,
+            found.delete_reason,
+            String::new(),
+        ]);
+    }
+    output::line(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn watch(watch: Watch) -> anyhow::Result<ExitCode> {
+    let Watch { after, until_now, json, server } = watch;
+    let mut client = server.catalog().await?;
+    // No deadline: it goes on until somebody ends it.
+    let mut changes = client.watch_catalog(v1::WatchCatalogRequest { after, until_now }).await?.into_inner();
+    loop {
+        let change = tokio::select! {
+            change = changes.message() => change?,
+            () = crate::daemon::termination() => return Err(super::super::Interrupted.into()),
+        };
+        let Some(change) = change else { return Ok(ExitCode::SUCCESS) };
+        if json {
+            output::line(output::message_json("fitment.v1.CatalogChange", &change)?)?;
+            continue;
+        }
+        let v1::LogPlace { revision, position } = change.place.unwrap_or_default();
+        let kind = change.kind().as_str_name().trim_start_matches("CATALOG_CHANGE_KIND_").to_lowercase();
+        let (name, version, stands) = (&change.name, &change.version, word(change.lifecycle()));
+        output::line(format!("{revision}:{position}\t{kind}\t{name}@{version}\t{stands}"))?;
+    }
+}
+
+fn word(lifecycle: v1::Lifecycle) -> String {
+    lifecycle.as_str_name().trim_start_matches("LIFECYCLE_").to_lowercase()
+}
+
+fn time(time: Option<prost_types::Timestamp>) -> String {
+    let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
+    time.map(|time| format!("{time:.0}")).unwrap_or_default()
+}
