@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod catalog;
+mod certify;
 mod configuration;
 mod demo;
 mod eval;
@@ -13,6 +14,7 @@ mod model;
 mod ranker;
 mod remote;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,6 +70,10 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// List, show and choose the rankers of a daemon.
     Ranker(ranker::RankerArguments),
+    /// Make keys, sign certificates, and say whether a version is certified; files only.
+    Certify(certify::CertifyArguments),
+    /// Check and show trust roots; files only.
+    Trust(trust::TrustArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -92,6 +98,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Ranker(arguments) => ranker::run(arguments),
+        Command::Certify(arguments) => certify::run(arguments),
+        Command::Trust(arguments) => trust::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();
