@@ -82,17 +82,13 @@ pub(super) fn run(arguments: &SignArguments) -> anyhow::Result<ExitCode> {
             envelope.add_signature(&read_key(key)?)?;
             write_envelope(&arguments.out, &envelope)?
         }
-        (_, key) => {
+        (_, Some(key)) => write_envelope(&arguments.out, &Envelope::sign(compose(arguments)?, &read_key(key)?)?)?,
+        (_, None) => {
             let payload = compose(arguments)?;
-            match key {
-                Some(key) => write_envelope(&arguments.out, &Envelope::sign(payload, &read_key(key)?)?)?,
-                None => {
-                    // Without the line feed that text files end with: these bytes are what is signed.
-                    std::fs::write(&arguments.out, &payload)
-                        .with_context(|| format!("{} cannot be written", arguments.out.display()))?;
-                    (Digest::of(&payload), 0)
-                }
-            }
+            // Without the line feed that text files end with: these bytes are what is signed.
+            std::fs::write(&arguments.out, &payload)
+                .with_context(|| format!("{} cannot be written", arguments.out.display()))?;
+            (Digest::of(&payload), 0)
         }
     };
     if arguments.json {

@@ -83,9 +83,9 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
         .map(|path| read_manifest(path).map(|manifest| judge(&manifest)))
         .collect::<Result<_, _>>()?;
     if arguments.json {
-        print_json(&verdicts, &refused)?
+        print_json(&verdicts, &refused)?;
     } else {
-        print(&verdicts, &refused)?
+        print(&verdicts, &refused)?;
     }
     let all = verdicts.iter().all(|verdict| verdict.standing.certified);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(1) })
