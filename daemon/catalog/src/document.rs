@@ -59,6 +59,15 @@ pub(crate) struct Key {
     pub(crate) place: Option<Place>,
 }
 
+/// Reads a YAML or JSON document of any sort under the rules that manifests are read by: at most [`MAX_MANIFEST_BYTES`]
+/// and [`MAX_DEPTH`] levels, no repeated keys, bounded aliases. `file` names the bytes in messages.
+///
+/// # Errors
+/// [`CatalogError::TooLarge`], [`CatalogError::NotUtf8`] or [`CatalogError::Syntax`].
+pub fn read_document(file: &str, bytes: &[u8], format: Format) -> Result<Value, CatalogError> {
+    Ok(read(file, bytes, format)?.to_value())
+}
+
 /// Reads one document.
 pub(crate) fn read(file: &str, bytes: &[u8], format: Format) -> Result<Node, CatalogError> {
     if bytes.len() > MAX_MANIFEST_BYTES {

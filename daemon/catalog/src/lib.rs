@@ -27,7 +27,7 @@ pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };
 pub use digest::Digest;
-pub use document::Format;
+pub use document::{Format, read_document};
 pub use error::{CatalogError, Violation};
 pub use facet::{Facet, FacetKind, LexicalField, facets, lexical_fields};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};

@@ -3,6 +3,7 @@
 mod audit;
 mod calibrate;
 mod catalog;
+mod certify;
 mod configuration;
 mod demo;
 mod eval;
@@ -14,6 +15,7 @@ mod model;
 mod ranker;
 mod remote;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,8 +71,15 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// List, show and choose the rankers of a daemon.
     Ranker(ranker::RankerArguments),
+<<<<<<< HEAD
     /// Export and check the trail of what was done.
     Audit(audit::AuditArguments),
+=======
+    /// Make keys, sign certificates, and say whether a version is certified; files only.
+    Certify(certify::CertifyArguments),
+    /// Check and show trust roots; files only.
+    Trust(trust::TrustArguments),
+>>>>>>> b575bbf8ef8d8170618771be63813a30d50bc833
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -95,7 +104,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Ranker(arguments) => ranker::run(arguments),
+<<<<<<< HEAD
         Command::Audit(arguments) => audit::run(arguments),
+=======
+        Command::Certify(arguments) => certify::run(arguments),
+        Command::Trust(arguments) => trust::run(arguments),
+>>>>>>> b575bbf8ef8d8170618771be63813a30d50bc833
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,6 +7,7 @@ use anyhow::Context;
 use comfy_table::{ContentArrangement, Table};
 use fitment_engine::{EngineError, ErrorKind};
 use fitment_models::ModelErrorKind;
+use fitment_trust::{TrustError, TrustErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use prost::Message;
@@ -95,6 +96,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             EngineError::Model(model) => exit_of_model(model.kind()),
             EngineError::Io { source, .. } => exit_of_io(source),
             _ => exit_of_kind(error.classify().0),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<TrustError>() {
+        return match error.kind() {
+            TrustErrorKind::InvalidInput => Exit::InvalidInput,
+            TrustErrorKind::Precondition => Exit::Precondition,
         };
     }
     if error.downcast_ref::<fitment_catalog::CatalogError>().is_some() {

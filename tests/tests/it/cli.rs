@@ -6,9 +6,20 @@ use fitment_tests::{Daemon, fitment, manifest, run, text, workspace};
 
 #[test]
 fn every_command_has_help_with_examples() -> anyhow::Result<()> {
-    for command in
-        ["demo", "serve", "match", "model", "catalog", "feedback", "eval", "calibrate", "config", "completions"]
-    {
+    for command in [
+        "demo",
+        "serve",
+        "match",
+        "model",
+        "catalog",
+        "feedback",
+        "eval",
+        "calibrate",
+        "certify",
+        "trust",
+        "config",
+        "completions",
+    ] {
         let output = run(&[command, "--help"])?;
         assert!(output.status.success(), "{command}");
         assert!(text(&output.stdout).contains("Example"), "{command}: {}", text(&output.stdout));

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod catalog;
+mod certify;
 mod cli;
 mod demo;
 mod durability;

@@ -66,7 +66,7 @@ fn plain_message(error: &Error) -> String {
             format!("`{}` is not a finite number; quote it if it is text", shorten(value))
         }
         Error::Budget { breach: BudgetBreach::Documents { .. }, .. } | Error::MultipleDocuments { .. } => {
-            "a second document starts here; write one manifest a file".to_owned()
+            "a second document starts here; write one a file".to_owned()
         }
         Error::Budget { .. }
         | Error::AliasReplayCounterOverflow { .. }

@@ -1,0 +1,128 @@
+//! `fitment trust`: trust roots as files.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use fitment_catalog::Format;
+use fitment_engine::EngineError;
+use fitment_trust::TrustRoot;
+use serde_json::json;
+
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  fitment trust check root.yaml
+  fitment trust check new-root.yaml --installed root.yaml      # may it take its place?
+  fitment trust show root.yaml --json
+
+A trust root names keys, what each may certify for which components, and what components need; docs/certification.md shows
+one. It is not signed: who may write the file decides. Its version only rises.")]
+pub(super) struct TrustArguments {
+    #[command(subcommand)]
+    command: TrustCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum TrustCommand {
+    /// Check a trust root, and whether it may follow another.
+    Check {
+        /// The trust root, YAML or JSON.
+        root: PathBuf,
+        /// The root that is in force.
+        #[arg(long, value_name = "FILE")]
+        installed: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show keys, roles and policies.
+    Show {
+        /// The trust root, YAML or JSON.
+        root: PathBuf,
+        /// Print JSON: the root with every default written out, and its digest.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(arguments: TrustArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        TrustCommand::Check { root, installed, json } => check(&root, installed.as_deref(), json)?,
+        TrustCommand::Show { root, json } => show(&root, json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file; one that is absent has its own exit code.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, EngineError> {
+    std::fs::read(path).map_err(|source| EngineError::Io { path: path.to_owned(), source })
+}
+
+/// Reads a trust root.
+pub(super) fn read_root(path: &Path) -> anyhow::Result<TrustRoot> {
+    let bytes = read_file(path)?;
+    let shown = path.display().to_string();
+    TrustRoot::parse(&shown, &bytes, Format::Auto).with_context(|| shown.clone())
+}
+
+fn check(path: &Path, installed: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let root = read_root(path)?;
+    if let Some(installed) = installed {
+        root.succeeds(&read_root(installed)?)?;
+    }
+    if json {
+        return output::json(&json!({ "version": root.version(), "digest": root.digest() }));
+    }
+    output::line(format!(
+        "version {} is valid: {} keys, {} roles, {} policies, {}",
+        root.version(),
+        root.keys().len(),
+        root.roles().len(),
+        root.policies().len(),
+        root.digest()
+    ))
+}
+
+fn show(path: &Path, json: bool) -> anyhow::Result<()> {
+    let root = read_root(path)?;
+    if json {
+        let mut value = root.to_value();
+        value["digest"] = root.digest().to_string().into();
+        return output::json(&value);
+    }
+    output::line(format!("version {}, {}", root.version(), root.digest()))?;
+    let mut keys = output::table(&["key", "public key", "not before", "not after"]);
+    for key in root.keys() {
+        keys.add_row([key.id.clone(), key.public.to_base64(), key.not_before.to_string(), key.not_after.to_string()]);
+    }
+    output::line(keys)?;
+    let mut roles = output::table(&["role", "keys", "components", "may certify", "may revoke"]);
+    for role in root.roles() {
+        roles.add_row([
+            role.id.clone(),
+            list(&role.keys),
+            list(&role.components),
+            list(role.standards.iter().chain(&role.properties)),
+            if role.may_revoke { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    output::line(roles)?;
+    let mut policies = output::table(&["policy", "components", "requires", "keys each", "days at most"]);
+    for policy in root.policies() {
+        policies.add_row([
+            policy.id.clone(),
+            list(&policy.components),
+            list(&policy.require),
+            policy.threshold.to_string(),
+            policy.max_age_days.map_or_else(|| "any".to_owned(), |days| days.to_string()),
+        ]);
+    }
+    output::line(policies)
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,12 @@
+//! Tests of the crate's outer edge: bytes in, values, judgements or messages out.
+
+mod support;
+
+mod assessing;
+mod envelopes;
+mod keys;
+mod properties;
+mod revoking;
+mod roots;
+mod schemas;
+mod statements;

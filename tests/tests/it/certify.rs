@@ -1,0 +1,222 @@
+//! Keys, certificates and trust roots on the command line: files in, files out, exit codes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
+use fitment_tests::{fitment, manifest, text};
+use serde_json::{Value, json};
+
+/// Runs a command in a folder.
+fn run(folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    Ok(fitment()?.current_dir(folder).args(arguments).output()?)
+}
+
+/// Runs a command that must end with an exit code, and gives what it printed.
+fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = run(folder, arguments)?;
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    Ok(said)
+}
+
+fn keygen(folder: &Path, name: &str) -> anyhow::Result<Value> {
+    let printed = ends(folder, 0, &["certify", "keygen", "--out", &format!("{name}.pem"), "--json"])?;
+    let key: Value = serde_json::from_str(&printed)?;
+    Ok(json!({ "id": name, "public_key": key["public_key"],
+        "not_before": "2020-01-01T00:00:00Z", "not_after": "2100-01-01T00:00:00Z" }))
+}
+
+/// A manifest, two keys and a root that wants both for payments; `bob` may also revoke.
+fn prepare(folder: &Path) -> anyhow::Result<()> {
+    std::fs::write(folder.join("card.yaml"), manifest("payments/card", "1.0.0", "Takes a card."))?;
+    std::fs::write(folder.join("scan.sarif"), "{}")?;
+    let root = json!({
+        "version": 1,
+        "keys": [keygen(folder, "alice")?, keygen(folder, "bob")?],
+        "roles": [
+            { "id": "assessors", "keys": ["alice", "bob"], "components": ["payments/*"], "standards": ["pci-*"] },
+            { "id": "revokers", "keys": ["bob"], "components": ["*"], "may_revoke": true },
+        ],
+        "policies": [{ "id": "payments", "components": ["payments/*"], "threshold": 2,
+            "require": [{ "standard": "pci-dss-4.0", "requirements": ["6.4.3"] }] }],
+    });
+    std::fs::write(folder.join("root.json"), root.to_string())?;
+    Ok(())
+}
+
+const SIGN: &[&str] = &[
+    "certify",
+    "sign",
+    "card.yaml",
+    "--key",
+    "alice.pem",
+    "--standard",
+    "pci-dss-4.0=6.4.3,8.3.1",
+    "--valid-days",
+    "365",
+    "--evidence",
+    "sarif:scan.sarif",
+    "--condition",
+    "rotate keys",
+    "--out",
+    "card.dsse.json",
+];
+const VERIFY: &[&str] = &["certify", "verify", "card.yaml", "--trust", "root.json", "--certificate", "card.dsse.json"];
+
+#[test]
+fn a_version_is_certified_by_two_keys_and_revoked_by_one() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    ends(folder, 0, SIGN)?;
+    let said = ends(folder, 1, VERIFY)?;
+    assert!(said.contains("not certified") && said.contains("MISSING: 2 needed, by alice"), "{said}");
+    ends(folder, 0, &["certify", "sign", "--add-to", "card.dsse.json", "--key", "bob.pem", "--out", "card.dsse.json"])?;
+    let said = ends(folder, 0, VERIFY)?;
+    assert!(said.contains("certified until") && said.contains("on condition: rotate keys"), "{said}");
+
+    let verdict: Value = serde_json::from_str(&ends(folder, 0, &[VERIFY, &["--json"]].concat())?)?;
+    let version = &verdict["versions"][0];
+    assert_eq!(version["version"], "payments/card@1.0.0");
+    assert_eq!(version["standing"]["certified"], true);
+    let digest = version["digest"].as_str().expect("a digest").to_owned();
+    let later = [VERIFY, &["--at", "2099-01-01T00:00:00Z", "--json"]].concat();
+    let verdict: Value = serde_json::from_str(&ends(folder, 1, &later)?)?;
+    let findings = verdict["versions"][0]["standing"]["findings"].as_array().expect("findings").clone();
+    assert_eq!(findings[0]["reason"], "expired");
+    assert!(findings[0]["message"].as_str().is_some_and(|message| message.contains("issue a new one")));
+
+    let revocation = json!({ "target": { "version": digest }, "justification": "leaks card numbers" });
+    std::fs::write(folder.join("revocation.json"), revocation.to_string())?;
+    let revoke = |key: &'static str| {
+        [
+            "certify",
+            "sign",
+            "--predicate",
+            "revocation.json",
+            "--predicate-type",
+            "revocation",
+            "--subject",
+            &digest,
+            "--key",
+            key,
+            "--out",
+            "revocation.dsse.json",
+        ]
+        .map(str::to_owned)
+    };
+    let with_revocation = [VERIFY, &["--revocation", "revocation.dsse.json"]].concat();
+    for (key, code, expected) in [("alice.pem", 6, "may revoke"), ("bob.pem", 1, "the version is revoked by")] {
+        let arguments = revoke(key);
+        ends(folder, 0, &arguments.each_ref().map(String::as_str))?;
+        let said = ends(folder, code, &with_revocation)?;
+        assert!(said.contains(expected), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_private_key_is_for_its_owner_and_never_overwritten() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    ends(folder, 0, &["certify", "keygen", "--out", "key.pem", "--public", "key.pub.pem"])?;
+    let mode = std::fs::metadata(folder.join("key.pem"))?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = std::fs::read(folder.join("key.pem"))?;
+    ends(folder, 1, &["certify", "keygen", "--out", "key.pem"])?;
+    assert_eq!(std::fs::read(folder.join("key.pem"))?, before);
+    assert!(std::fs::read_to_string(folder.join("key.pub.pem"))?.starts_with("-----BEGIN PUBLIC KEY-----"));
+    Ok(())
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    ends(folder, 2, &["certify", "sign", "card.yaml", "--out", "x"])?;
+    ends(folder, 3, &["certify", "sign", "card.yaml", "--key", "alice.pem", "--standard", "gdpr", "--out", "x"])?;
+    ends(
+        folder,
+        3,
+        &["certify", "sign", "--key", "alice.pem", "--standard", "gdpr", "--valid-days", "1", "--out", "x"],
+    )?;
+    ends(
+        folder,
+        3,
+        &[
+            "certify",
+            "sign",
+            "card.yaml",
+            "--key",
+            "card.yaml",
+            "--standard",
+            "gdpr",
+            "--valid-days",
+            "1",
+            "--out",
+            "x",
+        ],
+    )?;
+    ends(folder, 4, &["certify", "verify", "absent.yaml", "--trust", "root.json"])?;
+    assert!(!folder.join("x").exists());
+    // A damaged certificate is shown and does not count.
+    std::fs::write(folder.join("card.dsse.json"), "{}")?;
+    let said = ends(folder, 1, VERIFY)?;
+    assert!(said.contains("card.dsse.json does not count"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_statement_can_be_signed_elsewhere() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let unsigned = [
+        "certify",
+        "sign",
+        "card.yaml",
+        "--unsigned",
+        "--standard",
+        "pci-dss-4.0",
+        "--valid-days",
+        "30",
+        "--out",
+        "statement.json",
+        "--json",
+    ];
+    let printed: Value = serde_json::from_str(&ends(folder, 0, &unsigned)?)?;
+    let statement: Value = serde_json::from_slice(&std::fs::read(folder.join("statement.json"))?)?;
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(statement["subject"][0]["name"], "payments/card@1.0.0");
+    assert_eq!(printed["signatures"], 0);
+    Ok(())
+}
+
+#[test]
+fn trust_roots_are_checked_and_shown() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let mut root: Value = serde_json::from_slice(&std::fs::read(folder.join("root.json"))?)?;
+    assert!(ends(folder, 0, &["trust", "check", "root.json"])?.contains("2 keys, 2 roles, 1 policies"));
+    let shown: Value = serde_json::from_str(&ends(folder, 0, &["trust", "show", "root.json", "--json"])?)?;
+    assert_eq!(shown["limits"]["signatures"], 16);
+    assert!(ends(folder, 0, &["trust", "show", "root.json"])?.contains("assessors"));
+    ends(folder, 0, &["trust", "check", "root.json", "--installed", "root.json"])?;
+    root["policies"][0]["threshold"] = 1.into();
+    std::fs::write(folder.join("weaker.json"), root.to_string())?;
+    let said = ends(folder, 6, &["trust", "check", "weaker.json", "--installed", "root.json"])?;
+    assert!(said.contains("raise `version`"), "{said}");
+    root["version"] = 2.into();
+    std::fs::write(folder.join("later.json"), root.to_string())?;
+    ends(folder, 0, &["trust", "check", "later.json", "--installed", "root.json"])?;
+    ends(folder, 6, &["trust", "check", "root.json", "--installed", "later.json"])?;
+    root["policies"][0]["treshold"] = 1.into();
+    std::fs::write(folder.join("misspelt.json"), root.to_string())?;
+    let said = ends(folder, 3, &["trust", "check", "misspelt.json"])?;
+    assert!(said.contains("policies[0].treshold: unknown key"), "{said}");
+    ends(folder, 4, &["trust", "check", "absent.json"])?;
+    Ok(())
+}
