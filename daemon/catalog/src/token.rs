@@ -82,3 +82,18 @@ tokens! {
         Revoked = "revoked",
     }
 }
+
+impl Lifecycle {
+    /// Whether a version at this stage may be put at another one: a review may be withdrawn and a deprecation taken back,
+    /// a certification only by deprecating or revoking; revoked is final. Nothing becomes what it is already. The table is
+    /// in docs/manifest.md.
+    pub const fn may_become(self, to: Self) -> bool {
+        match (self, to) {
+            (Self::Draft, Self::Candidate | Self::Revoked)
+            | (Self::Candidate, Self::Draft | Self::Certified | Self::Revoked)
+            | (Self::Certified, Self::Deprecated | Self::Revoked)
+            | (Self::Deprecated, Self::Certified | Self::Revoked) => true,
+            (Self::Draft | Self::Candidate | Self::Certified | Self::Deprecated | Self::Revoked, _) => false,
+        }
+    }
+}
