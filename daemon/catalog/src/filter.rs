@@ -1,13 +1,13 @@
 //! Which components a request wants to choose from.
 //!
 //! A filter is a tree of `and`, `or` and `not` over facts of a manifest. It has a text form for people:
-//! `tag:payments and (kind:ui or kind:service) and not license:GPL-3.0-only and version>=2.0.0`.
+//! `tag:payments and (kind:ui or kind:service) and not license:GPL-3.0-only and version:^2.1`.
 
 mod parser;
 
 use std::fmt;
 
-use semver::Version;
+use semver::{Op, Version, VersionReq};
 
 use crate::identifier::{self, ComponentName, Tag};
 use crate::license::License;
@@ -20,7 +20,8 @@ pub const MAX_FILTER_DEPTH: usize = 64;
 pub const MAX_FILTER_NODES: usize = 256;
 
 /// A condition on a manifest. Build the leaves that hold text through [`Filter::compliance`], [`Filter::license`] and
-/// [`Filter::namespace`], which check their form; a leaf of another form matches nothing and has no text form.
+/// [`Filter::namespace`], and ranges through [`Filter::version_range`]: they check the form. A leaf of another form matches
+/// nothing and has no text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// All of these hold; with none, everything matches.
@@ -50,6 +51,9 @@ pub enum Filter {
     Name(ComponentName),
     /// The version is this one or a later one, by the precedence of Semantic Versioning (build metadata is ignored).
     MinimumVersion(Version),
+    /// The version is in this range, as Cargo reads it: a pre-release only when a bound names one of the same
+    /// `MAJOR.MINOR.PATCH`.
+    VersionRange(VersionReq),
 }
 
 impl Filter {
@@ -100,6 +104,23 @@ impl Filter {
         Err(CatalogError::value("namespace", text, identifier::LABEL_RULE))
     }
 
+    /// A condition on the version: `^1.2`, `~1.2.3`, `1.*`, `=1.2.3` or bounds with commas between, `>=1.2, <2`. A version
+    /// without an operator is refused: some would read it as that version alone, others as all that are compatible.
+    ///
+    /// # Errors
+    /// [`CatalogError::InvalidValue`] when it has another form.
+    pub fn version_range(text: &str) -> Result<Self, CatalogError> {
+        let range = VersionReq::parse(text).map_err(|error| {
+            CatalogError::value("version range", text, format!("{error}; write it like ^1.2 or >=1.2,<2"))
+        })?;
+        let bare = |(bound, part): (&semver::Comparator, &str)| bound.op == Op::Caret && !part.trim().starts_with('^');
+        if range.comparators.iter().zip(text.split(',')).any(bare) {
+            let rule = "put an operator before each version: =1.2.3 for that one, ^1.2.3 for all that are compatible";
+            return Err(CatalogError::value("version range", text, rule));
+        }
+        Ok(Self::VersionRange(range))
+    }
+
     /// Whether a manifest fulfils the condition.
     pub fn matches(&self, manifest: &Manifest) -> bool {
         match self {
@@ -117,6 +138,7 @@ impl Filter {
             Self::Namespace(namespace) => manifest.name().namespace() == namespace,
             Self::Name(name) => manifest.name() == name,
             Self::MinimumVersion(version) => manifest.version().cmp_precedence(version).is_ge(),
+            Self::VersionRange(range) => range.matches(manifest.version()),
         }
     }
 
@@ -201,6 +223,7 @@ impl fmt::Display for Filter {
             Self::Namespace(namespace) => leaf(f, "namespace:", namespace),
             Self::Name(name) => leaf(f, "name:", &name.to_string()),
             Self::MinimumVersion(version) => leaf(f, "version>=", &version.to_string()),
+            Self::VersionRange(range) => leaf(f, "version:", &range.to_string()),
         }
     }
 }

@@ -84,15 +84,16 @@ tokens! {
 }
 
 impl Lifecycle {
-    /// Whether a version that stands here may be moved there. Revoked is final, and nothing becomes itself.
+    /// Whether a version at this stage may be put at another one: a review may be withdrawn and a deprecation taken back,
+    /// a certification only by deprecating or revoking; revoked is final. Nothing becomes what it is already. The table is
+    /// in docs/manifest.md.
     pub const fn may_become(self, to: Self) -> bool {
         match (self, to) {
-            (Self::Draft, Self::Candidate)
-            | (Self::Candidate, Self::Draft | Self::Certified)
-            | (Self::Certified, Self::Deprecated)
-            | (Self::Deprecated, Self::Certified)
-            | (Self::Draft | Self::Candidate | Self::Certified | Self::Deprecated, Self::Revoked) => true,
-            _ => false,
+            (Self::Draft, Self::Candidate | Self::Revoked)
+            | (Self::Candidate, Self::Draft | Self::Certified | Self::Revoked)
+            | (Self::Certified, Self::Deprecated | Self::Revoked)
+            | (Self::Deprecated, Self::Certified | Self::Revoked) => true,
+            (Self::Draft | Self::Candidate | Self::Certified | Self::Deprecated | Self::Revoked, _) => false,
         }
     }
 }

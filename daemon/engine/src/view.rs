@@ -343,6 +343,9 @@ impl CatalogView {
                 let late = |version: &Version| version.cmp_precedence(minimum).is_ge();
                 self.names.iter().filter(|((_, version), _)| late(version)).map(|(_, &doc)| doc).collect()
             }
+            Filter::VersionRange(range) => {
+                self.names.iter().filter(|((_, version), _)| range.matches(version)).map(|(_, &doc)| doc).collect()
+            }
         }
     }
 }
@@ -443,6 +446,7 @@ mod tests {
             prop::sample::select(&["x", "y", "z"][..]).prop_map(|namespace| format!("namespace:{namespace}")),
             prop::sample::select(&NAMES[..]).prop_map(|name| format!("name:{name}")),
             prop::sample::select(&VERSIONS[..]).prop_map(|version| format!("version>={version}")),
+            prop::sample::select(&VERSIONS[..]).prop_map(|version| format!("version:^{version}")),
             prop::sample::select(&["gdpr", "gdpr/art-32", "gdpr/art-5"][..])
                 .prop_map(|law| format!("compliance:{law}")),
         ]

@@ -14,7 +14,7 @@ use super::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
 use crate::CatalogError;
 use crate::error::shorten;
 
-const KEYS: &str = "tag:, kind:, lifecycle:, compliance:, license:, namespace:, name:, version>=";
+const KEYS: &str = "tag:, kind:, lifecycle:, compliance:, license:, namespace:, name:, version:, version>=";
 
 /// Characters that a value may have without quotes.
 pub(super) fn is_bare(c: char) -> bool {
@@ -104,7 +104,7 @@ impl<'t> Parser<'t> {
         let (key, after) = self.rest.split_at(end);
         let operator = if after.starts_with(">=") { ">=" } else { ":" };
         let known = match key {
-            "version" => operator == ">=",
+            "version" => true,
             "tag" | "kind" | "lifecycle" | "compliance" | "license" | "namespace" | "name" => operator == ":",
             _ => false,
         };
@@ -123,6 +123,7 @@ impl<'t> Parser<'t> {
             "license" => Filter::license(&value),
             "namespace" => Filter::namespace(&value),
             "name" => value.parse().map(Filter::Name),
+            _ if operator == ":" => Filter::version_range(&value),
             _ => Version::parse(&value)
                 .map(Filter::MinimumVersion)
                 .map_err(|error| CatalogError::value("version", &value, format!("{error}; write MAJOR.MINOR.PATCH"))),

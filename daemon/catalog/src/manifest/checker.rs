@@ -54,7 +54,7 @@ impl Checker {
     pub(super) fn text(&mut self, path: &str, node: &Node, rule: TextRule) -> Option<String> {
         let text = self.raw_text(path, node)?;
         let length = text.chars().count();
-        if text.trim().is_empty() {
+        if text.chars().all(is_invisible) {
             self.report(path, node.place, "is blank; write something or remove the key");
         } else if length > rule.longest {
             self.report(
@@ -194,6 +194,23 @@ impl<'n> Fields<'n> {
 /// a title must read as what it is.
 fn is_odd_control(c: char) -> bool {
     matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters that leave nothing to read: white space, controls, Unicode's format characters (Cf) and default ignorable
+/// ones, which hold the Hangul fillers, and the empty Braille pattern. The published schema lists the same, in its
+/// patterns, since not every validator knows Unicode's classes.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// A value as a message names it.

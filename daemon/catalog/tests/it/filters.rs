@@ -1,6 +1,6 @@
 //! Filters: what they match, what they print, how they fail.
 
-use fitment_catalog::{CatalogError, Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
+use fitment_catalog::{CatalogError, Filter, Format, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
 
 use crate::support::manifest;
 
@@ -22,6 +22,14 @@ fn conditions_match_what_the_manual_says() {
         "name:forms/address",
         "version>=1.2.0",
         "version>=1.2.0-rc.1",
+        "version:^1.1",
+        "version:~1.2",
+        "version:=1.2.0",
+        "version:1.*",
+        "version:*",
+        "version:>=1.2,<2",
+        "version:\">= 1.0.0, < 1.3\"",
+        "version:>1.1.9 and not version:^2",
         "compliance:pci-dss-4.0",
         "compliance:pci-dss-4.0/3.2.1",
         "compliance:\"iso/a(b)\"",
@@ -45,10 +53,31 @@ fn conditions_match_what_the_manual_says() {
         "namespace:form",
         "name:forms/addresses",
         "version>=1.2.1",
+        "version:^1.3",
+        "version:^2",
+        "version:=1.2.1",
+        "version:>=1.0,<1.2",
+        "version:<1.2.0",
         "compliance:pci-dss-4.0/3.2",
         "compliance:pci",
     ] {
         check_match(filter, false);
+    }
+}
+
+#[test]
+fn a_range_takes_a_pre_release_only_where_it_names_one() {
+    let bytes = crate::support::MINIMAL.replace("1.2.0", "1.2.0-rc.2");
+    let early = Manifest::parse("early.yaml", bytes.as_bytes(), Format::Yaml).expect("valid");
+    for (filter, expected) in [
+        ("version:^1.1", false),
+        ("version:*", false),
+        ("version:>=1.2.0-rc.1", true),
+        ("version:>=1.2.0-rc.3", false),
+        ("version:>=1.1.0-rc.1", false),
+        ("version>=1.1.0", true),
+    ] {
+        assert_eq!(Filter::parse(filter).expect(filter).matches(&early), expected, "{filter}");
     }
 }
 
@@ -61,6 +90,11 @@ fn faults_name_the_column_and_the_way_out() {
         "tag: payments",
         "colour:red",
         "version:1.0.0",
+        "version:>=1.0, <2",
+        "version:>=1.0,2",
+        "version:latest",
+        "version:^1.2.3.4",
+        "version:\"\"",
         "version>=1",
         "kind:widget",
         "tag:a tag:b",

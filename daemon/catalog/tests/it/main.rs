@@ -5,6 +5,7 @@ mod support;
 mod configuration;
 mod datasets;
 mod filters;
+mod lifecycles;
 mod manifests;
 mod properties;
 mod sample;

@@ -49,6 +49,48 @@ fn the_published_schema_agrees_with_the_reader() {
 }
 
 #[test]
+fn a_text_of_invisible_characters_is_blank_for_the_reader_and_the_schema() {
+    let schema = published_schema();
+    // Unicode's own classes are the oracle of the listed ranges.
+    let class = r"^[\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]$";
+    let invisible = jsonschema::draft202012::new(&json!({ "pattern": class })).expect("a pattern");
+    let base: Value = serde_saphyr::from_str(MINIMAL).expect("YAML");
+    let title = |text: &str| {
+        let mut value = base.clone();
+        value["title"] = json!(text);
+        value
+    };
+    let all: Vec<char> = ('\0'..=char::MAX).collect();
+    // Reading a whole manifest for each of a million characters takes minutes: those that no class could be wrong about
+    // are left to samples.
+    let looked_at = all.iter().enumerate().filter(|(i, c)| {
+        let end = matches!(u32::from(**c), 0..=0x3400 | 0xa000..=0xac00 | 0xd7a0..=0x1_0fff | 0xe_0000..=0xe_1000);
+        end || i % 97 == 0 || invisible.is_valid(&json!(c.to_string()))
+    });
+    for (_, &c) in looked_at {
+        let odd = matches!(c, '\0'..='\u{8}' | '\u{a}'..='\u{1f}' | '\u{7f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let alone = title(&c.to_string());
+        let blank = invisible.is_valid(&json!(c.to_string())) || c.is_whitespace();
+        let read = Manifest::from_value("alone", &alone).is_ok();
+        assert_eq!(read, !blank, "U+{:04X} alone", u32::from(c));
+        assert_eq!(schema.is_valid(&alone), read, "U+{:04X} alone, schema", u32::from(c));
+        // Within other text the rule is that of control characters alone.
+        if blank {
+            let within = title(&format!("a{c}b"));
+            let read = Manifest::from_value("within", &within).is_ok();
+            assert_eq!(read, !odd, "U+{:04X} within", u32::from(c));
+            assert_eq!(schema.is_valid(&within), read, "U+{:04X} within, schema", u32::from(c));
+        }
+    }
+    for text in ["\u{200b}\u{2060}\u{feff}", "\u{ad} \u{ad}", "\u{3164}\u{115f}\u{ffa0}", "\u{e0041}\u{200d}"] {
+        assert!(Manifest::from_value("blank", &title(text)).is_err() && !schema.is_valid(&title(text)), "{text:?}");
+    }
+    for text in ["a\u{200b}", "\u{feff}ä", "\u{1f469}\u{200d}\u{1f52c}"] {
+        assert!(Manifest::from_value("text", &title(text)).is_ok() && schema.is_valid(&title(text)), "{text:?}");
+    }
+}
+
+#[test]
 fn every_property_of_the_published_schema_is_described() {
     fn walk(schema: &Value, at: &str) {
         if let Some(Value::Object(properties)) = schema.get("properties") {

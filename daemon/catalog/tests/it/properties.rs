@@ -86,6 +86,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         (0..9_u64, 0..9_u64).prop_map(|(major, minor)| Filter::MinimumVersion(
             format!("{major}.{minor}.0-rc.1+b.2").parse().expect("version")
         )),
+        version_range().prop_map(|range| Filter::version_range(&range).expect("range")),
     ];
     leaf.prop_recursive(5, 40, 4, |inner| {
         prop_oneof![
@@ -94,6 +95,16 @@ fn filter() -> impl Strategy<Value = Filter> {
             inner.prop_map(|filter| Filter::Not(Box::new(filter))),
         ]
     })
+}
+
+/// One to three bounds, each with an operator, some with a pre-release.
+fn version_range() -> impl Strategy<Value = String> {
+    let bound = prop_oneof![
+        ("(=|>|>=|<|<=|~|\\^)", "[ ]?[0-3](\\.[0-3](\\.[0-3](-rc\\.[0-9])?)?)?")
+            .prop_map(|(operator, version)| operator + &version),
+        "[0-3]\\.(\\*|[0-3]\\.[*x])",
+    ];
+    prop_oneof![vec(bound, 1..4).prop_map(|bounds| bounds.join(", ")), Just("*".to_owned())]
 }
 
 proptest! {
@@ -158,7 +169,24 @@ proptest! {
     }
 
     #[test]
-    fn any_filter_text_is_judged(text in "[a-z:>=()\"\\\\*. ]{0,60}") {
+    fn a_version_range_means_the_same_in_and_out_of_a_filter(range in version_range(), major in 0..4_u64, minor in 0..4_u64) {
+        let text = MINIMAL.replace("1.2.0", &format!("{major}.{minor}.1"));
+        let manifest = Manifest::parse("m.yaml", text.as_bytes(), Format::Yaml).expect("valid");
+        let read = Filter::parse(&format!("version:\"{range}\"")).expect("read");
+        let oracle: semver::VersionReq = range.parse().expect("range");
+        prop_assert_eq!(read.matches(&manifest), oracle.matches(manifest.version()), "{}", range);
+        prop_assert_eq!(Filter::parse(&read.to_string()), Ok(read), "{}", range);
+    }
+
+    #[test]
+    fn any_version_range_is_judged(text in "[0-9.,<>=^~*x a-]{0,24}") {
+        if let Ok(filter) = Filter::parse(&format!("version:\"{text}\"")) {
+            prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter), "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_filter_text_is_judged(text in "[a-z:>=<^~,()\"\\\\*. ]{0,60}") {
         let _ = Filter::parse(&text);
     }
 }

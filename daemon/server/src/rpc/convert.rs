@@ -114,6 +114,7 @@ fn filter(tree: v1::Filter, depth: usize, nodes: &mut usize) -> Result<Option<Fi
         Condition::Namespace(namespace) => Filter::namespace(&namespace).map_err(in_field("filter.namespace"))?,
         Condition::Name(name) => Filter::Name(name.parse().map_err(in_field("filter.name"))?),
         Condition::MinVersion(text) => Filter::MinimumVersion(version_in("filter.min_version", &text)?),
+        Condition::VersionRange(text) => Filter::version_range(&text).map_err(in_field("filter.version_range"))?,
     }))
 }
 

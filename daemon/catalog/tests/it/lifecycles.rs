@@ -1,0 +1,24 @@
+//! Which stage of a version's life may follow which.
+
+use fitment_catalog::Lifecycle;
+
+#[test]
+fn only_the_listed_changes_are_allowed() {
+    use Lifecycle::{Candidate, Certified, Deprecated, Draft, Revoked};
+    let allowed = [
+        (Draft, Candidate),
+        (Draft, Revoked),
+        (Candidate, Draft),
+        (Candidate, Certified),
+        (Candidate, Revoked),
+        (Certified, Deprecated),
+        (Certified, Revoked),
+        (Deprecated, Certified),
+        (Deprecated, Revoked),
+    ];
+    for &from in Lifecycle::ALL {
+        for &to in Lifecycle::ALL {
+            assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from} -> {to}");
+        }
+    }
+}
