@@ -71,15 +71,12 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// List, show and choose the rankers of a daemon.
     Ranker(ranker::RankerArguments),
-<<<<<<< HEAD
     /// Export and check the trail of what was done.
     Audit(audit::AuditArguments),
-=======
     /// Make keys, sign certificates, and say whether a version is certified; files only.
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
     Trust(trust::TrustArguments),
->>>>>>> b575bbf8ef8d8170618771be63813a30d50bc833
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -104,12 +101,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Ranker(arguments) => ranker::run(arguments),
-<<<<<<< HEAD
         Command::Audit(arguments) => audit::run(arguments),
-=======
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
->>>>>>> b575bbf8ef8d8170618771be63813a30d50bc833
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();
