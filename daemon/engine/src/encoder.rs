@@ -14,6 +14,8 @@ use fitment_models::{Embedder, ModelError, ModelInfo, TextRole, Tokens, UnitVect
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::EngineError;
+use crate::figures::EncoderFigures;
+use crate::meters::BatchMeters;
 use crate::vector_cache::{CacheUse, VectorCache};
 
 /// Intents encoded in one batch at most.
@@ -23,8 +25,18 @@ const BULK_CHUNK: usize = 16;
 /// Bulk jobs that may wait.
 const BULK_CAPACITY: usize = 64;
 
+/// What an encoder may take.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderLimits {
+    /// Intents that may wait; at least 1.
+    pub queue_capacity: usize,
+    /// Bytes that remembered vectors of intents may take; 0: none are remembered.
+    pub cache_bytes: usize,
+}
+
 /// Encodes texts on a thread of its own.
 pub(crate) struct Encoder {
+    name: &'static str,
     embedder: Arc<dyn Embedder>,
     interactive: Sender<Job>,
     bulk: Sender<Job>,
@@ -75,22 +87,30 @@ impl Texts {
 }
 
 impl Encoder {
-    /// Starts the thread. It ends when the encoder is dropped.
-    ///
-    /// `capacity`: interactive jobs that may wait, at least 1. `cache_bytes`: what remembered vectors may take, 0 for none.
-    pub(crate) fn start(embedder: Box<dyn Embedder>, capacity: usize, cache_bytes: usize) -> Result<Self, EngineError> {
+    /// Starts the thread. It ends when the encoder is dropped. `name` tells encoders apart in what is watched.
+    pub(crate) fn start(
+        embedder: Box<dyn Embedder>,
+        name: &'static str,
+        limits: EncoderLimits,
+    ) -> Result<Self, EngineError> {
         let embedder: Arc<dyn Embedder> = embedder.into();
-        let capacity = capacity.max(1);
+        let capacity = limits.queue_capacity.max(1);
         let (interactive, interactive_jobs) = bounded(capacity);
         // Bounded by `bulk_permits`.
         let (bulk, bulk_jobs) = unbounded();
-        let worker = Worker { embedder: Arc::clone(&embedder), interactive: interactive_jobs, bulk: bulk_jobs };
+        let worker = Worker {
+            embedder: Arc::clone(&embedder),
+            interactive: interactive_jobs,
+            bulk: bulk_jobs,
+            interactive_meters: BatchMeters::new(name, "interactive"),
+            bulk_meters: BatchMeters::new(name, "bulk"),
+        };
         thread::Builder::new()
             .name("encoder".into())
             .spawn(move || worker.run())
             .map_err(|source| EngineError::Io { path: "encoder thread".into(), source })?;
-        let cache = VectorCache::new(cache_bytes);
-        Ok(Self { embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
+        let cache = VectorCache::new(limits.cache_bytes);
+        Ok(Self { name, embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
     }
 
     /// What the model is.
@@ -107,6 +127,17 @@ impl Encoder {
     /// How many interactive jobs may wait.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// How it stands.
+    pub(crate) fn figures(&self) -> EncoderFigures {
+        EncoderFigures {
+            name: self.name,
+            interactive_waiting: self.interactive.len(),
+            bulk_waiting: self.bulk.len(),
+            queue_capacity: self.capacity,
+            cache: self.cache_use(),
+        }
     }
 
     /// How the remembered vectors have served.
@@ -222,6 +253,8 @@ struct Worker {
     embedder: Arc<dyn Embedder>,
     interactive: Receiver<Job>,
     bulk: Receiver<Job>,
+    interactive_meters: BatchMeters,
+    bulk_meters: BatchMeters,
 }
 
 impl Worker {
@@ -236,7 +269,7 @@ impl Worker {
             });
             match next {
                 Ok(Next::Interactive(first)) => self.encode_waiting(first),
-                Ok(Next::Bulk(job)) => self.encode(vec![job]),
+                Ok(Next::Bulk(job)) => self.encode(vec![job], &self.bulk_meters),
                 Err(_closed) => return,
             }
         }
@@ -249,17 +282,17 @@ impl Worker {
         while texts < MAX_BATCH {
             let Ok(job) = self.interactive.try_recv() else { break };
             if texts + job.texts.len() > MAX_BATCH {
-                self.encode(std::mem::take(&mut batch));
+                self.encode(std::mem::take(&mut batch), &self.interactive_meters);
                 texts = 0;
             }
             texts += job.texts.len();
             batch.push(job);
         }
-        self.encode(batch);
+        self.encode(batch, &self.interactive_meters);
     }
 
     /// Encodes jobs in one batch.
-    fn encode(&self, mut batch: Vec<Job>) {
+    fn encode(&self, mut batch: Vec<Job>, meters: &BatchMeters) {
         batch.retain(|job| !job.reply.is_closed());
         if batch.is_empty() {
             return;
@@ -268,11 +301,13 @@ impl Worker {
         let read: Result<Vec<_>, _> = batch.iter().map(|job| job.texts.read(&*self.embedder)).collect();
         let vectors = read.and_then(|read| {
             let texts: Vec<&Tokens> = read.iter().flat_map(|texts| texts.iter()).collect();
-            self.embedder.embed_tokens(&texts)
+            let vectors = self.embedder.embed_tokens(&texts)?;
+            Ok((vectors, texts.iter().map(|text| text.ids().len()).sum()))
         });
         match vectors {
-            Ok(vectors) => {
+            Ok((vectors, tokens)) => {
                 let encoding = started.elapsed();
+                meters.encoded(vectors.len(), tokens, encoding);
                 let mut vectors = vectors.into_iter();
                 for job in batch {
                     let encoded = Encoded {
@@ -287,7 +322,7 @@ impl Worker {
             // One text must not fail its neighbours: each job is tried alone.
             Err(_) if batch.len() > 1 => {
                 for job in batch {
-                    self.encode(vec![job]);
+                    self.encode(vec![job], meters);
                 }
             }
             Err(error) => {
@@ -346,8 +381,9 @@ mod tests {
             weight_bytes: 0,
             compute: fitment_models::Compute::default(),
         };
+        let limits = EncoderLimits { queue_capacity: capacity, cache_bytes: 1 << 20 };
         let embedder = Gated { info, gate: Mutex::new(gate), batches };
-        (Arc::new(Encoder::start(Box::new(embedder), capacity, 1 << 20).expect("a thread")), open, seen)
+        (Arc::new(Encoder::start(Box::new(embedder), "first", limits).expect("a thread")), open, seen)
     }
 
     fn ask(encoder: &Arc<Encoder>, text: &str) -> tokio::task::JoinHandle<Result<Encoded, EngineError>> {

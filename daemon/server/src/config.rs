@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{FeedbackPolicy, Ranking};
+use fitment_engine::{EncoderLimits, FeedbackPolicy, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ const MAX_ENCODER_THREADS: usize = 1024;
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 6] = ["listen", "data_dir", "models_dir", "model", "log", "log_format"];
+const TEXT_KEYS: [&str; 7] = ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen"];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
 struct TextVariables;
@@ -36,8 +36,17 @@ impl Provider for TextVariables {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let variable = |key: &str| std::env::var(format!("FITMENT_{}", key.to_uppercase())).ok();
-        let set = TEXT_KEYS.into_iter().filter_map(|key| Some((key.to_owned(), variable(key)?.into())));
-        Ok(Map::from([(Profile::Default, set.collect())]))
+        let mut set = Dict::new();
+        for key in TEXT_KEYS {
+            let Some(value) = variable(key) else { continue };
+            match key.split_once("__") {
+                None => set.insert(key.to_owned(), value.into()),
+                Some((section, key)) => {
+                    set.insert(section.to_owned(), Dict::from([(key.to_owned(), value.into())]).into())
+                }
+            };
+        }
+        Ok(Map::from([(Profile::Default, set)]))
     }
 }
 
@@ -55,9 +64,47 @@ pub(crate) struct RawConfig {
     drain_seconds: u64,
     log: String,
     log_format: LogFormat,
+    metrics: RawMetrics,
     encoder: RawEncoder,
     ranking: Ranking,
     feedback: FeedbackPolicy,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMetrics {
+    /// Empty: nowhere.
+    listen: String,
+    allow_unauthenticated_network: bool,
+}
+
+impl RawMetrics {
+    fn check(self) -> anyhow::Result<Option<SocketAddr>> {
+        let Self { listen, allow_unauthenticated_network } = self;
+        if listen.is_empty() {
+            return Ok(None);
+        }
+        checked_listen("metrics.", &listen, "127.0.0.1:9464", allow_unauthenticated_network).map(Some)
+    }
+}
+
+/// An address that is reachable from this machine only, unless the section says otherwise in words. `section` ends in a dot.
+fn checked_listen(
+    section: &str,
+    listen: &str,
+    example: &str,
+    allow_unauthenticated_network: bool,
+) -> anyhow::Result<SocketAddr> {
+    let address: SocketAddr =
+        listen.parse().with_context(|| format!("{section}listen: `{listen}` is not IP:PORT, for example {example}"))?;
+    if !address.ip().is_loopback() && !allow_unauthenticated_network {
+        bail!(
+            "{section}listen: {address} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or \
+             set {section}allow_unauthenticated_network = true and keep strangers out by other means"
+        );
+    }
+    Ok(address)
 }
 
 /// How models are run.
@@ -128,6 +175,7 @@ impl Default for RawConfig {
             drain_seconds: 10,
             log: "warn,fitment=info".into(),
             log_format: LogFormat::Text,
+            metrics: RawMetrics::default(),
             encoder: RawEncoder::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
@@ -148,18 +196,18 @@ pub(crate) struct Config {
     pub(crate) model: String,
     /// Largest request message.
     pub(crate) max_request_bytes: usize,
-    /// Matches that may wait for the encoder.
-    pub(crate) queue_capacity: usize,
     /// How long a shutdown waits for calls in flight.
     pub(crate) drain: std::time::Duration,
     /// Filter of the log.
     pub(crate) log: String,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
+    /// Where to serve metrics; `None`: nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// How models are run.
     pub(crate) encoder: LoadOptions,
-    /// Bytes that remembered vectors may take.
-    pub(crate) cache_bytes: usize,
+    /// What each encoder may take.
+    pub(crate) encoder_limits: EncoderLimits,
     /// Weights of the ranking.
     pub(crate) ranking: Ranking,
     /// What is remembered of answers.
@@ -281,20 +329,14 @@ impl TryFrom<RawConfig> for Config {
             drain_seconds,
             log,
             log_format,
+            metrics,
             encoder,
             ranking,
             feedback,
         } = raw;
         let (encoder, cache_bytes) = encoder.check()?;
-        let listen: SocketAddr = listen
-            .parse()
-            .with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
-        if !listen.ip().is_loopback() && !allow_unauthenticated_network {
-            bail!(
-                "listen: {listen} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or set \
-                 allow_unauthenticated_network = true and keep strangers out by other means"
-            );
-        }
+        let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
+        let metrics = metrics.check()?;
         for (key, value, range) in [
             ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
             ("queue_capacity", queue_capacity, 1..=65_536),
@@ -335,12 +377,12 @@ impl TryFrom<RawConfig> for Config {
             models_dir,
             model,
             max_request_bytes,
-            queue_capacity,
             drain: std::time::Duration::from_secs(drain_seconds),
             log,
             log_format,
+            metrics,
             encoder,
-            cache_bytes,
+            encoder_limits: EncoderLimits { queue_capacity, cache_bytes },
             ranking,
             feedback,
         })
@@ -377,6 +419,10 @@ mod tests {
         check("lisen = \"127.0.0.1:1\"", "lisen");
         check("listen = \"localhost\"", "not IP:PORT");
         check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
+        check("[metrics]\nlisten = \"9464\"", "metrics.listen: `9464` is not IP:PORT");
+        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.allow_unauthenticated_network");
+        check("allow_unauthenticated_network = true\n[metrics]\nlisten = \"0.0.0.0:9464\"", "metrics.listen");
+        check("[metrics]\nport = 9464", "port");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[ranking]\ndepth = 0", "ranking.depth");

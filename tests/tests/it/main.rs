@@ -9,6 +9,7 @@ mod eval_cli;
 mod evaluation;
 mod feedback;
 mod matching;
+mod metrics;
 mod network;
 mod operations;
 mod python;
