@@ -120,7 +120,7 @@ async fn filled(folder: &std::path::Path, components: usize) -> Engine {
         data_dir: folder.to_path_buf(),
         ranking: Ranking::default(),
         second_embedder: None,
-        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0 },
+        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, batch_tokens: 4096 },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
     };

@@ -114,6 +114,14 @@ pub trait Embedder: Send + Sync {
     /// for what another model has read.
     fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError>;
 
+    /// Says that the calling thread is the one that is going to encode: it is pinned, where threads are.
+    ///
+    /// # Errors
+    /// [`ModelError::Pinning`] when the system refuses.
+    fn adopt_caller(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     /// Says that a batch is about to come, so that threads that sleep may wake.
     fn expect_batch(&self) {}
 
@@ -149,6 +157,13 @@ impl Embedder for SentenceEncoder {
 
     fn tokenize(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         self.tokenizer.ids(text)
+    }
+
+    fn adopt_caller(&self) -> Result<(), ModelError> {
+        match &self.backend {
+            Backend::Own(encoder) => Ok(encoder.pin_caller()?),
+            Backend::Candle(_) => Ok(()),
+        }
     }
 
     fn expect_batch(&self) {

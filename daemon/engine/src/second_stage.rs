@@ -389,7 +389,7 @@ mod tests {
             data_dir: folder.to_path_buf(),
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
-            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0 },
+            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
             clock: Arc::new(crate::system_clock),
             feedback: FeedbackPolicy::default(),
         };

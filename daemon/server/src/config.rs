@@ -20,6 +20,9 @@ pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
 /// More threads than any machine that runs this has.
 const MAX_ENCODER_THREADS: usize = 1024;
 
+/// Tokens of a forward pass: from a short text's to what takes a small model a second.
+const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
+
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
 
@@ -115,6 +118,8 @@ struct RawEncoder {
     precision: String,
     device: String,
     threads: usize,
+    pin: bool,
+    batch_tokens: usize,
     cache_bytes: usize,
 }
 
@@ -125,20 +130,27 @@ impl Default for RawEncoder {
             precision: "auto".into(),
             device: "cpu".into(),
             threads: 0,
+            pin: false,
+            batch_tokens: 4096,
             cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
 
 impl RawEncoder {
-    /// The options of loading, and the bytes of the vector cache.
-    fn check(self) -> anyhow::Result<(LoadOptions, usize)> {
-        let Self { kernel, precision, device, threads, cache_bytes } = self;
+    /// The options of loading, and what each encoder may take.
+    fn check(self, queue_capacity: usize) -> anyhow::Result<(LoadOptions, EncoderLimits)> {
+        let Self { kernel, precision, device, threads, pin, batch_tokens, cache_bytes } = self;
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
         }
+        if !BATCH_TOKENS.contains(&batch_tokens) {
+            let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
+            bail!("encoder.batch_tokens: {batch_tokens} is out of range {least}..={most}");
+        }
         let options = LoadOptions {
+            max_batch_tokens: batch_tokens,
             encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
             precision: match precision.as_str() {
                 "auto" => None,
@@ -146,9 +158,9 @@ impl RawEncoder {
             },
             device: device.parse().map_err(anyhow::Error::msg).with_context(|| named("device"))?,
             threads: if threads == 0 { available_threads() } else { threads },
-            ..LoadOptions::default()
+            pin,
         };
-        Ok((options, cache_bytes))
+        Ok((options, EncoderLimits { queue_capacity, cache_bytes, batch_tokens }))
     }
 }
 
@@ -334,7 +346,7 @@ impl TryFrom<RawConfig> for Config {
             ranking,
             feedback,
         } = raw;
-        let (encoder, cache_bytes) = encoder.check()?;
+        let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
         let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
         let metrics = metrics.check()?;
         for (key, value, range) in [
@@ -382,7 +394,7 @@ impl TryFrom<RawConfig> for Config {
             log_format,
             metrics,
             encoder,
-            encoder_limits: EncoderLimits { queue_capacity, cache_bytes },
+            encoder_limits,
             ranking,
             feedback,
         })
@@ -425,6 +437,8 @@ mod tests {
         check("[metrics]\nport = 9464", "port");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");
+        check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
+        check("[encoder]\npin = \"yes\"", "pin");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");

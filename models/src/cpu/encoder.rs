@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::forward::{Pass, Plan};
 use super::kernel::Kernel;
 use super::parameters::{Parameters, unsupported};
-use super::team::{PieceFailed, Progress, Team, Work};
+use super::team::{NoTeam, PieceFailed, Progress, Team, Work};
+use super::threads::PinFailed;
 use crate::error::ModelError;
 use crate::load::{TransformerConfig, Weights};
 use crate::recipe::Pooling;
@@ -24,6 +25,15 @@ pub(crate) struct CpuEncoder {
     crowds: Pool<Crowd>,
 }
 
+/// Threads that share a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    /// At least 1.
+    pub(crate) count: usize,
+    /// Whether each runs on a processor of its own.
+    pub(crate) pin: bool,
+}
+
 /// Why there is no encoder of this kind, or what is wrong with the model.
 pub(crate) enum Refusal {
     /// A sound model of a shape that is left to candle.
@@ -38,7 +48,7 @@ impl CpuEncoder {
         weights: &Weights,
         pooling: Pooling,
         kernel: Kernel,
-        threads: usize,
+        threads: Threads,
         path: &Path,
     ) -> Result<Self, Refusal> {
         if let Some(reason) = unsupported(config) {
@@ -46,14 +56,23 @@ impl CpuEncoder {
         }
         let (parameters, packed) = Parameters::pack(config, weights, kernel, path).map_err(Refusal::Failed)?;
         let weight_bytes = packed + parameters.loose_bytes();
-        let team = Team::new(threads)
-            .map_err(|source| Refusal::Failed(ModelError::io("start encoder threads for", path)(source)))?;
+        let team = Team::new(threads.count, threads.pin).map_err(|error| {
+            Refusal::Failed(match error {
+                NoTeam::Io(source) => ModelError::io("start encoder threads for", path)(source),
+                NoTeam::Pin(failed) => failed.into(),
+            })
+        })?;
         let plan = Arc::new(Plan::new(parameters, pooling, kernel));
         Ok(Self { plan, team, weight_bytes, passes: Pool::default(), crowds: Pool::default() })
     }
 
     pub(crate) fn threads(&self) -> usize {
         self.team.size()
+    }
+
+    /// Pins the calling thread, which is going to encode, where threads are pinned.
+    pub(crate) fn pin_caller(&self) -> Result<(), PinFailed> {
+        self.team.pin_caller()
     }
 
     /// Bytes of the packed weights and the embedding tables.
