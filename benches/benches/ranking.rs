@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fitment_catalog::Format;
-use fitment_engine::{Author, Engine, EngineOptions, FeedbackPolicy, Import, MatchQuery, Ranking, system_clock};
+use fitment_engine::{
+    Author, EncoderLimits, Engine, EngineOptions, FeedbackPolicy, Import, MatchQuery, Ranking, system_clock,
+};
 use fitment_models::{
     Architecture, Compute, Embedder, ModelDigest, ModelError, ModelInfo, Pooling, TextRole, Tokens, UnitVector,
 };
@@ -121,8 +123,7 @@ async fn filled(folder: &std::path::Path, components: usize) -> Engine {
         data_dir: folder.to_path_buf(),
         ranking: Ranking::default(),
         second_embedder: None,
-        queue_capacity: 64,
-        cache_bytes: 0,
+        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, batch_tokens: 4096 },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
     };

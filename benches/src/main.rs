@@ -5,6 +5,7 @@
 mod calls;
 mod forward;
 mod import;
+mod read;
 mod recall;
 mod texts;
 
@@ -20,6 +21,7 @@ Examples:
   fitment-load match --clients 32 --count 2000
   fitment-load match --clients 32 --rate 400 --count 4000
   fitment-load forward --tokens 16,128 --batches 1,32
+  fitment-load read --tokens 16,128
   fitment-load recall --segment DATA/index/dense.segment --queries 500")]
 struct Arguments {
     /// Address of the daemon, on loopback.
@@ -39,6 +41,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Time the encoder in this process, without a daemon.
     Forward(forward::ForwardArguments),
+    /// Time reading texts into tokens in this process, by one thread and by several.
+    Read(read::ReadArguments),
     /// Compare the served graph with exact search on the same vectors.
     Recall(recall::RecallArguments),
 }
@@ -53,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Embed(arguments) => calls::run(calls::Call::Embed, &endpoint, &arguments).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),
+        Command::Read(arguments) => read::run(&arguments),
         Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,
     }
 }

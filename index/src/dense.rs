@@ -2,11 +2,13 @@
 //!
 //! From the inside out: `rows` (vectors and codes of documents), `live` (which of them still count), `graph` (a frozen
 //! HNSW graph and its search), `scan` (exact search), `segment` with `format` and `map` (rows and graph on disk), `build`
-//! with `refine` (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score).
+//! with `refine` (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score),
+//! `figures` (sizes, for who watches).
 //!
 //! What is absent: `hnsw_rs` is used to build and for nothing else. Its search and its files are never used.
 
 mod build;
+mod figures;
 mod format;
 mod graph;
 mod index;
@@ -19,6 +21,7 @@ mod search;
 mod segment;
 
 pub use build::SealInput;
+pub use figures::DenseFigures;
 pub use index::{DenseIndex, DenseOptions, FacetScorer, SealReason};
 pub use search::{DenseHit, DenseResult, DenseStats, Effort, Plan};
 pub use segment::Segment;

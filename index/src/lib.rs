@@ -23,8 +23,8 @@ mod dense;
 mod lexical;
 
 pub use dense::{
-    DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, SealInput, SealReason,
-    Segment,
+    DenseFigures, DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, SealInput,
+    SealReason, Segment,
 };
 pub use doc_set::{DocId, DocMap, DocSet};
 pub use error::{ErrorKind, IndexError};

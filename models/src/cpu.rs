@@ -36,6 +36,7 @@ mod simd;
 mod team;
 mod threads;
 
-pub(crate) use encoder::{CpuEncoder, Refusal};
+pub(crate) use encoder::{CpuEncoder, Refusal, Threads};
 pub use kernel::{Kernel, Precision};
+pub(crate) use threads::PinFailed;
 pub use threads::available_threads;

@@ -72,6 +72,12 @@ impl Tokens {
     }
 }
 
+impl AsRef<[u32]> for Tokens {
+    fn as_ref(&self) -> &[u32] {
+        &self.0
+    }
+}
+
 /// Turns texts into unit vectors. Calls may come from several threads.
 pub trait Embedder: Send + Sync {
     /// What this model is.
@@ -114,6 +120,14 @@ pub trait Embedder: Send + Sync {
     /// for what another model has read.
     fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError>;
 
+    /// Says that the calling thread is the one that is going to encode: it is pinned, where threads are.
+    ///
+    /// # Errors
+    /// [`ModelError::Pinning`] when the system refuses.
+    fn adopt_caller(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
     /// Says that a batch is about to come, so that threads that sleep may wake.
     fn expect_batch(&self) {}
 
@@ -151,6 +165,13 @@ impl Embedder for SentenceEncoder {
         self.tokenizer.ids(text)
     }
 
+    fn adopt_caller(&self) -> Result<(), ModelError> {
+        match &self.backend {
+            Backend::Own(encoder) => Ok(encoder.pin_caller()?),
+            Backend::Candle(_) => Ok(()),
+        }
+    }
+
     fn expect_batch(&self) {
         if let Backend::Own(encoder) = &self.backend {
             encoder.rouse();
@@ -158,28 +179,35 @@ impl Embedder for SentenceEncoder {
     }
 
     fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
-        let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids()).collect();
-        let foreign =
-            |ids: &&[u32]| ids.len() > self.info.max_tokens || ids.iter().any(|&id| id as usize >= self.vocabulary);
-        if ids.iter().any(foreign) {
+        let foreign = |text: &&Tokens| {
+            text.ids().len() > self.info.max_tokens || text.ids().iter().any(|&id| id as usize >= self.vocabulary)
+        };
+        if texts.iter().any(foreign) {
             return Err(ModelError::ForeignTokens { model: self.info.name.clone() });
         }
-        let mut vectors: Vec<Option<Result<UnitVector, ModelError>>> = Vec::with_capacity(texts.len());
         let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Forward { texts: ids.len(), source };
+            |source: Box<dyn std::error::Error + Send + Sync>| ModelError::Forward { texts: texts.len(), source };
         match &self.backend {
+            // Allocates the vectors and nothing else.
             Backend::Own(encoder) => {
-                encoder
-                    .encode(&ids, |state| vectors.push(Some(UnitVector::new(state))))
-                    .map_err(|e| failed(e.into()))?;
+                let mut vectors = Vec::with_capacity(texts.len());
+                let mut bad = None;
+                let take = |state: &[f32]| match UnitVector::new(state) {
+                    Ok(vector) => vectors.push(vector),
+                    Err(error) => bad = Some(error),
+                };
+                encoder.encode(texts, take).map_err(|error| failed(error.into()))?;
+                bad.map_or(Ok(vectors), Err)
             }
             Backend::Candle(encoder) => {
+                let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids()).collect();
+                let mut vectors: Vec<Option<Result<UnitVector, ModelError>>> = Vec::with_capacity(texts.len());
                 vectors.resize_with(texts.len(), || None);
                 encoder
                     .encode(&ids, |text, state| vectors[text] = Some(UnitVector::new(state)))
-                    .map_err(|e| failed(e.into()))?;
+                    .map_err(|error| failed(error.into()))?;
+                vectors.into_iter().map(|vector| vector.expect("each text is in one batch")).collect()
             }
         }
-        vectors.into_iter().map(|vector| vector.expect("each text is in one batch")).collect()
     }
 }

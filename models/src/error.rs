@@ -246,6 +246,12 @@ pub enum ModelError {
         /// Why not, and the way out.
         reason: String,
     },
+    /// Encoder threads were to be pinned to processors and cannot be.
+    #[error("encoder threads cannot be pinned: {reason}")]
+    Pinning {
+        /// Why not, and the way out.
+        reason: String,
+    },
     /// The file system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -285,7 +291,8 @@ impl ModelError {
             | Self::UnsupportedArchitecture { .. }
             | Self::UnsupportedFeature { .. }
             | Self::NoKernel { .. }
-            | Self::NoDevice { .. } => ModelErrorKind::Unsupported,
+            | Self::NoDevice { .. }
+            | Self::Pinning { .. } => ModelErrorKind::Unsupported,
             Self::AllSourcesFailed { .. } => ModelErrorKind::Unavailable,
             Self::Forward { .. } | Self::Io { .. } => ModelErrorKind::Internal,
         }
@@ -312,5 +319,11 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{source} ({reason})")?;
         }
         Ok(())
+    }
+}
+
+impl From<crate::cpu::PinFailed> for ModelError {
+    fn from(failed: crate::cpu::PinFailed) -> Self {
+        Self::Pinning { reason: failed.to_string() }
     }
 }

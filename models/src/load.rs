@@ -46,6 +46,9 @@ pub struct LoadOptions {
     pub precision: Option<Precision>,
     /// Threads that share a forward pass of Fitment's own encoder, at least 1. Default: [`available_threads`].
     pub threads: usize,
+    /// Whether each of these threads runs on a processor of its own; more threads than processors, and candle, are refused.
+    /// Default: no.
+    pub pin: bool,
 }
 
 impl Default for LoadOptions {
@@ -56,6 +59,7 @@ impl Default for LoadOptions {
             encoder: EncoderChoice::Auto,
             precision: None,
             threads: available_threads(),
+            pin: false,
         }
     }
 }

@@ -20,6 +20,9 @@ use tonic::transport::Channel;
 /// How long a daemon may take to come up; generous, since tests share two cores.
 const START_LIMIT: Duration = Duration::from_secs(300);
 
+/// What stands before the metrics' address where a daemon prints it.
+const METRICS: &str = "metrics on http://";
+
 /// The default model.
 pub const MODEL: &str = "all-MiniLM-L6-v2";
 
@@ -95,6 +98,7 @@ pub fn text(bytes: &[u8]) -> String {
 pub struct Daemon {
     child: Child,
     address: String,
+    metrics: Option<String>,
     log: Option<JoinHandle<String>>,
 }
 
@@ -120,7 +124,7 @@ impl Daemon {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("spawn")?;
         let log = child.stderr.take().map(keep_log);
         let output = child.stdout.take().context("no standard output")?;
-        let mut daemon = Self { child, address: String::new(), log };
+        let mut daemon = Self { child, address: String::new(), metrics: None, log };
         let (lines, received) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -133,6 +137,10 @@ impl Daemon {
                 Ok(line) if line.contains(before) && daemon.address.is_empty() => {
                     let rest = line.split(before).nth(1).unwrap_or_default();
                     rest.split_whitespace().next().unwrap_or_default().clone_into(&mut daemon.address);
+                }
+                Ok(line) if line.starts_with(METRICS) => {
+                    daemon.metrics =
+                        line.strip_prefix(METRICS).and_then(|rest| rest.split('/').next()).map(str::to_owned);
                 }
                 Ok(line) if line.trim() == ready => return Ok(daemon),
                 Ok(_) => {}
@@ -148,6 +156,11 @@ impl Daemon {
     /// `IP:PORT`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// `IP:PORT` of the metrics, where they are on.
+    pub fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
     }
 
     /// The process.

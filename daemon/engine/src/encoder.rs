@@ -14,6 +14,8 @@ use fitment_models::{Embedder, ModelError, ModelInfo, TextRole, Tokens, UnitVect
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::EngineError;
+use crate::figures::EncoderFigures;
+use crate::meters::BatchMeters;
 use crate::vector_cache::{CacheUse, VectorCache};
 
 /// Intents encoded in one batch at most.
@@ -23,8 +25,20 @@ const BULK_CHUNK: usize = 16;
 /// Bulk jobs that may wait.
 const BULK_CAPACITY: usize = 64;
 
+/// What an encoder may take.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderLimits {
+    /// Intents that may wait; at least 1.
+    pub queue_capacity: usize,
+    /// Bytes that remembered vectors of intents may take; 0: none are remembered.
+    pub cache_bytes: usize,
+    /// Tokens of a forward pass at most, at least 1; a longer text has one for itself.
+    pub batch_tokens: usize,
+}
+
 /// Encodes texts on a thread of its own.
 pub(crate) struct Encoder {
+    name: &'static str,
     embedder: Arc<dyn Embedder>,
     interactive: Sender<Job>,
     bulk: Sender<Job>,
@@ -66,6 +80,14 @@ impl Texts {
         }
     }
 
+    /// Tokens of the texts that were read.
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Read(texts) => texts.iter().map(|text| text.ids().len()).sum(),
+            Self::Unread(..) => 0,
+        }
+    }
+
     fn read(&self, embedder: &dyn Embedder) -> Result<Cow<'_, [Tokens]>, ModelError> {
         match self {
             Self::Read(texts) => Ok(Cow::Borrowed(texts)),
@@ -75,22 +97,40 @@ impl Texts {
 }
 
 impl Encoder {
-    /// Starts the thread. It ends when the encoder is dropped.
-    ///
-    /// `capacity`: interactive jobs that may wait, at least 1. `cache_bytes`: what remembered vectors may take, 0 for none.
-    pub(crate) fn start(embedder: Box<dyn Embedder>, capacity: usize, cache_bytes: usize) -> Result<Self, EngineError> {
+    /// Starts the thread. It ends when the encoder is dropped. `name` tells encoders apart in what is watched.
+    pub(crate) fn start(
+        embedder: Box<dyn Embedder>,
+        name: &'static str,
+        limits: EncoderLimits,
+    ) -> Result<Self, EngineError> {
         let embedder: Arc<dyn Embedder> = embedder.into();
-        let capacity = capacity.max(1);
+        let capacity = limits.queue_capacity.max(1);
         let (interactive, interactive_jobs) = bounded(capacity);
         // Bounded by `bulk_permits`.
         let (bulk, bulk_jobs) = unbounded();
-        let worker = Worker { embedder: Arc::clone(&embedder), interactive: interactive_jobs, bulk: bulk_jobs };
+        let worker = Worker {
+            embedder: Arc::clone(&embedder),
+            interactive: interactive_jobs,
+            bulk: bulk_jobs,
+            batch_tokens: limits.batch_tokens.max(1),
+            interactive_meters: BatchMeters::new(name, "interactive"),
+            bulk_meters: BatchMeters::new(name, "bulk"),
+        };
+        let (adopted, adoption) = bounded(1);
         thread::Builder::new()
             .name("encoder".into())
-            .spawn(move || worker.run())
+            .spawn(move || {
+                let outcome = worker.embedder.adopt_caller();
+                let adopted_it = outcome.is_ok();
+                drop(adopted.send(outcome));
+                if adopted_it {
+                    worker.run();
+                }
+            })
             .map_err(|source| EngineError::Io { path: "encoder thread".into(), source })?;
-        let cache = VectorCache::new(cache_bytes);
-        Ok(Self { embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
+        adoption.recv().map_err(|_ended| EngineError::Stopping)??;
+        let cache = VectorCache::new(limits.cache_bytes);
+        Ok(Self { name, embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
     }
 
     /// What the model is.
@@ -107,6 +147,17 @@ impl Encoder {
     /// How many interactive jobs may wait.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// How it stands.
+    pub(crate) fn figures(&self) -> EncoderFigures {
+        EncoderFigures {
+            name: self.name,
+            interactive_waiting: self.interactive.len(),
+            bulk_waiting: self.bulk.len(),
+            queue_capacity: self.capacity,
+            cache: self.cache_use(),
+        }
     }
 
     /// How the remembered vectors have served.
@@ -222,6 +273,9 @@ struct Worker {
     embedder: Arc<dyn Embedder>,
     interactive: Receiver<Job>,
     bulk: Receiver<Job>,
+    batch_tokens: usize,
+    interactive_meters: BatchMeters,
+    bulk_meters: BatchMeters,
 }
 
 impl Worker {
@@ -236,7 +290,7 @@ impl Worker {
             });
             match next {
                 Ok(Next::Interactive(first)) => self.encode_waiting(first),
-                Ok(Next::Bulk(job)) => self.encode(vec![job]),
+                Ok(Next::Bulk(job)) => self.encode(vec![job], &self.bulk_meters),
                 Err(_closed) => return,
             }
         }
@@ -244,22 +298,24 @@ impl Worker {
 
     /// Encodes a job together with those that wait behind it.
     fn encode_waiting(&self, first: Job) {
-        let mut texts = first.texts.len();
+        let (mut texts, mut tokens) = (first.texts.len(), first.texts.tokens());
         let mut batch = vec![first];
-        while texts < MAX_BATCH {
+        while texts < MAX_BATCH && tokens < self.batch_tokens {
             let Ok(job) = self.interactive.try_recv() else { break };
-            if texts + job.texts.len() > MAX_BATCH {
-                self.encode(std::mem::take(&mut batch));
-                texts = 0;
+            let (more_texts, more_tokens) = (job.texts.len(), job.texts.tokens());
+            if texts + more_texts > MAX_BATCH || tokens + more_tokens > self.batch_tokens {
+                self.encode(std::mem::take(&mut batch), &self.interactive_meters);
+                (texts, tokens) = (0, 0);
             }
-            texts += job.texts.len();
+            texts += more_texts;
+            tokens += more_tokens;
             batch.push(job);
         }
-        self.encode(batch);
+        self.encode(batch, &self.interactive_meters);
     }
 
-    /// Encodes jobs in one batch.
-    fn encode(&self, mut batch: Vec<Job>) {
+    /// Encodes jobs in one batch, or in several where they are more tokens than one may have.
+    fn encode(&self, mut batch: Vec<Job>, meters: &BatchMeters) {
         batch.retain(|job| !job.reply.is_closed());
         if batch.is_empty() {
             return;
@@ -268,7 +324,7 @@ impl Worker {
         let read: Result<Vec<_>, _> = batch.iter().map(|job| job.texts.read(&*self.embedder)).collect();
         let vectors = read.and_then(|read| {
             let texts: Vec<&Tokens> = read.iter().flat_map(|texts| texts.iter()).collect();
-            self.embedder.embed_tokens(&texts)
+            self.embed(&texts, meters)
         });
         match vectors {
             Ok(vectors) => {
@@ -287,7 +343,7 @@ impl Worker {
             // One text must not fail its neighbours: each job is tried alone.
             Err(_) if batch.len() > 1 => {
                 for job in batch {
-                    self.encode(vec![job]);
+                    self.encode(vec![job], meters);
                 }
             }
             Err(error) => {
@@ -297,6 +353,35 @@ impl Worker {
             }
         }
     }
+
+    /// Encodes texts in as many forward passes as the tokens of one allow.
+    fn embed(&self, texts: &[&Tokens], meters: &BatchMeters) -> Result<Vec<UnitVector>, ModelError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        let mut rest = texts;
+        while !rest.is_empty() {
+            let started = Instant::now();
+            let (count, tokens) = pass_of(rest, self.batch_tokens);
+            let (now, later) = rest.split_at(count);
+            vectors.append(&mut self.embedder.embed_tokens(now)?);
+            meters.encoded(count, tokens, started.elapsed());
+            rest = later;
+        }
+        Ok(vectors)
+    }
+}
+
+/// How many of the first texts make up a forward pass of at most `batch_tokens` tokens, at least one, and their tokens.
+fn pass_of(texts: &[&Tokens], batch_tokens: usize) -> (usize, usize) {
+    let (mut count, mut tokens) = (0, 0);
+    for text in texts {
+        let more = text.ids().len();
+        if count > 0 && tokens + more > batch_tokens {
+            break;
+        }
+        count += 1;
+        tokens += more;
+    }
+    (count, tokens)
 }
 
 #[cfg(test)]
@@ -332,6 +417,13 @@ mod tests {
     }
 
     fn gated(capacity: usize) -> (Arc<Encoder>, mpsc::Sender<()>, mpsc::Receiver<Vec<String>>) {
+        gated_within(capacity, 4096)
+    }
+
+    fn gated_within(
+        capacity: usize,
+        batch_tokens: usize,
+    ) -> (Arc<Encoder>, mpsc::Sender<()>, mpsc::Receiver<Vec<String>>) {
         let (open, gate) = mpsc::channel();
         let (batches, seen) = mpsc::channel();
         let info = ModelInfo {
@@ -346,8 +438,9 @@ mod tests {
             weight_bytes: 0,
             compute: fitment_models::Compute::default(),
         };
+        let limits = EncoderLimits { queue_capacity: capacity, cache_bytes: 1 << 20, batch_tokens };
         let embedder = Gated { info, gate: Mutex::new(gate), batches };
-        (Arc::new(Encoder::start(Box::new(embedder), capacity, 1 << 20).expect("a thread")), open, seen)
+        (Arc::new(Encoder::start(Box::new(embedder), "first", limits).expect("a thread")), open, seen)
     }
 
     fn ask(encoder: &Arc<Encoder>, text: &str) -> tokio::task::JoinHandle<Result<Encoded, EngineError>> {
@@ -378,6 +471,41 @@ mod tests {
         for answer in [first, second, third] {
             assert_eq!(answer.await.expect("joined").expect("encoded").vectors.len(), 1);
         }
+    }
+
+    #[tokio::test]
+    async fn a_pass_holds_no_more_tokens_than_it_may() {
+        // A token is a letter here.
+        let (encoder, open, seen) = gated_within(8, 12);
+        let mut answers = vec![ask(&encoder, "first")];
+        settle().await;
+        assert_eq!(seen.recv().expect("a batch"), ["first"]);
+        for text in ["second", "third", "fourth", "a longer text than that", "fifth"] {
+            answers.push(ask(&encoder, text));
+        }
+        let together = {
+            let encoder = Arc::clone(&encoder);
+            let texts = ["one", "two", "three", "four", "five"].map(str::to_owned).to_vec();
+            tokio::spawn(async move { encoder.encode(texts, TextRole::Query).await })
+        };
+        settle().await;
+        for _ in 0..7 {
+            open.send(()).expect("open");
+        }
+        for answer in answers {
+            assert_eq!(answer.await.expect("joined").expect("encoded").vectors.len(), 1);
+        }
+        assert_eq!(together.await.expect("joined").expect("encoded").vectors.len(), 5);
+        let batches: Vec<Vec<String>> = seen.try_iter().collect();
+        let expect: [&[&str]; 6] = [
+            &["second", "third"],
+            &["fourth"],
+            &["a longer text than that"],
+            &["fifth"],
+            &["one", "two", "three"],
+            &["four", "five"],
+        ];
+        assert_eq!(batches, expect);
     }
 
     #[tokio::test]

@@ -10,9 +10,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use crate::calibration::Calibration;
-use crate::encoder::{Encoded, Encoder};
+use crate::encoder::{Encoded, Encoder, EncoderLimits};
 use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
+use crate::figures::CalibrationStanding;
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
@@ -33,10 +34,8 @@ pub struct EngineOptions {
     pub ranking: Ranking,
     /// The second stage's model; `None`: off. Goes with [`Ranking::second_stage`].
     pub second_embedder: Option<Box<dyn Embedder>>,
-    /// Matches that may wait for the encoder.
-    pub queue_capacity: usize,
-    /// Bytes that remembered vectors of intents may take; 0: none are remembered.
-    pub cache_bytes: usize,
+    /// What each encoder may take.
+    pub encoder: EncoderLimits,
     /// The time.
     pub clock: Clock,
     /// What is remembered of answers; checked by the caller with [`FeedbackPolicy::fault`].
@@ -102,8 +101,7 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
-        let EngineOptions { data_dir, ranking, second_embedder, queue_capacity, cache_bytes, clock, feedback } =
-            options;
+        let EngineOptions { data_dir, ranking, second_embedder, encoder: limits, clock, feedback } = options;
         if second_embedder.is_some() != ranking.second_stage.is_on() {
             return Err(EngineError::Internal("the second stage is on without its model, or off with one".into()));
         }
@@ -115,11 +113,9 @@ impl Engine {
         let store = Arc::new(Store::open(&path)?);
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
-        let encoder = Encoder::start(embedder, queue_capacity, cache_bytes)?;
+        let encoder = Encoder::start(embedder, "first", limits)?;
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
-        let second = second_embedder
-            .map(|embedder| SecondStage::start(embedder, queue_capacity, cache_bytes, budget))
-            .transpose()?;
+        let second = second_embedder.map(|embedder| SecondStage::start(embedder, limits, budget)).transpose()?;
         let (second, woken) = second.unzip();
         let shared = Arc::new(Shared {
             ranker: RankerState::default(),
@@ -266,7 +262,7 @@ impl Shared {
         let second_stage = self.second.as_ref().map(SecondStage::digest).unwrap_or_default();
         let reader = self.store.read()?;
         let state = match reader.calibration(&model_digest)? {
-            None => InForce::Nothing(
+            None => InForce::Absent(
                 "no calibration was fitted for this catalogue and model: candidates, and no promise".into(),
             ),
             Some(calibration) => {
@@ -277,7 +273,7 @@ impl Shared {
                 match calibration.staleness(&model_digest, &second_stage, &self.ranking, &ranker.id, changed).or(broken)
                 {
                     None => InForce::Calibrated(Arc::new(calibration)),
-                    Some(fault) => InForce::Nothing(fault),
+                    Some(fault) => InForce::Stale(fault),
                 }
             }
         };
@@ -310,12 +306,13 @@ pub(crate) struct CalibrationState(RwLock<InForce>);
 #[derive(Debug)]
 enum InForce {
     Calibrated(Arc<Calibration>),
-    Nothing(String),
+    Stale(String),
+    Absent(String),
 }
 
 impl Default for InForce {
     fn default() -> Self {
-        Self::Nothing("the catalogue is still loading".into())
+        Self::Absent("the catalogue is still loading".into())
     }
 }
 
@@ -324,7 +321,16 @@ impl CalibrationState {
     pub(crate) fn in_force(&self) -> (Option<Arc<Calibration>>, String) {
         match &*self.0.read() {
             InForce::Calibrated(calibration) => (Some(Arc::clone(calibration)), String::new()),
-            InForce::Nothing(fault) => (None, fault.clone()),
+            InForce::Stale(fault) | InForce::Absent(fault) => (None, fault.clone()),
+        }
+    }
+
+    /// The same in one word.
+    pub(crate) fn standing(&self) -> CalibrationStanding {
+        match &*self.0.read() {
+            InForce::Calibrated(_) => CalibrationStanding::InForce,
+            InForce::Stale(_) => CalibrationStanding::Stale,
+            InForce::Absent(_) => CalibrationStanding::Absent,
         }
     }
 }

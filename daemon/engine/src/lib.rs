@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Engine`] holds the parts; `pipeline` answers an intent; `rank` scores; `writes` changes the
 //! catalogue; `store` is the truth; `live` and `view` are what is searched; `calibration` bounds errors; `evaluate`
-//! measures; `decisions`, `feedback` and `drift` learn from use.
+//! measures; `decisions`, `feedback` and `drift` learn from use; `figures` and `meters` are for who watches.
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
@@ -15,9 +15,11 @@ mod encoder;
 mod engine;
 mod error;
 mod feedback;
+mod figures;
 mod language;
 mod learning;
 mod live;
+mod meters;
 mod normalize;
 mod pipeline;
 mod rank;
@@ -37,17 +39,20 @@ pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use decisions::RecordedDecision;
 pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
+pub use encoder::EncoderLimits;
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
 pub use feedback::{
     Disposition, DriftReport, ExampleProposal, ExportCursor, FeedbackCounts, FeedbackPolicy, FeedbackSummary, Gate,
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
 };
-pub use fitment_index::Plan;
+pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
+pub use fitment_index::{DenseFigures, Plan};
 pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
+pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
 pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,

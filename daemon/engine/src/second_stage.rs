@@ -14,7 +14,7 @@ use fitment_models::{Embedder, ModelInfo, TextRole, UnitVector};
 use fitment_ranking::Stop;
 use parking_lot::Mutex;
 
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, EncoderLimits};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::OnProgress;
@@ -104,12 +104,11 @@ impl SecondStage {
     /// Starts the encoder. Returns what the background thread listens to.
     pub(crate) fn start(
         embedder: Box<dyn Embedder>,
-        queue_capacity: usize,
-        cache_bytes: usize,
+        limits: EncoderLimits,
         budget: Duration,
     ) -> Result<(Self, Receiver<()>), EngineError> {
         let (wake, woken) = bounded(1);
-        let encoder = Encoder::start(embedder, queue_capacity, cache_bytes)?;
+        let encoder = Encoder::start(embedder, "second", limits)?;
         Ok((Self { encoder, budget, wake, advancing: Mutex::new(()) }, woken))
     }
 
@@ -391,8 +390,7 @@ mod tests {
             data_dir: folder.to_path_buf(),
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
-            queue_capacity: 8,
-            cache_bytes: 0,
+            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
             clock: Arc::new(crate::system_clock),
             feedback: FeedbackPolicy::default(),
         };

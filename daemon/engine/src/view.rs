@@ -24,6 +24,8 @@ pub(crate) struct CatalogView {
     /// Versions by the place of their component among those with labels.
     labelled: Vec<Vec<DocId>>,
     names: BTreeMap<(ComponentName, Version), DocId>,
+    /// Different names in `names`.
+    components: usize,
     all: DocSet,
     matchable: DocSet,
     /// Matchable versions that a newer matchable version of the same component stands in front of.
@@ -69,6 +71,7 @@ impl Default for CatalogView {
             ranker: Arc::clone(Ranker::shipped()),
             labelled: Vec::new(),
             names: BTreeMap::new(),
+            components: 0,
             all: DocSet::new(),
             matchable: DocSet::new(),
             overtaken: DocSet::new(),
@@ -88,6 +91,8 @@ impl CatalogView {
     /// Adds a version, or replaces its card.
     pub(crate) fn insert(&mut self, doc: DocId, card: Card, clues: Clues) {
         self.statistics.insert(&clues.text);
+        let first = self.versions(&card.name).next().is_none();
+        self.components += usize::from(first);
         self.names.insert((card.name.clone(), card.version.clone()), doc);
         self.all.insert(doc);
         if matchable(card.lifecycle) {
@@ -141,6 +146,8 @@ impl CatalogView {
             }
         }
         self.names.remove(&(card.name.clone(), card.version));
+        let last = self.versions(&card.name).next().is_none();
+        self.components -= usize::from(last);
         self.reorder(&card.name);
         true
     }
@@ -250,6 +257,11 @@ impl CatalogView {
     /// Document frequencies of the words of all versions.
     pub(crate) fn statistics(&self) -> &TextStatistics {
         &self.statistics
+    }
+
+    /// Components of which there is a version.
+    pub(crate) fn components(&self) -> usize {
+        self.components
     }
 
     /// Every version.
@@ -484,6 +496,8 @@ mod tests {
             let expected: DocSet =
                 stored.values().filter(|(_, manifest)| filter.matches(manifest)).map(|(doc, _)| *doc).collect();
             prop_assert_eq!(view.select(&filter), expected);
+            let names: std::collections::BTreeSet<_> = stored.keys().map(|(name, _)| name).collect();
+            prop_assert_eq!(view.components(), names.len());
 
             for filter in [None, Some(&filter)] {
                 // In the map's order later versions come later: the last one of a name stands.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{FeedbackPolicy, Ranking};
+use fitment_engine::{EncoderLimits, FeedbackPolicy, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,14 @@ pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
 /// More threads than any machine that runs this has.
 const MAX_ENCODER_THREADS: usize = 1024;
 
+/// Tokens of a forward pass: from a short text's to what takes a small model a second.
+const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
+
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 6] = ["listen", "data_dir", "models_dir", "model", "log", "log_format"];
+const TEXT_KEYS: [&str; 7] = ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen"];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
 struct TextVariables;
@@ -36,8 +39,17 @@ impl Provider for TextVariables {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let variable = |key: &str| std::env::var(format!("FITMENT_{}", key.to_uppercase())).ok();
-        let set = TEXT_KEYS.into_iter().filter_map(|key| Some((key.to_owned(), variable(key)?.into())));
-        Ok(Map::from([(Profile::Default, set.collect())]))
+        let mut set = Dict::new();
+        for key in TEXT_KEYS {
+            let Some(value) = variable(key) else { continue };
+            match key.split_once("__") {
+                None => set.insert(key.to_owned(), value.into()),
+                Some((section, key)) => {
+                    set.insert(section.to_owned(), Dict::from([(key.to_owned(), value.into())]).into())
+                }
+            };
+        }
+        Ok(Map::from([(Profile::Default, set)]))
     }
 }
 
@@ -55,9 +67,47 @@ pub(crate) struct RawConfig {
     drain_seconds: u64,
     log: String,
     log_format: LogFormat,
+    metrics: RawMetrics,
     encoder: RawEncoder,
     ranking: Ranking,
     feedback: FeedbackPolicy,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMetrics {
+    /// Empty: nowhere.
+    listen: String,
+    allow_unauthenticated_network: bool,
+}
+
+impl RawMetrics {
+    fn check(self) -> anyhow::Result<Option<SocketAddr>> {
+        let Self { listen, allow_unauthenticated_network } = self;
+        if listen.is_empty() {
+            return Ok(None);
+        }
+        checked_listen("metrics.", &listen, "127.0.0.1:9464", allow_unauthenticated_network).map(Some)
+    }
+}
+
+/// An address that is reachable from this machine only, unless the section says otherwise in words. `section` ends in a dot.
+fn checked_listen(
+    section: &str,
+    listen: &str,
+    example: &str,
+    allow_unauthenticated_network: bool,
+) -> anyhow::Result<SocketAddr> {
+    let address: SocketAddr =
+        listen.parse().with_context(|| format!("{section}listen: `{listen}` is not IP:PORT, for example {example}"))?;
+    if !address.ip().is_loopback() && !allow_unauthenticated_network {
+        bail!(
+            "{section}listen: {address} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or \
+             set {section}allow_unauthenticated_network = true and keep strangers out by other means"
+        );
+    }
+    Ok(address)
 }
 
 /// How models are run.
@@ -68,6 +118,8 @@ struct RawEncoder {
     precision: String,
     device: String,
     threads: usize,
+    pin: bool,
+    batch_tokens: usize,
     cache_bytes: usize,
 }
 
@@ -78,20 +130,27 @@ impl Default for RawEncoder {
             precision: "auto".into(),
             device: "cpu".into(),
             threads: 0,
+            pin: false,
+            batch_tokens: 4096,
             cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
 
 impl RawEncoder {
-    /// The options of loading, and the bytes of the vector cache.
-    fn check(self) -> anyhow::Result<(LoadOptions, usize)> {
-        let Self { kernel, precision, device, threads, cache_bytes } = self;
+    /// The options of loading, and what each encoder may take.
+    fn check(self, queue_capacity: usize) -> anyhow::Result<(LoadOptions, EncoderLimits)> {
+        let Self { kernel, precision, device, threads, pin, batch_tokens, cache_bytes } = self;
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
         }
+        if !BATCH_TOKENS.contains(&batch_tokens) {
+            let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
+            bail!("encoder.batch_tokens: {batch_tokens} is out of range {least}..={most}");
+        }
         let options = LoadOptions {
+            max_batch_tokens: batch_tokens,
             encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
             precision: match precision.as_str() {
                 "auto" => None,
@@ -99,9 +158,9 @@ impl RawEncoder {
             },
             device: device.parse().map_err(anyhow::Error::msg).with_context(|| named("device"))?,
             threads: if threads == 0 { available_threads() } else { threads },
-            ..LoadOptions::default()
+            pin,
         };
-        Ok((options, cache_bytes))
+        Ok((options, EncoderLimits { queue_capacity, cache_bytes, batch_tokens }))
     }
 }
 
@@ -128,6 +187,7 @@ impl Default for RawConfig {
             drain_seconds: 10,
             log: "warn,fitment=info".into(),
             log_format: LogFormat::Text,
+            metrics: RawMetrics::default(),
             encoder: RawEncoder::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
@@ -148,18 +208,18 @@ pub(crate) struct Config {
     pub(crate) model: String,
     /// Largest request message.
     pub(crate) max_request_bytes: usize,
-    /// Matches that may wait for the encoder.
-    pub(crate) queue_capacity: usize,
     /// How long a shutdown waits for calls in flight.
     pub(crate) drain: std::time::Duration,
     /// Filter of the log.
     pub(crate) log: String,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
+    /// Where to serve metrics; `None`: nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// How models are run.
     pub(crate) encoder: LoadOptions,
-    /// Bytes that remembered vectors may take.
-    pub(crate) cache_bytes: usize,
+    /// What each encoder may take.
+    pub(crate) encoder_limits: EncoderLimits,
     /// Weights of the ranking.
     pub(crate) ranking: Ranking,
     /// What is remembered of answers.
@@ -281,20 +341,14 @@ impl TryFrom<RawConfig> for Config {
             drain_seconds,
             log,
             log_format,
+            metrics,
             encoder,
             ranking,
             feedback,
         } = raw;
-        let (encoder, cache_bytes) = encoder.check()?;
-        let listen: SocketAddr = listen
-            .parse()
-            .with_context(|| format!("listen: `{listen}` is not IP:PORT, for example {DEFAULT_LISTEN}"))?;
-        if !listen.ip().is_loopback() && !allow_unauthenticated_network {
-            bail!(
-                "listen: {listen} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or set \
-                 allow_unauthenticated_network = true and keep strangers out by other means"
-            );
-        }
+        let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
+        let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
+        let metrics = metrics.check()?;
         for (key, value, range) in [
             ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
             ("queue_capacity", queue_capacity, 1..=65_536),
@@ -335,12 +389,12 @@ impl TryFrom<RawConfig> for Config {
             models_dir,
             model,
             max_request_bytes,
-            queue_capacity,
             drain: std::time::Duration::from_secs(drain_seconds),
             log,
             log_format,
+            metrics,
             encoder,
-            cache_bytes,
+            encoder_limits,
             ranking,
             feedback,
         })
@@ -377,8 +431,14 @@ mod tests {
         check("lisen = \"127.0.0.1:1\"", "lisen");
         check("listen = \"localhost\"", "not IP:PORT");
         check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
+        check("[metrics]\nlisten = \"9464\"", "metrics.listen: `9464` is not IP:PORT");
+        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.allow_unauthenticated_network");
+        check("allow_unauthenticated_network = true\n[metrics]\nlisten = \"0.0.0.0:9464\"", "metrics.listen");
+        check("[metrics]\nport = 9464", "port");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");
+        check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
+        check("[encoder]\npin = \"yes\"", "pin");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");

@@ -3,6 +3,7 @@
 //! It opens no outbound socket. The listener and the shutdown come in from outside, so that a test can bind port 0.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
+use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AuditService, CatalogService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService, InfoService, Jobs,
     MAX_CSV_BYTES, MatcherService, WireLimits,
@@ -62,12 +64,29 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
         data_dir: config.data_dir.clone(),
         ranking: config.ranking.clone(),
         second_embedder,
-        queue_capacity: config.queue_capacity,
-        cache_bytes: config.cache_bytes,
+        encoder: config.encoder_limits,
         clock: Arc::new(fitment_engine::system_clock),
         feedback: config.feedback,
     };
     Ok(Engine::open(options, embedder, on_progress)?)
+}
+
+/// What the daemon listens with.
+pub(crate) struct Listeners {
+    grpc: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Where calls are taken.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.grpc.local_addr()?)
+    }
+
+    /// Where metrics are read.
+    pub(crate) fn metrics_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        Ok(self.metrics.as_ref().map(TcpListener::local_addr).transpose()?)
+    }
 }
 
 /// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`.
@@ -76,12 +95,25 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
 /// the daemon. `ready` runs once everything is served.
 pub(crate) async fn serve(
     config: Config,
-    listener: TcpListener,
+    listeners: Listeners,
     open: impl FnOnce(&Config) -> anyhow::Result<Engine> + Send + 'static,
     ready: impl FnOnce(&Engine),
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
+    let Listeners { grpc, metrics: metrics_listener } = listeners;
     let engine = EngineSlot::default();
+    let (stop, stopping) = watch::channel(false);
+    // Before anything that records.
+    let recording =
+        metrics_listener.map(|listener| Ok::<_, anyhow::Error>((listener, metrics::start()?))).transpose()?;
+    let call_meters = if recording.is_some() {
+        CallMeterLayer::on(&[fitment_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET])?
+    } else {
+        CallMeterLayer::off()
+    };
+    let metrics_page = recording.map(|(listener, handle)| {
+        tokio::spawn(metrics::serve(listener, handle, engine.clone(), stopped(stopping.clone())))
+    });
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
@@ -96,12 +128,13 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(call_meters)
         .layer(EdgeLayer)
         .add_service(health)
         .add_service(descriptors().build_v1()?)
         .add_service(descriptors().build_v1alpha()?)
         .add_service(
-            MatcherServiceServer::new(MatcherService { engine: engine.clone() })
+            MatcherServiceServer::new(MatcherService { engine: engine.clone(), meters: MatchMeters::new() })
                 .max_decoding_message_size(limits.max_request_bytes)
                 .max_encoding_message_size(limits.max_response_bytes),
         )
@@ -130,14 +163,14 @@ pub(crate) async fn serve(
             InfoServiceServer::new(InfoService {
                 engine: engine.clone(),
                 limits,
-                queue_capacity: config.queue_capacity,
+                queue_capacity: config.encoder_limits.queue_capacity,
             })
             .max_decoding_message_size(limits.max_request_bytes)
             .max_encoding_message_size(limits.max_response_bytes),
         );
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(
         // Answers are one small frame: waiting for more to send would cost 40 ms.
-        TcpIncoming::from(listener).with_nodelay(Some(true)),
+        TcpIncoming::from(grpc).with_nodelay(Some(true)),
         stopped(stopping),
     ));
     let drain = config.drain;
@@ -156,8 +189,15 @@ pub(crate) async fn serve(
     tracing::info!("shutting down: no new calls, waiting up to {drain:?} for those in flight");
     report_health(&reporter, ServingStatus::NotServing).await;
     stop.send_replace(true);
-    match tokio::time::timeout(drain, serving).await {
-        Ok(served) => Ok(served.context("the server's task was lost")??),
+    let ending = async {
+        let served = serving.await;
+        if let Some(page) = metrics_page {
+            page.await.context("the metrics' task was lost")?;
+        }
+        served.context("the server's task was lost")?.map_err(anyhow::Error::from)
+    };
+    match tokio::time::timeout(drain, ending).await {
+        Ok(ended) => ended,
         Err(_elapsed) => {
             tracing::warn!("calls were still in flight after {drain:?}; they are cut off");
             Ok(())
@@ -204,12 +244,17 @@ pub(crate) async fn termination() {
     }
 }
 
-/// Binds the address that was configured.
-pub(crate) async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(config.listen).await.with_context(|| {
-        format!(
-            "cannot listen on {}; is a daemon running there already? choose another with --listen 127.0.0.1:PORT",
-            config.listen
-        )
-    })
+/// Binds the addresses that were configured.
+pub(crate) async fn bind(config: &Config) -> anyhow::Result<Listeners> {
+    let bind = async |address: SocketAddr, way_out: &str| {
+        TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; is a daemon running there already? choose another with {way_out}")
+        })
+    };
+    let grpc = bind(config.listen, "--listen 127.0.0.1:PORT").await?;
+    let metrics = match config.metrics {
+        None => None,
+        Some(address) => Some(bind(address, "metrics.listen").await?),
+    };
+    Ok(Listeners { grpc, metrics })
 }

@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod config;
 mod daemon;
+mod metrics;
 mod output;
 mod rpc;
 mod telemetry;

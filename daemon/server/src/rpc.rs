@@ -49,7 +49,8 @@ impl EngineSlot {
         self.peek().ok_or_else(status::not_ready)
     }
 
-    fn peek(&self) -> Option<Engine> {
+    /// The engine, or none while it is loading.
+    pub(crate) fn peek(&self) -> Option<Engine> {
         self.0.load().as_deref().cloned()
     }
 }

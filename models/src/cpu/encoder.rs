@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::forward::{Pass, Plan};
 use super::kernel::Kernel;
 use super::parameters::{Parameters, unsupported};
-use super::team::{PieceFailed, Progress, Team, Work};
+use super::team::{NoTeam, PieceFailed, Progress, Team, Work};
+use super::threads::PinFailed;
 use crate::error::ModelError;
 use crate::load::{TransformerConfig, Weights};
 use crate::recipe::Pooling;
@@ -24,6 +25,15 @@ pub(crate) struct CpuEncoder {
     crowds: Pool<Crowd>,
 }
 
+/// Threads that share a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    /// At least 1.
+    pub(crate) count: usize,
+    /// Whether each runs on a processor of its own.
+    pub(crate) pin: bool,
+}
+
 /// Why there is no encoder of this kind, or what is wrong with the model.
 pub(crate) enum Refusal {
     /// A sound model of a shape that is left to candle.
@@ -38,7 +48,7 @@ impl CpuEncoder {
         weights: &Weights,
         pooling: Pooling,
         kernel: Kernel,
-        threads: usize,
+        threads: Threads,
         path: &Path,
     ) -> Result<Self, Refusal> {
         if let Some(reason) = unsupported(config) {
@@ -46,14 +56,23 @@ impl CpuEncoder {
         }
         let (parameters, packed) = Parameters::pack(config, weights, kernel, path).map_err(Refusal::Failed)?;
         let weight_bytes = packed + parameters.loose_bytes();
-        let team = Team::new(threads)
-            .map_err(|source| Refusal::Failed(ModelError::io("start encoder threads for", path)(source)))?;
+        let team = Team::new(threads.count, threads.pin).map_err(|error| {
+            Refusal::Failed(match error {
+                NoTeam::Io(source) => ModelError::io("start encoder threads for", path)(source),
+                NoTeam::Pin(failed) => failed.into(),
+            })
+        })?;
         let plan = Arc::new(Plan::new(parameters, pooling, kernel));
         Ok(Self { plan, team, weight_bytes, passes: Pool::default(), crowds: Pool::default() })
     }
 
     pub(crate) fn threads(&self) -> usize {
         self.team.size()
+    }
+
+    /// Pins the calling thread, which is going to encode, where threads are pinned.
+    pub(crate) fn pin_caller(&self) -> Result<(), PinFailed> {
+        self.team.pin_caller()
     }
 
     /// Bytes of the packed weights and the embedding tables.
@@ -71,11 +90,11 @@ impl CpuEncoder {
     ///
     /// # Errors
     /// [`PieceFailed`] when a thread panicked over it, which no input is known to bring about.
-    pub(crate) fn encode(&self, texts: &[&[u32]], take: impl FnMut(&[f32])) -> Result<(), PieceFailed> {
+    pub(crate) fn encode<T: AsRef<[u32]>>(&self, texts: &[T], take: impl FnMut(&[f32])) -> Result<(), PieceFailed> {
         if texts.is_empty() {
             return Ok(());
         }
-        let tokens: usize = texts.iter().map(|text| text.len()).sum();
+        let tokens: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         // A short batch is one pass whose pieces all threads share. A long one is cut into groups of texts, which
         // threads take through the whole model by themselves: they meet once a batch instead of six times a layer.
         let groups = if tokens <= GROUP / 2 { 1 } else { tokens.div_ceil(GROUP).max(self.team.size()) };
@@ -85,9 +104,9 @@ impl CpuEncoder {
         }
     }
 
-    fn together(&self, texts: &[&[u32]], take: impl FnMut(&[f32])) -> Result<(), PieceFailed> {
+    fn together<T: AsRef<[u32]>>(&self, texts: &[T], take: impl FnMut(&[f32])) -> Result<(), PieceFailed> {
         let mut pass = self.passes.take(|| Pass::new(Arc::clone(&self.plan), self.team.size()));
-        exclusive(&mut pass).begin(texts.iter().copied());
+        exclusive(&mut pass).begin(texts.iter().map(AsRef::as_ref));
         let outcome = self.team.run(&(Arc::clone(&pass) as Arc<dyn Work>));
         if outcome.is_ok() {
             pass.results().for_each(take);
@@ -96,13 +115,18 @@ impl CpuEncoder {
         outcome
     }
 
-    fn apart(&self, texts: &[&[u32]], target: usize, mut take: impl FnMut(&[f32])) -> Result<(), PieceFailed> {
+    fn apart<T: AsRef<[u32]>>(
+        &self,
+        texts: &[T],
+        target: usize,
+        mut take: impl FnMut(&[f32]),
+    ) -> Result<(), PieceFailed> {
         let mut crowd = self.crowds.take(|| Crowd::new(&self.plan, self.team.size()));
         exclusive(&mut crowd).begin(texts, target);
         let outcome = self.team.run(&(Arc::clone(&crowd) as Arc<dyn Work>));
         if outcome.is_ok() {
             let hidden = self.plan.parameters.hidden;
-            for group in &crowd.groups {
+            for group in crowd.groups() {
                 lock(&group.results).chunks_exact(hidden).for_each(&mut take);
             }
         }
@@ -115,12 +139,15 @@ impl CpuEncoder {
 struct Crowd {
     progress: Progress,
     ids: Vec<u32>,
-    groups: Vec<Group>,
+    /// Those in use come first; the others keep their memory for a larger batch.
+    kept: Vec<Group>,
+    used: usize,
     /// The memory of each worker.
     passes: Vec<Mutex<Pass>>,
 }
 
 /// Texts that follow one another.
+#[derive(Default)]
 struct Group {
     /// Where the texts begin in `ids`, and where the last one ends.
     starts: Vec<usize>,
@@ -133,25 +160,45 @@ impl Crowd {
         Self {
             progress: Progress::default(),
             ids: Vec::new(),
-            groups: Vec::new(),
+            kept: Vec::new(),
+            used: 0,
             passes: (0..workers).map(|_| Mutex::new(Pass::new(Arc::clone(plan), 1))).collect(),
         }
     }
 
     /// Cuts `texts` into groups of about `target` tokens.
-    fn begin(&mut self, texts: &[&[u32]], target: usize) {
+    fn begin<T: AsRef<[u32]>>(&mut self, texts: &[T], target: usize) {
         self.ids.clear();
-        self.groups.clear();
+        self.used = 0;
         for text in texts {
-            let start = self.ids.len();
+            let (start, text) = (self.ids.len(), text.as_ref());
             self.ids.extend_from_slice(text);
-            match self.groups.last_mut() {
+            match self.kept[..self.used].last_mut() {
                 Some(group) if start - group.starts[0] + text.len() / 2 < target => group.starts.push(self.ids.len()),
-                _ => self.groups.push(Group { starts: vec![start, self.ids.len()], results: Mutex::default() }),
+                _ => {
+                    if self.used == self.kept.len() {
+                        self.kept.push(Group::default());
+                    }
+                    self.kept[self.used].begin([start, self.ids.len()]);
+                    self.used += 1;
+                }
             }
         }
         let pieces = self.pieces(0);
         self.progress.reset(pieces);
+    }
+
+    fn groups(&self) -> &[Group] {
+        &self.kept[..self.used]
+    }
+}
+
+impl Group {
+    /// Forgets what it held and takes up its first text.
+    fn begin(&mut self, text: [usize; 2]) {
+        self.starts.clear();
+        self.starts.extend(text);
+        self.results.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -161,11 +208,11 @@ impl Work for Crowd {
     }
 
     fn pieces(&self, _step: u32) -> u16 {
-        u16::try_from(self.groups.len()).expect("a batch is bounded far below 65,536 groups")
+        u16::try_from(self.used).expect("a batch is bounded far below 65,536 groups")
     }
 
     fn run(&self, _step: u32, piece: u16, worker: usize) {
-        let group = &self.groups[usize::from(piece)];
+        let group = &self.groups()[usize::from(piece)];
         let mut pass = lock(&self.passes[worker]);
         pass.begin(group.starts.windows(2).map(|text| &self.ids[text[0]..text[1]]));
         pass.run_alone();

@@ -8,9 +8,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use super::threads::{PinFailed, Processors};
 
 /// How long a thread looks for more to do before it gives its processor away: about what waking it again would cost.
 const SPIN: Duration = Duration::from_micros(50);
@@ -63,9 +65,20 @@ fn parts(state: u64) -> (u32, u16, u16) {
 #[error("a piece of the work panicked")]
 pub(crate) struct PieceFailed;
 
+/// Why there is no team.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoTeam {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Pin(#[from] PinFailed),
+}
+
 /// The calling thread and its helpers.
 pub(super) struct Team {
     shared: Arc<Shared>,
+    /// Where its threads run; `None`: wherever the system puts them.
+    processors: Option<Processors>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -85,21 +98,37 @@ struct Board {
 }
 
 impl Team {
-    /// `threads` threads in all, the caller's counted.
-    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+    /// `threads` threads in all, the caller's counted. `pin`: each helper runs on a processor of its own, and the caller too
+    /// once it says which thread that is ([`Team::pin_caller`]).
+    pub(super) fn new(threads: usize, pin: bool) -> Result<Self, NoTeam> {
+        let processors = pin.then(|| Processors::allowed(threads.max(1))).transpose()?;
         let shared = Arc::new(Shared {
             board: Mutex::default(),
             changed: Condvar::new(),
             edition: AtomicU32::new(0),
             size: threads.max(1),
         });
-        let helpers = (1..threads)
-            .map(|number| {
-                let shared = Arc::clone(&shared);
-                std::thread::Builder::new().name(format!("encoder-{number}")).spawn(move || shared.help())
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { shared, helpers })
+        let mut team = Self { shared, processors, helpers: Vec::new() };
+        let (pinned, outcomes) = mpsc::channel();
+        for number in 1..threads {
+            let (shared, processors, pinned) = (Arc::clone(&team.shared), team.processors.clone(), pinned.clone());
+            let help = move || {
+                let outcome = processors.map_or(Ok(()), |processors| processors.pin(number));
+                // Whoever makes the team waits for this.
+                drop(pinned.send(outcome));
+                drop(pinned);
+                shared.help();
+            };
+            team.helpers.push(std::thread::Builder::new().name(format!("encoder-{number}")).spawn(help)?);
+        }
+        drop(pinned);
+        outcomes.iter().collect::<Result<(), _>>()?;
+        Ok(team)
+    }
+
+    /// Pins the calling thread, which is going to be the one that calls [`Team::run`], where the team is pinned.
+    pub(super) fn pin_caller(&self) -> Result<(), PinFailed> {
+        self.processors.as_ref().map_or(Ok(()), |processors| processors.pin(0))
     }
 
     /// Threads, the caller's counted.
@@ -289,7 +318,7 @@ mod tests {
     #[test]
     fn each_piece_is_done_once_and_steps_follow_one_another() {
         for threads in [1, 2, 4] {
-            let team = Team::new(threads).unwrap();
+            let team = Team::new(threads, false).unwrap();
             for round in 0..200 {
                 let work = Counted::new(60, round % 8 == 0);
                 if round % 3 == 0 {
@@ -303,7 +332,7 @@ mod tests {
 
     #[test]
     fn callers_at_the_same_time_do_not_disturb_one_another() {
-        let team = Team::new(3).unwrap();
+        let team = Team::new(3, false).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
@@ -319,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_the_work_and_not_the_team() {
-        let team = Team::new(2).unwrap();
+        let team = Team::new(2, false).unwrap();
         let mut work = Counted::new(20, false);
         Arc::get_mut(&mut work).unwrap().panics_at = Some((9, 1));
         // Later pieces see that a step is not done and panic as well: all are caught.
@@ -327,5 +356,21 @@ mod tests {
         let work = Counted::new(20, false);
         team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
         work.check();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_pinned_team_does_its_work_and_one_without_enough_processors_is_refused() {
+        let team = Team::new(1, true).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                team.pin_caller().unwrap();
+                assert_eq!(core_affinity::get_core_ids().unwrap().len(), 1);
+                let work = Counted::new(20, false);
+                team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
+                work.check();
+            });
+        });
+        assert!(matches!(Team::new(100_000, true), Err(NoTeam::Pin(PinFailed::TooFew { threads: 100_000, .. }))));
     }
 }

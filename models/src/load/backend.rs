@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::DType;
 
 use super::{EncoderChoice, LoadOptions, TransformerConfig, Weights};
-use crate::cpu::{CpuEncoder, Kernel, Precision, Refusal};
+use crate::cpu::{CpuEncoder, Kernel, Precision, Refusal, Threads};
 use crate::device::Device;
 use crate::embed::{Backend, Compute};
 use crate::encoder::{self, CandleEncoder};
@@ -21,7 +21,8 @@ pub(super) fn build(
     path: &Path,
 ) -> Result<(Backend, Compute, u64), ModelError> {
     if let Some(kernel) = kernel(options)? {
-        match CpuEncoder::new(config, &weights, recipe.pooling, kernel, options.threads, path) {
+        let threads = Threads { count: options.threads, pin: options.pin };
+        match CpuEncoder::new(config, &weights, recipe.pooling, kernel, threads, path) {
             Ok(encoder) => {
                 let compute = Compute {
                     kernel: kernel.to_string(),
@@ -79,6 +80,10 @@ fn candle(
     options: &LoadOptions,
     path: &Path,
 ) -> Result<(Backend, Compute, u64), ModelError> {
+    if options.pin {
+        let reason = "candle runs this model, on threads of its own; do not pin them, or choose a kernel".into();
+        return Err(ModelError::Pinning { reason });
+    }
     let device = options.device.open()?;
     // candle's BERT masks with the least f32, which is an infinity in both half types, and infinity times zero is NaN.
     if let Some(precision) = options.precision.filter(|&precision| precision != Precision::F32) {

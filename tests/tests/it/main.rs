@@ -11,6 +11,7 @@ mod evaluation;
 mod feedback;
 mod lifecycle;
 mod matching;
+mod metrics;
 mod network;
 mod operations;
 mod python;

@@ -1,5 +1,8 @@
 //! Starting, health, draining, overload.
 
+use std::path::Path;
+
+use anyhow::Context;
 use fitment_proto::v1;
 use fitment_tests::{Daemon, fitment, text};
 use tonic::Code;
@@ -92,5 +95,61 @@ fn a_taken_address_and_an_open_network_are_refused() -> anyhow::Result<()> {
     let open = fitment()?.args(["serve", "--listen", "0.0.0.0:0", "--data-dir"]).arg(&other).output()?;
     assert!(!open.status.success());
     assert!(text(&open.stderr).contains("allow_unauthenticated_network"), "{}", text(&open.stderr));
+    Ok(())
+}
+
+/// Processors of a list as the kernel writes it, for example `0-3,8`.
+fn processors(list: &str) -> anyhow::Result<Vec<usize>> {
+    let mut processors = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        processors.extend(first.parse::<usize>()?..=last.parse()?);
+    }
+    Ok(processors)
+}
+
+/// Processors that a thread may run on, from its `status` file.
+fn allowed(status: &Path) -> anyhow::Result<Vec<usize>> {
+    let status = std::fs::read_to_string(status)?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).context("a mask")?;
+    processors(list)
+}
+
+/// The masks of a daemon's encoder threads.
+fn encoder_threads(daemon: &Daemon) -> anyhow::Result<Vec<Vec<usize>>> {
+    let mut masks = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.id()))? {
+        let thread = thread?.path();
+        if std::fs::read_to_string(thread.join("comm"))?.starts_with("encoder") {
+            masks.push(allowed(&thread.join("status"))?);
+        }
+    }
+    Ok(masks)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn encoder_threads_are_pinned_when_that_is_asked_for() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let everywhere = allowed(Path::new("/proc/self/status"))?;
+    let serve = |name: &str, encoder: &str| -> anyhow::Result<Daemon> {
+        let config = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&config, format!("[encoder]\n{encoder}\n"))?;
+        Daemon::serve(&folder.path().join(name), &["--config", config.to_str().context("a UTF-8 path")?])
+    };
+    let threads = everywhere.len().min(2);
+    let pinned = encoder_threads(&serve("pinned", &format!("pin = true\nthreads = {threads}"))?)?;
+    assert_eq!(pinned.len(), threads, "{pinned:?}");
+    for (number, &processor) in everywhere.iter().take(threads).enumerate() {
+        assert_eq!(pinned.iter().filter(|mask| **mask == [processor]).count(), 1, "thread {number}: {pinned:?}");
+    }
+    let free = encoder_threads(&serve("free", &format!("threads = {threads}"))?)?;
+    assert!(free.len() == threads && free.iter().all(|mask| *mask == everywhere), "{free:?}");
+
+    let too_many = format!("pin = true\nthreads = {}", everywhere.len() + 1);
+    let refused = serve("refused", &too_many).err().context("there are not so many processors")?.to_string();
+    assert!(refused.contains("cannot be pinned"), "{refused}");
+    let candle = serve("candle", "pin = true\nkernel = \"candle\"").err().context("candle has its own threads")?;
+    assert!(candle.to_string().contains("cannot be pinned"), "{candle}");
     Ok(())
 }

@@ -11,14 +11,14 @@ use crate::matching::small_catalog;
 /// What the client needs, at fixed versions.
 const PACKAGES: [&str; 3] = ["grpcio==1.80.0", "grpcio-reflection==1.80.0", "googleapis-common-protos==1.76.0"];
 
-/// Installs the packages once into the target folder.
-fn packages() -> anyhow::Result<PathBuf> {
-    let folder = workspace().join("target/python-client").join(PACKAGES.join("_").replace("==", "-"));
+/// Installs packages at fixed versions once into a folder of their own under the target folder.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = workspace().join("target/python-client").join(packages.join("_").replace("==", "-"));
     if !folder.join("complete").exists() {
         let output = Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
             .arg(&folder)
-            .args(PACKAGES)
+            .args(packages)
             .output()?;
         ensure!(output.status.success(), "pip install failed: {}", text(&output.stderr));
         std::fs::write(folder.join("complete"), "")?;
@@ -28,7 +28,7 @@ fn packages() -> anyhow::Result<PathBuf> {
 
 #[tokio::test]
 async fn grpcio_matches_through_reflection() -> anyhow::Result<()> {
-    let packages = tokio::task::spawn_blocking(packages).await??;
+    let packages = tokio::task::spawn_blocking(|| install(&PACKAGES)).await??;
     let (_folder, daemon) = small_catalog().await?;
     let mut command = Command::new("python3");
     command.arg(workspace().join("tests/clients/reflection.py")).arg(daemon.address()).env("PYTHONPATH", packages);

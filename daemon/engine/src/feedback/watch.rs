@@ -108,19 +108,38 @@ impl Engine {
 
     /// The same in a few words; reads a few records, no more.
     pub fn feedback_summary(&self) -> Result<FeedbackSummary, EngineError> {
-        let shared = self.shared();
-        let waiting = shared.feedback.log.waiting();
-        let reader = shared.store.read()?;
-        let drift = shared.feedback.windows.lock().drift();
+        let Watched { intents, promise, decisions, decisions_lost: _ } = self.shared().watched()?;
         Ok(FeedbackSummary {
-            decisions: reader.decisions()? + waiting,
-            level: drift.measured.map(|measured| measured.level),
-            promise: shared.promise(&reader)?.map(|promise| promise.record),
+            decisions,
+            level: intents.measured.map(|measured| measured.level),
+            promise: promise.map(|promise| promise.record),
         })
     }
 }
 
+/// What can be watched without reading every label.
+pub(crate) struct Watched {
+    pub(crate) intents: IntentDrift,
+    pub(crate) promise: Option<PromiseWatch>,
+    pub(crate) decisions: u64,
+    pub(crate) decisions_lost: u64,
+}
+
 impl Shared {
+    /// Reads a few records, no more.
+    pub(crate) fn watched(&self) -> Result<Watched, EngineError> {
+        // In this order a batch that is written in between counts twice for a moment, never not at all.
+        let waiting = self.feedback.log.waiting();
+        let reader = self.store.read()?;
+        let intents = self.feedback.windows.lock().drift();
+        Ok(Watched {
+            intents,
+            promise: self.promise(&reader)?,
+            decisions: reader.decisions()? + waiting,
+            decisions_lost: self.feedback.log.lost(),
+        })
+    }
+
     fn promise(&self, reader: &StoreReader) -> Result<Option<PromiseWatch>, EngineError> {
         let Some(calibration) = reader.calibration(&self.encoder.info().digest.to_string())? else { return Ok(None) };
         Ok(Some(PromiseWatch {

@@ -1,5 +1,6 @@
 //! `fitment demo`: from nothing to an answered intent with one command.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,11 +48,11 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
     }
     super::run_daemon(async {
         let termination = daemon::termination();
-        let listener = daemon::bind(&config).await?;
-        let address = listener.local_addr()?;
+        let listeners = daemon::bind(&config).await?;
+        let (address, metrics) = (listeners.address()?, listeners.metrics_address()?);
         let handle = tokio::runtime::Handle::current();
         let open = move |config: &Config| open_sample(config, &handle);
-        daemon::serve(config, listener, open, |engine| print_guide(engine, address), termination).await
+        daemon::serve(config, listeners, open, |engine| print_guide(engine, address, metrics), termination).await
     })?;
     crate::output::line("stopped")?;
     Ok(ExitCode::SUCCESS)
@@ -90,13 +91,14 @@ fn sample_digest() -> String {
     digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect()
 }
 
-fn print_guide(engine: &Engine, address: std::net::SocketAddr) {
+fn print_guide(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>) {
     let info = engine.info();
     let program = program();
     let server = if address.port() == 7411 { String::new() } else { format!(" --server {address}") };
     let lines = TRY.map(|(outcome, intent)| format!("  {program} match{server} \"{intent}\"   # {outcome}"));
+    let metrics = metrics.map_or_else(String::new, |address| format!("\nMetrics: http://{address}/metrics."));
     let guide = format!(
-        "\nFitment serves {} certified components on {address} (model {}).\nPromise: {}.\n\nTry in a second terminal:\n{}\n  \
+        "\nFitment serves {} certified components on {address} (model {}).\nPromise: {}.{metrics}\n\nTry in a second terminal:\n{}\n  \
          {program} match{server} --explain \"restore yesterday's files\"\n  {program} catalog list{server}\n\nStop with Ctrl-C.",
         info.matchable,
         info.model.name,

@@ -15,6 +15,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use crate::metrics::count_error;
+
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 
 /// Adds [`Edge`] to a service.
@@ -91,6 +93,7 @@ fn deadline_of(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn deadline_exceeded(limit: Duration) -> Status {
+    count_error(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
     Status::with_error_details(
         Code::DeadlineExceeded,
         format!(
@@ -127,6 +130,7 @@ pub(crate) fn explain_transport(status: &Status) -> Status {
         "METHOD_UNKNOWN" => "no such method; reflection lists what is served".to_owned(),
         _ => message.to_owned(),
     };
+    count_error(code, reason);
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []))
 }
 

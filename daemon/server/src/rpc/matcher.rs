@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::edge::explain_transport;
 use super::status::{item_status_of, status_of};
 use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
+use crate::metrics::MatchMeters;
 
 /// Intents of one stream that are worked on at once.
 const STREAM_CONCURRENCY: usize = 16;
@@ -24,13 +25,14 @@ const MAX_ID_BYTES: usize = 256;
 /// The service.
 pub(crate) struct MatcherService {
     pub(crate) engine: EngineSlot,
+    pub(crate) meters: MatchMeters,
 }
 
 #[tonic::async_trait]
 impl v1::matcher_service_server::MatcherService for MatcherService {
     async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
         let engine = self.engine.get()?;
-        answer(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        answer(&engine, &self.meters, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
     async fn batch_match(
@@ -47,7 +49,8 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         let mut requests = requests.into_iter().peekable();
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
-            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, request));
+            let round =
+                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, &self.meters, request));
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {
@@ -68,7 +71,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
     ) -> Result<Response<Self::StreamMatchStream>, Status> {
         let engine = self.engine.get()?;
         let (answers, stream) = mpsc::channel(STREAM_CONCURRENCY);
-        tokio::spawn(pump(engine, request.into_inner(), answers));
+        tokio::spawn(pump(engine, self.meters.clone(), request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -78,6 +81,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         let explained = async {
             let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
             let mut answer = engine.match_intent(query).await?;
+            self.meters.answered(&answer);
             let explanation = answer.explanation.take();
             let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer));
             Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &engine)), explanation })
@@ -91,15 +95,21 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
     }
 }
 
-async fn answer(engine: &Engine, request: v1::MatchRequest) -> Result<v1::MatchResponse, EngineError> {
+async fn answer(
+    engine: &Engine,
+    meters: &MatchMeters,
+    request: v1::MatchRequest,
+) -> Result<v1::MatchResponse, EngineError> {
     let query = fitment_engine::MatchQuery { remember: true, ..convert::match_query(request)? };
     let answer = engine.match_intent(query).await?;
+    meters.answered(&answer);
     Ok(convert::match_response(answer, engine))
 }
 
 /// Answers a stream until either side ends it. Its work is dropped when the caller leaves.
 async fn pump(
     engine: Engine,
+    meters: MatchMeters,
     mut requests: Streaming<v1::StreamMatchRequest>,
     answers: mpsc::Sender<Result<v1::StreamMatchResponse, Status>>,
 ) {
@@ -118,7 +128,7 @@ async fn pump(
                 return;
             }
             Some(Ok(v1::StreamMatchRequest { id, request })) => {
-                let (engine, answers) = (engine.clone(), answers.clone());
+                let (engine, meters, answers) = (engine.clone(), meters.clone(), answers.clone());
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
                         Err(EngineError::field(
@@ -126,7 +136,7 @@ async fn pump(
                             format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
                         ))
                     } else {
-                        answer(&engine, request.unwrap_or_default()).await
+                        answer(&engine, &meters, request.unwrap_or_default()).await
                     };
                     let result = match result {
                         Ok(response) => v1::stream_match_response::Result::Response(response),

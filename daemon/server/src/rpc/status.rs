@@ -7,6 +7,8 @@ use fitment_proto::{ERROR_DOMAIN, v1};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
+use crate::metrics::count_error;
+
 /// The gRPC code of each kind of error.
 pub(crate) fn code_of(kind: ErrorKind) -> Code {
     match kind {
@@ -39,6 +41,7 @@ pub(crate) fn refused(error: &EngineError) -> Status {
 }
 
 fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Status {
+    count_error(code_of(kind), reason);
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
     let violations: Vec<FieldViolation> = error
         .violations()
@@ -63,6 +66,7 @@ fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Stat
 /// An engine error as the status of one item of a batch or a stream.
 pub(crate) fn item_status_of(error: &EngineError) -> v1::ItemStatus {
     let (kind, reason) = error.classify();
+    count_error(code_of(kind), reason);
     v1::ItemStatus {
         code: code_of(kind) as i32,
         message: error.to_string(),
@@ -77,6 +81,7 @@ pub(crate) fn item_status_of(error: &EngineError) -> v1::ItemStatus {
 
 /// The answer to everything that needs the engine while it is still loading.
 pub(crate) fn not_ready() -> Status {
+    count_error(Code::Unavailable, "NOT_READY");
     let mut details = ErrorDetails::with_error_info("NOT_READY", ERROR_DOMAIN, HashMap::<String, String>::new());
     details.set_retry_info(Some(std::time::Duration::from_secs(1)));
     Status::with_error_details(

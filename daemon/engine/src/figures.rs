@@ -1,0 +1,90 @@
+//! How the engine stands at this moment, for who watches it.
+
+use fitment_index::DenseFigures;
+
+use crate::drift::IntentDrift;
+use crate::encoder::Encoder;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::feedback::PromiseWatch;
+use crate::store::Revision;
+use crate::vector_cache::CacheUse;
+
+/// Whether answers promise anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalibrationStanding {
+    /// A calibration is applied.
+    InForce,
+    /// There is one that does not fit any more, or whose promise was broken.
+    Stale,
+    /// None was fitted.
+    Absent,
+}
+
+/// How an encoder stands.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderFigures {
+    /// Which one: `first`, or `second` for the second stage's.
+    pub name: &'static str,
+    /// Interactive jobs that wait.
+    pub interactive_waiting: usize,
+    /// Bulk jobs that wait.
+    pub bulk_waiting: usize,
+    /// Interactive jobs that may wait.
+    pub queue_capacity: usize,
+    /// How remembered vectors have served.
+    pub cache: CacheUse,
+}
+
+/// Everything that changes while an engine runs.
+#[derive(Clone, Debug)]
+pub struct EngineFigures {
+    /// Commits so far.
+    pub revision: Revision,
+    /// Components of which there is a version.
+    pub components: usize,
+    /// Versions stored.
+    pub versions: usize,
+    /// Versions that may answer.
+    pub matchable: usize,
+    /// The dense index.
+    pub dense: DenseFigures,
+    /// The first encoder, then the second stage's where that is on.
+    pub encoders: Vec<EncoderFigures>,
+    /// Whether answers promise anything.
+    pub calibration: CalibrationStanding,
+    /// What verdicts say about the calibration that was last put into force; `None` without one.
+    pub promise: Option<PromiseWatch>,
+    /// Whether intents look like earlier ones.
+    pub drift: IntentDrift,
+    /// Decisions that can be given an outcome.
+    pub decisions: u64,
+    /// Decisions since the start that were lost before they were written.
+    pub decisions_lost: u64,
+}
+
+impl Engine {
+    /// How everything stands. Reads a few records of the store, so it blocks; about a millisecond.
+    pub fn figures(&self) -> Result<EngineFigures, EngineError> {
+        let shared = self.shared();
+        let (components, versions, matchable, dense) = {
+            let index = shared.index.searchable();
+            (index.view.components(), index.view.all().len(), index.view.matchable().len(), index.dense.figures())
+        };
+        let watched = shared.watched()?;
+        let second = shared.second.as_ref().map(|second| &second.encoder);
+        Ok(EngineFigures {
+            revision: shared.index.revision(),
+            components,
+            versions,
+            matchable,
+            dense,
+            encoders: std::iter::once(self.encoder()).chain(second).map(Encoder::figures).collect(),
+            calibration: shared.calibration.standing(),
+            promise: watched.promise,
+            drift: watched.intents,
+            decisions: watched.decisions,
+            decisions_lost: watched.decisions_lost,
+        })
+    }
+}

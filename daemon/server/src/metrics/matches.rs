@@ -1,0 +1,64 @@
+//! Answered intents: outcomes, and where the time went.
+
+use fitment_engine::{MatchAnswer, Outcome, SecondStageUse, Timings};
+use metrics::{Counter, Histogram};
+
+use super::names::{MATCH_SECONDS, MATCHES, PHASE_SECONDS};
+
+/// Handles, looked up once: recording allocates nothing.
+#[derive(Clone)]
+pub(crate) struct MatchMeters {
+    zero_generation: Counter,
+    minimal_generation: Counter,
+    raw_generation: Counter,
+    candidates: Counter,
+    total: Histogram,
+    queue: Histogram,
+    encode: Histogram,
+    dense: Histogram,
+    lexical: Histogram,
+    rank: Histogram,
+    second_stage: Histogram,
+}
+
+impl MatchMeters {
+    /// Looks the recorder up.
+    pub(crate) fn new() -> Self {
+        let outcome = |name: &'static str| metrics::counter!(MATCHES, "outcome" => name);
+        let phase = |name: &'static str| metrics::histogram!(PHASE_SECONDS, "phase" => name);
+        Self {
+            zero_generation: outcome("zero_generation"),
+            minimal_generation: outcome("minimal_generation"),
+            raw_generation: outcome("raw_generation"),
+            candidates: outcome("candidates"),
+            total: metrics::histogram!(MATCH_SECONDS),
+            queue: phase("queue"),
+            encode: phase("encode"),
+            dense: phase("dense"),
+            lexical: phase("lexical"),
+            rank: phase("rank"),
+            second_stage: phase("second_stage"),
+        }
+    }
+
+    /// An intent was answered.
+    pub(crate) fn answered(&self, answer: &MatchAnswer) {
+        match answer.outcome {
+            Outcome::ZeroGeneration => &self.zero_generation,
+            Outcome::MinimalGeneration => &self.minimal_generation,
+            Outcome::RawGeneration => &self.raw_generation,
+            Outcome::Candidates => &self.candidates,
+        }
+        .increment(1);
+        let Timings { queue, encode, dense, lexical, rank, second_stage, total } = answer.timings;
+        self.queue.record(queue);
+        self.encode.record(encode);
+        self.dense.record(dense);
+        self.lexical.record(lexical);
+        self.rank.record(rank);
+        if answer.second_stage != SecondStageUse::Off {
+            self.second_stage.record(second_stage);
+        }
+        self.total.record(total);
+    }
+}

@@ -1,0 +1,152 @@
+//! Every metric's name, kind and help, and the buckets of the histograms. `docs/operations.md` has the same table.
+
+use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+pub(super) const BUILD_INFO: &str = "fitment_build_info";
+pub(super) const READY: &str = "fitment_ready";
+pub(super) const REQUESTS: &str = "fitment_requests_total";
+pub(super) const REQUEST_SECONDS: &str = "fitment_request_seconds";
+pub(super) const REQUESTS_IN_FLIGHT: &str = "fitment_requests_in_flight";
+pub(super) const ERRORS: &str = "fitment_errors_total";
+pub(super) const MATCHES: &str = "fitment_matches_total";
+pub(super) const MATCH_SECONDS: &str = "fitment_match_seconds";
+pub(super) const PHASE_SECONDS: &str = "fitment_match_phase_seconds";
+pub(super) const ENCODER_INFO: &str = "fitment_encoder_info";
+pub(super) const QUEUE_JOBS: &str = "fitment_encoder_queue_jobs";
+pub(super) const QUEUE_CAPACITY: &str = "fitment_encoder_queue_capacity_jobs";
+pub(super) const CACHE_HITS: &str = "fitment_vector_cache_hits_total";
+pub(super) const CACHE_MISSES: &str = "fitment_vector_cache_misses_total";
+pub(super) const CACHE_ENTRIES: &str = "fitment_vector_cache_entries";
+pub(super) const CACHE_BYTES: &str = "fitment_vector_cache_bytes";
+pub(super) const CACHE_CAPACITY: &str = "fitment_vector_cache_capacity_bytes";
+pub(super) const REVISION: &str = "fitment_store_revision";
+pub(super) const COMPONENTS: &str = "fitment_catalog_components";
+pub(super) const VERSIONS: &str = "fitment_catalog_versions";
+pub(super) const MATCHABLE: &str = "fitment_catalog_matchable_versions";
+pub(super) const FACETS: &str = "fitment_catalog_facets";
+pub(super) const SEGMENTS: &str = "fitment_index_segments";
+pub(super) const SEGMENT_ROWS: &str = "fitment_index_segment_rows";
+pub(super) const HEAD_ROWS: &str = "fitment_index_head_rows";
+pub(super) const TOMBSTONE_ROWS: &str = "fitment_index_tombstone_rows";
+pub(super) const CALIBRATION: &str = "fitment_calibration_state";
+pub(super) const PROMISED_ERROR: &str = "fitment_promise_max_error_ratio";
+pub(super) const PROMISE_VERDICTS: &str = "fitment_promise_verdicts";
+pub(super) const PROMISE_WRONG: &str = "fitment_promise_wrong_answers";
+pub(super) const PROMISE_LOWER_BOUND: &str = "fitment_promise_error_lower_bound_ratio";
+pub(super) const PROMISE_BROKEN: &str = "fitment_promise_broken";
+pub(super) const DRIFT_PSI: &str = "fitment_drift_psi";
+pub(super) const DRIFT_DISTANCE: &str = "fitment_drift_mean_vector_distance";
+pub(super) const DRIFT_WINDOW: &str = "fitment_drift_window_decisions";
+pub(super) const DECISIONS: &str = "fitment_decisions";
+pub(super) const DECISIONS_LOST: &str = "fitment_decisions_lost_total";
+
+/// Upper bounds of calls, in seconds: a match takes milliseconds, a fit minutes.
+const CALL_BOUNDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+/// Upper bounds of what lies within a match, in seconds.
+const PHASE_BOUNDS: &[f64] =
+    &[0.000_025, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Upper bounds of every histogram.
+pub(super) const BUCKETS: &[(&str, &[f64])] = &[
+    (REQUEST_SECONDS, CALL_BOUNDS),
+    (MATCH_SECONDS, PHASE_BOUNDS),
+    (PHASE_SECONDS, PHASE_BOUNDS),
+    (BATCH_TEXTS, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
+    (BATCH_TOKENS, &[8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0]),
+    (BATCH_SECONDS, &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]),
+];
+
+/// Says of each metric what it is.
+pub(super) fn describe() {
+    for (name, help) in COUNTERS {
+        describe_counter!(*name, *help);
+    }
+    for (name, help) in GAUGES {
+        describe_gauge!(*name, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        describe_histogram!(*name, *help);
+    }
+}
+
+const COUNTERS: &[(&str, &str)] = &[
+    (REQUESTS, "Calls that ended, by rpc and gRPC code; CANCELLED: the caller left."),
+    (ERRORS, "Errors sent to callers, of calls and of single items of a batch or stream, by gRPC code and reason."),
+    (MATCHES, "Answered intents, by outcome."),
+    (CACHE_HITS, "Texts whose vector was remembered."),
+    (CACHE_MISSES, "Texts whose vector had to be made."),
+    (
+        DECISIONS_LOST,
+        "Decisions that were lost before they were written, since they came faster than the disk takes them.",
+    ),
+];
+
+const GAUGES: &[(&str, &str)] = &[
+    (BUILD_INFO, "1; the build is in the labels."),
+    (READY, "1 once intents are answered, 0 while the model and the index are loading."),
+    (REQUESTS_IN_FLIGHT, "Calls that have begun and not ended."),
+    (ENCODER_INFO, "1; the model and what computes it are in the labels."),
+    (QUEUE_JOBS, "Jobs that wait for the encoder."),
+    (QUEUE_CAPACITY, "Interactive jobs that may wait; more are refused."),
+    (CACHE_ENTRIES, "Vectors that are remembered."),
+    (CACHE_BYTES, "Bytes of the remembered vectors and their texts, about."),
+    (CACHE_CAPACITY, "Bytes that remembered vectors may take; 0: none are remembered."),
+    (REVISION, "Commits of the store so far."),
+    (COMPONENTS, "Components of which there is a version."),
+    (VERSIONS, "Versions stored."),
+    (MATCHABLE, "Versions that may answer."),
+    (FACETS, "Vectors of facets that can be found."),
+    (SEGMENTS, "Sealed segments of the dense index."),
+    (SEGMENT_ROWS, "Vectors in sealed segments, dead ones counted."),
+    (HEAD_ROWS, "Vectors outside of sealed segments, dead ones counted: every search scans them."),
+    (TOMBSTONE_ROWS, "Dead vectors that still take their place."),
+    (CALIBRATION, "1 for the state that the calibration is in, 0 for the others."),
+    (PROMISED_ERROR, "Error rate that the calibration promises not to exceed; NaN without one."),
+    (PROMISE_VERDICTS, "Promised answers that got a verdict."),
+    (PROMISE_WRONG, "Promised answers that were reported wrong."),
+    (PROMISE_LOWER_BOUND, "Lower bound on the error rate at the latest look; NaN before the first."),
+    (PROMISE_BROKEN, "1 when verdicts have broken the promise."),
+    (DRIFT_PSI, "Population stability index of the latest decisions; 0.1 is moderate, 0.25 strong; NaN for too few."),
+    (
+        DRIFT_DISTANCE,
+        "1 - cosine between the mean intent vectors of the reference and of the latest decisions, 0 to 2.",
+    ),
+    (DRIFT_WINDOW, "Decisions that drift is computed over."),
+    (DECISIONS, "Decisions that can be given an outcome."),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    (REQUEST_SECONDS, "Seconds from a call's arrival to the end of its answer."),
+    (MATCH_SECONDS, "Seconds of one answered intent within the engine."),
+    (
+        PHASE_SECONDS,
+        "Seconds that one answered intent spent in a phase; a remembered intent spends none in queue and encode.",
+    ),
+    (BATCH_TEXTS, "Texts encoded in one batch."),
+    (BATCH_TOKENS, "Tokens encoded in one batch, special ones counted."),
+    (BATCH_SECONDS, "Seconds that a batch took to encode."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_described_once_and_written_down() {
+        let manual = include_str!("../../../../docs/operations.md");
+        let mut seen = BTreeSet::new();
+        for (name, help) in [COUNTERS, GAUGES, HISTOGRAMS].concat() {
+            assert!(seen.insert(name), "{name} is described twice");
+            assert!(help.ends_with('.'), "{name}: {help}");
+            assert!(manual.contains(&format!("`{name}`")), "{name} is missing in docs/operations.md");
+        }
+        assert!(COUNTERS.iter().all(|(name, _)| name.ends_with("_total")));
+        let histograms: BTreeSet<_> = HISTOGRAMS.iter().map(|(name, _)| name).collect();
+        assert_eq!(histograms, BUCKETS.iter().map(|(name, _)| name).collect());
+        assert!(BUCKETS.iter().all(|(_, bounds)| bounds.is_sorted()));
+    }
+}

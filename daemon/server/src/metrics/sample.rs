@@ -1,0 +1,118 @@
+//! What has a state, read from the engine for each page.
+
+#![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
+use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, IntentDrift};
+use fitment_models::ModelInfo;
+use metrics::{counter, gauge};
+
+use super::names;
+
+/// Sets all gauges to how things stand; `None`: the engine is still loading. Blocks.
+pub(super) fn sample(engine: Option<&Engine>) {
+    gauge!(names::READY).set(f64::from(u8::from(engine.is_some())));
+    let Some(engine) = engine else { return };
+    encoder_info("first", engine.model());
+    if let Some(second) = engine.second_stage() {
+        encoder_info("second", &second.model);
+    }
+    match engine.figures() {
+        Ok(figures) => engine_figures(&figures),
+        // Old figures are worth more than no page; the log says so.
+        Err(error) => tracing::warn!(%error, "the engine's figures cannot be read"),
+    }
+}
+
+fn encoder_info(encoder: &'static str, model: &ModelInfo) {
+    let ModelInfo { name, digest, compute, .. } = model;
+    gauge!(
+        names::ENCODER_INFO,
+        "encoder" => encoder,
+        "model" => name.clone(),
+        "digest" => digest.to_string(),
+        "kernel" => compute.kernel.clone(),
+        "precision" => compute.precision.to_string(),
+        "device" => compute.device.clone(),
+        "threads" => compute.threads.to_string()
+    )
+    .set(1.0);
+}
+
+fn engine_figures(figures: &EngineFigures) {
+    let EngineFigures {
+        revision,
+        components,
+        versions,
+        matchable,
+        dense,
+        encoders,
+        calibration,
+        promise,
+        drift,
+        decisions,
+        decisions_lost,
+    } = figures;
+    for (name, value) in [
+        (names::REVISION, *revision),
+        (names::COMPONENTS, *components as u64),
+        (names::VERSIONS, *versions as u64),
+        (names::MATCHABLE, *matchable as u64),
+        (names::FACETS, dense.live_rows as u64),
+        (names::SEGMENTS, dense.segments as u64),
+        (names::SEGMENT_ROWS, dense.segment_rows as u64),
+        (names::HEAD_ROWS, dense.head_rows as u64),
+        (names::TOMBSTONE_ROWS, dense.dead_rows as u64),
+        (names::DECISIONS, *decisions),
+    ] {
+        gauge!(name).set(value as f64);
+    }
+    counter!(names::DECISIONS_LOST).absolute(*decisions_lost);
+    encoders.iter().for_each(encoder_figures);
+    for (state, is) in [
+        ("in_force", CalibrationStanding::InForce),
+        ("stale", CalibrationStanding::Stale),
+        ("none", CalibrationStanding::Absent),
+    ] {
+        gauge!(names::CALIBRATION, "state" => state).set(f64::from(u8::from(*calibration == is)));
+    }
+    let record = promise.as_ref().map(|promise| &promise.record);
+    for (name, value) in [
+        (names::PROMISED_ERROR, promise.as_ref().map_or(f64::NAN, |promise| promise.max_error)),
+        (names::PROMISE_VERDICTS, record.map_or(0.0, |record| record.verdicts as f64)),
+        (names::PROMISE_WRONG, record.map_or(0.0, |record| record.errors as f64)),
+        (names::PROMISE_LOWER_BOUND, record.and_then(|record| record.lower_bound).unwrap_or(f64::NAN)),
+        (names::PROMISE_BROKEN, f64::from(u8::from(record.is_some_and(|record| record.broken.is_some())))),
+    ] {
+        gauge!(name).set(value);
+    }
+    intent_drift(drift);
+}
+
+fn encoder_figures(figures: &EncoderFigures) {
+    let &EncoderFigures { name: encoder, interactive_waiting, bulk_waiting, queue_capacity, cache } = figures;
+    for (work, waiting) in [("interactive", interactive_waiting), ("bulk", bulk_waiting)] {
+        gauge!(names::QUEUE_JOBS, "encoder" => encoder, "work" => work).set(waiting as f64);
+    }
+    gauge!(names::QUEUE_CAPACITY, "encoder" => encoder).set(queue_capacity as f64);
+    counter!(names::CACHE_HITS, "encoder" => encoder).absolute(cache.hits);
+    counter!(names::CACHE_MISSES, "encoder" => encoder).absolute(cache.misses);
+    for (name, value) in [
+        (names::CACHE_ENTRIES, cache.entries),
+        (names::CACHE_BYTES, cache.bytes),
+        (names::CACHE_CAPACITY, cache.capacity),
+    ] {
+        gauge!(name, "encoder" => encoder).set(value as f64);
+    }
+}
+
+fn intent_drift(drift: &IntentDrift) {
+    let IntentDrift { measured, reference_size: _, window_size, from_calibration: _ } = drift;
+    gauge!(names::DRIFT_WINDOW).set(*window_size as f64);
+    for (signal, psi) in [
+        ("confidence", measured.map(|measured| measured.confidence_psi)),
+        ("top_cosine", measured.map(|measured| measured.top_cosine_psi)),
+    ] {
+        gauge!(names::DRIFT_PSI, "signal" => signal).set(psi.unwrap_or(f64::NAN));
+    }
+    gauge!(names::DRIFT_DISTANCE).set(measured.and_then(|measured| measured.mean_distance).unwrap_or(f64::NAN));
+}
