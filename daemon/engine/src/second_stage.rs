@@ -454,8 +454,14 @@ mod tests {
         assert_eq!(documents.load(Ordering::SeqCst), made);
 
         let digest = engine.second_stage_digest().expect("on");
-        let name = "test/blues".parse().expect("a name");
-        engine.delete(name, semver::Version::new(1, 0, 0), String::new(), String::new()).await.expect("deleted");
+        let blues = crate::store::Standing {
+            name: "test/blues".parse().expect("a name"),
+            version: semver::Version::new(1, 0, 0),
+            etag: String::new(),
+            request_id: String::new(),
+            author: Author::default(),
+        };
+        engine.delete(blues).await.expect("deleted");
         let mut kept = 0;
         let reader = engine.shared().store.read().expect("a reader");
         reader.second_stage(&digest, 3, |_, _| kept += 1).expect("read");

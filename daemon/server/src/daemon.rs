@@ -117,7 +117,6 @@ pub(crate) async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
-    let (stop, stopping) = watch::channel(false);
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(fitment_proto::FILE_DESCRIPTOR_SET)
