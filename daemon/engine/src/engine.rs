@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use crate::calibration::Calibration;
+use crate::certification::Trust;
 use crate::encoder::{Encoded, Encoder, EncoderLimits};
 use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) ranking: Ranking,
     pub(crate) ranker: RankerState,
     pub(crate) calibration: CalibrationState,
+    pub(crate) trust: Trust,
     pub(crate) clock: Clock,
     pub(crate) feedback: Feedback,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
@@ -126,11 +128,13 @@ impl Engine {
             encoder,
             second,
             ranking,
+            trust: Trust::default(),
             clock,
             writing: Mutex::new(()),
             announced: tokio::sync::watch::Sender::new(0),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
         });
+        shared.bring_up_trust()?;
         shared.announce();
         shared.refresh_ranker()?;
         shared.refresh_calibration()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fitment_catalog::{CatalogError, Lifecycle, Violation};
 use fitment_index::IndexError;
 use fitment_models::ModelError;
+use fitment_trust::{TrustError, TrustErrorKind};
 
 /// An engine failure. Abstaining is not one.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,12 @@ pub enum EngineError {
         /// Where it was to go.
         to: Lifecycle,
     },
+    /// Certification without anybody who is believed.
+    #[error("no trust root is installed, so nobody's signature is believed; install one with `fitment trust install`")]
+    NoTrustRoot,
+    /// A certificate, a revocation or a trust root was refused.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The audit chain does not hold together.
     #[error("the audit chain is broken at record {sequence}: {detail}; what follows it cannot be trusted")]
     AuditBroken {
@@ -253,6 +260,11 @@ impl EngineError {
             Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
             Self::NotDeleted { .. } => (ErrorKind::FailedPrecondition, "NOT_DELETED"),
             Self::MoveForbidden { .. } => (ErrorKind::FailedPrecondition, "MOVE_FORBIDDEN"),
+            Self::NoTrustRoot => (ErrorKind::FailedPrecondition, "NO_TRUST_ROOT"),
+            Self::Trust(error) => match error.kind() {
+                TrustErrorKind::InvalidInput => (ErrorKind::InvalidArgument, "CERTIFICATION_INVALID"),
+                TrustErrorKind::Precondition => (ErrorKind::FailedPrecondition, "CERTIFICATION_REFUSED"),
+            },
             Self::AuditBroken { .. } => (ErrorKind::DataLoss, "AUDIT_BROKEN"),
             Self::DecisionUnknown { .. } => (ErrorKind::NotFound, "DECISION_UNKNOWN"),
             Self::LabelUnknown { .. } => (ErrorKind::NotFound, "LABEL_UNKNOWN"),

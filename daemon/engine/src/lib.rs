@@ -8,6 +8,7 @@
 
 mod audit;
 mod calibration;
+mod certification;
 mod clues;
 mod decisions;
 mod drift;
@@ -37,6 +38,7 @@ pub mod evaluate;
 
 pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
+pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};
 pub use decisions::RecordedDecision;
 pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
 pub use encoder::EncoderLimits;
@@ -61,7 +63,9 @@ pub use pipeline::{
 pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
-pub use store::{Card, Deletion, FORMAT_VERSION, Facet, Move, Revision, Standing, Store, StoredVersion};
+pub use store::{
+    Card, Deletion, FORMAT_VERSION, Facet, Move, Revision, Standing, Store, StoredCertificate, StoredVersion,
+};
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;
 pub use watch::{CatalogChange, ChangeKind, ChangedVersion, LogPlace};

@@ -143,6 +143,11 @@ impl LiveIndex {
 }
 
 impl LiveIndex {
+    /// Takes note of a commit that changed nothing that is indexed.
+    pub(crate) fn reach(&self, revision: Revision) {
+        self.revision.store(revision, Ordering::Release);
+    }
+
     /// Applies one commit that moved a version along its life: from here on it is, or is not, among the answers. Callers
     /// serialise their calls in the order of revisions.
     pub(crate) fn apply_move(&self, revision: Revision, doc: DocId, lifecycle: Lifecycle) {

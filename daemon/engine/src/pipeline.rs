@@ -10,6 +10,7 @@ use fitment_ranking::{Confidence, RankedSignals, Ranker, Signal, term_ids};
 use serde_json::Value;
 
 use crate::calibration::Calibration;
+use crate::certification::Certified;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::language::foreign_language;
@@ -128,6 +129,8 @@ pub struct Candidate {
     pub generation: Outcome,
     /// JSON pointers of required properties that are still open.
     pub open_properties: Vec<String>,
+    /// What certifies it now; `None` without a trust root.
+    pub certified: Option<Certified>,
 }
 
 /// Where the time of one answer went.
@@ -192,6 +195,7 @@ impl Engine {
         );
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
         self.compute(move |shared| {
+            shared.keep_time()?;
             let index = shared.index.searchable();
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
@@ -414,7 +418,8 @@ fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> 
         let Some(version) = reader.version(scored.doc)? else { continue };
         let open_properties = open_properties(&version, &query.bound)?;
         let generation = if open_properties.is_empty() { Outcome::ZeroGeneration } else { Outcome::MinimalGeneration };
-        candidates.push(Candidate { version, scored, is_match: false, generation, open_properties });
+        let certified = shared.index.searchable().view.known(scored.doc).and_then(|known| known.certified.clone());
+        candidates.push(Candidate { version, scored, is_match: false, generation, open_properties, certified });
     }
     Ok(candidates)
 }

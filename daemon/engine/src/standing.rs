@@ -82,6 +82,7 @@ fn restore(shared: &Shared, revision: Revision, doc: DocId, version: StoredVersi
     let floats = reader.vectors(&model.digest.to_string(), doc)?.ok_or_else(|| missing("vectors"))?;
     let vectors = floats.chunks_exact(model.dimension).collect();
     shared.index.apply(revision, &[Entry { doc, card: version.card, manifest: &manifest, vectors }], &[])?;
+    shared.judge(&[doc])?;
     if let Some(second) = &shared.second {
         second.wake();
     }

@@ -4,6 +4,7 @@
 //! tables are written down in docs/storage.md.
 
 mod audit;
+mod certificates;
 mod changes;
 mod feedback;
 mod rankers;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 use fitment_models::ModelInfo;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+pub(crate) use self::certificates::NewCertificate;
+pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
 pub(crate) use self::changes::Change;
 pub(crate) use self::feedback::FeedbackWrite;
@@ -144,6 +147,7 @@ impl Store {
         rankers::create_tables(&transaction)?;
         second_stage::create_table(&transaction)?;
         audit::create_table(&transaction)?;
+        certificates::create_tables(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

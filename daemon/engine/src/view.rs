@@ -11,6 +11,7 @@ use fitment_index::{DocId, DocMap, DocSet};
 use fitment_ranking::{Ranker, TextStatistics};
 use semver::Version;
 
+use crate::certification::Certified;
 use crate::clues::Clues;
 use crate::store::Card;
 
@@ -39,6 +40,8 @@ pub(crate) struct CatalogView {
     namespaces: Postings<String>,
     standards: Postings<String>,
     requirements: Postings<(String, String)>,
+    /// Whether a trust root is in force: what it has not been asked about is not certified then.
+    under_trust_root: bool,
 }
 
 /// What is known of one version.
@@ -50,6 +53,15 @@ pub(crate) struct Known {
     pub(crate) clues: Clues,
     /// The place of its component among those that the ranker in force has labels of.
     pub(crate) place: Option<u32>,
+    /// Whether it is certified now; `None` without a trust root: its lifecycle decides alone.
+    pub(crate) certified: Option<Certified>,
+}
+
+impl Known {
+    /// Whether it may answer a match now.
+    fn may_answer(&self) -> bool {
+        matchable(self.card.lifecycle) && self.certified.as_ref().is_none_or(|certified| certified.certified)
+    }
 }
 
 /// One narrowing of the catalogue, for Explain.
@@ -83,6 +95,7 @@ impl Default for CatalogView {
             namespaces: Postings::default(),
             standards: Postings::default(),
             requirements: Postings::default(),
+            under_trust_root: false,
         }
     }
 }
@@ -95,10 +108,6 @@ impl CatalogView {
         self.components += usize::from(first);
         self.names.insert((card.name.clone(), card.version.clone()), doc);
         self.all.insert(doc);
-        if matchable(card.lifecycle) {
-            self.matchable.insert(doc);
-            self.without_second_stage.insert(doc);
-        }
         for tag in &card.tags {
             self.tags.insert(tag.clone(), doc);
         }
@@ -112,21 +121,22 @@ impl CatalogView {
                 self.requirements.insert((standard.clone(), requirement.clone()), doc);
             }
         }
-        let name = card.name.clone();
-        let place = self.ranker.labels.as_ref().and_then(|labels| labels.place(&name.to_string()));
-        if let Some(before) = self.known.insert(doc, Known { card, clues, place }) {
+        let name = card.name.to_string();
+        let place = self.ranker.labels.as_ref().and_then(|labels| labels.place(&name));
+        let certified = self.under_trust_root.then(Certified::not);
+        if let Some(before) = self.known.insert(doc, Known { card, clues, place, certified }) {
             self.statistics.remove(&before.clues.text);
             self.unlabel(doc, before.place);
         }
         if let Some(place) = place {
             self.labelled[place as usize].push(doc);
         }
-        self.reorder(&name);
+        self.settle(doc);
     }
 
     /// Takes a version out; true when it was there.
     pub(crate) fn remove(&mut self, doc: DocId) -> bool {
-        let Some(Known { card, clues, place }) = self.known.remove(&doc) else { return false };
+        let Some(Known { card, clues, place, certified: _ }) = self.known.remove(&doc) else { return false };
         self.statistics.remove(&clues.text);
         self.unlabel(doc, place);
         for set in [&mut self.all, &mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
@@ -156,13 +166,38 @@ impl CatalogView {
     pub(crate) fn move_to(&mut self, doc: DocId, lifecycle: Lifecycle) {
         let Some(known) = self.known.get_mut(&doc) else { return };
         let before = std::mem::replace(&mut known.card.lifecycle, lifecycle);
-        let name = known.card.name.clone();
-        let has_second_stage = known.clues.second_stage.is_some();
         self.lifecycles.remove(&before, doc);
         self.lifecycles.insert(lifecycle, doc);
-        if matchable(lifecycle) {
+        self.settle(doc);
+    }
+
+    /// Keeps whether a version is certified; one that is not here any more is passed over. From the first on, versions that
+    /// are written count as not certified until they are judged.
+    pub(crate) fn set_certified(&mut self, doc: DocId, certified: Certified) {
+        self.under_trust_root = true;
+        let Some(known) = self.known.get_mut(&doc) else { return };
+        known.certified = Some(certified);
+        self.settle(doc);
+    }
+
+    /// The next instant at which some version's standing changes by the clock.
+    pub(crate) fn next_change(&self) -> Option<jiff::Timestamp> {
+        self.all.iter().filter_map(|doc| self.known.get(&doc)?.certified.as_ref()?.changes_at).min()
+    }
+
+    /// Versions whose standing has changed by the clock.
+    pub(crate) fn due(&self, now: jiff::Timestamp) -> Vec<DocId> {
+        let changes_at = |doc| self.known.get(&doc)?.certified.as_ref()?.changes_at;
+        self.all.iter().filter(|&doc| changes_at(doc).is_some_and(|at| at <= now)).collect()
+    }
+
+    /// Puts a version among those that may answer, or takes it out.
+    fn settle(&mut self, doc: DocId) {
+        let Some(known) = self.known.get(&doc) else { return };
+        let name = known.card.name.clone();
+        if known.may_answer() {
             self.matchable.insert(doc);
-            if !has_second_stage {
+            if known.clues.second_stage.is_none() {
                 self.without_second_stage.insert(doc);
             }
         } else {

@@ -362,6 +362,7 @@ impl Shared {
             .collect();
         if !entries.is_empty() {
             self.index.apply(revision, &entries, &[])?;
+            self.judge(&entries.iter().map(|entry| entry.doc).collect::<Vec<_>>())?;
             self.announce();
             self.refresh_calibration()?;
             if let Some(second) = &self.second {
