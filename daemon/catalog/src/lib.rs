@@ -22,7 +22,7 @@ mod port;
 mod sample;
 mod token;
 
-pub use config_schema::{ConfigSchema, Configured, OpenProperty, SchemaFault};
+pub use config_schema::{Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, compatibility};
 pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };
