@@ -11,6 +11,7 @@ mod pool;
 mod proof;
 mod texts;
 
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::ConfigSchema;
@@ -57,26 +58,30 @@ pub fn compatibility(old: Option<&ConfigSchema>, new: Option<&ConfigSchema>) -> 
         return Compatibility::Compatible;
     }
 
-    let proof = Proof::of(&old, &new);
-    let proven = proof.as_ref().is_ok_and(Proof::holds);
+    let search = Search::new(&[&old, &new]);
     let mut refused = |candidate: &Value| accepts.is_valid(candidate) && !judges.is_valid(candidate);
-    let mut search = Search::new(&[&old, &new]);
-    let difference = proof.as_ref().ok().filter(|_| !proven).and_then(Proof::difference);
-    // A proof does not spare the search of the old schema: the library that proves is young, and the validators have
-    // the last word.
-    let found = difference.as_ref().and_then(|left| search.find(left, &mut refused));
-    if let Some(counter_example) = found.or_else(|| search.find(&old, &mut refused)) {
-        let (pointer, explanation) = match judges.iter_errors(&counter_example).next() {
-            Some(error) => (error.instance_path().as_str().to_owned(), one_line(&error)),
-            None => (String::new(), "is refused".to_owned()),
-        };
-        return Compatibility::Incompatible { counter_example, pointer, explanation };
+    // The search comes first although a proof would make it needless: it mostly is cheaper, the library that proves is
+    // young, and the validators have the last word.
+    if let Some(counter_example) = search.find(&old, &mut refused) {
+        return incompatible(judges, counter_example);
     }
-    match proof {
-        Ok(_) if proven => Compatibility::Compatible,
-        Ok(proof) => proof.doubt(),
-        Err(explanation) => unknown("", explanation),
+    let proof = match Proof::of(&old, &new) {
+        Ok(proof) if proof.holds() => return Compatibility::Compatible,
+        Ok(proof) => proof,
+        Err(explanation) => return unknown("", explanation),
+    };
+    match proof.difference().and_then(|difference| search.find(&difference, &mut refused)) {
+        Some(counter_example) => incompatible(judges, counter_example),
+        None => proof.doubt(),
     }
+}
+
+fn incompatible(judges: &Validator, counter_example: Value) -> Compatibility {
+    let (pointer, explanation) = match judges.iter_errors(&counter_example).next() {
+        Some(error) => (error.instance_path().as_str().to_owned(), one_line(&error)),
+        None => (String::new(), "is refused".to_owned()),
+    };
+    Compatibility::Incompatible { counter_example, pointer, explanation }
 }
 
 fn unknown(pointer: &str, explanation: impl Into<String>) -> Compatibility {

@@ -433,10 +433,20 @@ fn object_schema(value: impl Strategy<Value = Value> + Clone) -> impl Strategy<V
 fn versions() -> impl Strategy<Value = (Value, Value)> {
     let changed = btree_map(select(&NAMES[..]), value_schema(), 1..3);
     let shared = || {
+        // Definitions that refer to themselves, the later ones wider.
+        let circular = |least: i64, more: Value| {
+            let mut properties =
+                json!({ "a": { "$ref": "#/$defs/shared" }, "b": { "type": "integer", "minimum": least } });
+            properties["c"] = more;
+            closed(&json!({ "properties": properties }))
+        };
         select(vec![
             json!({ "type": "string" }),
             json!({ "enum": ["a", "b1", 1] }),
             json!({ "type": "number", "minimum": 0 }),
+            circular(1, json!(false)),
+            circular(0, json!({ "type": "array", "items": { "$ref": "#/$defs/shared" }, "maxItems": 1 })),
+            circular(0, json!({ "type": ["array", "null"], "items": { "$ref": "#/$defs/shared" }, "maxItems": 2 })),
         ])
     };
     let whole = || object_schema(value_schema().boxed());

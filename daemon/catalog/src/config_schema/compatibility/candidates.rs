@@ -13,36 +13,44 @@ use super::pool::Pool;
 use super::texts::texts;
 use crate::config_schema::compile;
 
-/// Most whole configurations that are judged.
-const MAX_CANDIDATES: usize = 4_096;
+/// Most whole configurations made from one schema.
+const MAX_CANDIDATES: usize = 2_048;
 /// Deepest place that is filled.
 pub(super) const MAX_DEPTH: usize = 16;
 /// Most places that are filled, since a schema that refers to itself twice doubles with each level.
 const MAX_PLACES: usize = 4_096;
 /// Most values kept for a place within the configuration.
 const MAX_VALUES: usize = 24;
+/// Most values within a value that is kept: a definition used twice, each time twice, doubles it with each level.
+const MAX_SIZE: usize = 500;
 /// Most guesses made for a place before validation.
 const MAX_GUESSES: usize = 512;
 
 /// The search for a configuration that a caller is looking for.
 pub(super) struct Search {
     pool: Pool,
-    candidates_left: usize,
 }
 
 impl Search {
     /// `schemas` say which values are worth trying.
     pub(super) fn new(schemas: &[&Value]) -> Self {
-        Self { pool: Pool::of(schemas), candidates_left: MAX_CANDIDATES }
+        Self { pool: Pool::of(schemas) }
     }
 
     /// The first configuration made from a schema that is `wanted`.
-    pub(super) fn find(&mut self, schema: &Value, wanted: &mut impl FnMut(&Value) -> bool) -> Option<Value> {
-        let mut maker =
-            Maker { root: schema, pool: &self.pool, validators: HashMap::new(), places_left: MAX_PLACES, open: vec![] };
+    pub(super) fn find(&self, schema: &Value, wanted: &mut impl FnMut(&Value) -> bool) -> Option<Value> {
+        let mut maker = Maker {
+            root: schema,
+            pool: &self.pool,
+            validators: HashMap::new(),
+            known: HashMap::new(),
+            places_left: MAX_PLACES,
+            open: vec![],
+        };
+        let mut left = MAX_CANDIDATES;
         for facts in cases(schema, schema, 0) {
             for candidate in maker.guesses(&facts, 0) {
-                self.candidates_left = self.candidates_left.checked_sub(1)?;
+                left = left.checked_sub(1)?;
                 if wanted(&candidate) {
                     return Some(candidate);
                 }
@@ -57,6 +65,8 @@ struct Maker<'s> {
     pool: &'s Pool,
     /// By address of the schema within `root`.
     validators: HashMap<usize, Option<Validator>>,
+    /// Values found for places, by the addresses of their schemas.
+    known: HashMap<Vec<usize>, Vec<Value>>,
     places_left: usize,
     /// Addresses of the schemas that are being filled.
     open: Vec<usize>,
@@ -65,6 +75,10 @@ struct Maker<'s> {
 impl<'s> Maker<'s> {
     /// Values that all of a place's schemas accept, the least first.
     fn values(&mut self, schemas: &[&'s Value], depth: usize) -> Vec<Value> {
+        let addresses: Vec<usize> = schemas.iter().map(|&schema| std::ptr::from_ref(schema).addr()).collect();
+        if let Some(known) = self.known.get(&addresses) {
+            return known.clone();
+        }
         let mut values = Vec::new();
         for &schema in schemas {
             let address = std::ptr::from_ref(schema).addr();
@@ -80,7 +94,8 @@ impl<'s> Maker<'s> {
             for facts in cases {
                 let mut room = share;
                 for guess in self.guesses(&facts, depth) {
-                    if room > 0 && !values.contains(&guess) && schemas.iter().all(|one| self.accepts(one, &guess)) {
+                    let small = room > 0 && fits(&guess, &mut MAX_SIZE.clone());
+                    if small && !values.contains(&guess) && schemas.iter().all(|one| self.accepts(one, &guess)) {
                         values.push(guess);
                         room -= 1;
                     }
@@ -89,6 +104,10 @@ impl<'s> Maker<'s> {
             self.open.pop();
         }
         values.truncate(MAX_VALUES);
+        // None may only mean that it was asked for too deep.
+        if !values.is_empty() {
+            self.known.insert(addresses, values.clone());
+        }
         values
     }
 
@@ -316,6 +335,17 @@ fn variations(properties: &[(String, Vec<Value>)], required: &[&str], most: usiz
     }
     objects.truncate(most);
     objects.into_iter().map(Value::Object).collect()
+}
+
+/// Whether a value holds at most `left` values, which is counted down.
+fn fits(value: &Value, left: &mut usize) -> bool {
+    let Some(less) = left.checked_sub(1) else { return false };
+    *left = less;
+    match value {
+        Value::Array(items) => items.iter().all(|item| fits(item, left)),
+        Value::Object(properties) => properties.values().all(|property| fits(property, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 /// Values of the same sort as one, to fill a list without repetition.
