@@ -3,6 +3,7 @@
 //! A schema is a promise: nothing outside it may be generated. It is therefore closed at every object, finite in what
 //! it refers to, and checked by an engine whose patterns match in linear time.
 
+mod compatibility;
 mod configure;
 mod rules;
 
@@ -11,8 +12,12 @@ use std::sync::{Arc, OnceLock};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
+pub use compatibility::{Compatibility, compatibility};
 pub use configure::{Configured, OpenProperty};
 pub use rules::SchemaFault;
+
+/// Largest compiled pattern, in bytes.
+const PATTERN_SIZE_LIMIT: usize = 1 << 20;
 
 /// A JSON Schema (2020-12) of an object, closed at every object. Cheap to clone.
 #[derive(Clone)]
@@ -94,7 +99,7 @@ fn compile(schema: &Value) -> Result<Validator, SchemaFault> {
     jsonschema::draft202012::options()
         .offline()
         .should_validate_formats(true)
-        .with_pattern_options(PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20))
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_SIZE_LIMIT).dfa_size_limit(PATTERN_SIZE_LIMIT))
         .build(schema)
         .map_err(|error| SchemaFault {
             pointer: error.instance_path().as_str().to_owned(),

@@ -4,7 +4,8 @@
 //! Everything here is a pure function of its arguments. The crate opens no file, no socket and no thread and reads no
 //! clock: callers hand in bytes together with a name for them, which is used in messages only.
 //!
-//! Reading order: [`Manifest`] is the centre; [`ConfigSchema`] decides how much of a component is still open;
+//! Reading order: [`Manifest`] is the centre; [`ConfigSchema`] decides how much of a component is still open and
+//! [`compatibility`] whether a newer one still accepts what an older one did;
 //! [`Filter`] selects components; [`facets`] and [`lexical_fields`] say what is searched; [`Dataset`] is what accuracy
 //! is measured on; [`sample`] is the catalogue that ships with the program.
 
@@ -22,7 +23,7 @@ mod port;
 mod sample;
 mod token;
 
-pub use config_schema::{ConfigSchema, Configured, OpenProperty, SchemaFault};
+pub use config_schema::{Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, compatibility};
 pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };

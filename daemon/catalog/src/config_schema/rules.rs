@@ -69,7 +69,7 @@ const REFUSED_KEYWORDS: &[&str] =
 
 /// What stands where a subschema stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     /// It alone decides which values may stand in a place.
     Value,
     /// It is combined with others for the same place.
@@ -79,7 +79,7 @@ enum Role {
 }
 
 /// Keywords whose value holds subschemas: in which shape, and in which role.
-const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
+pub(super) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
     ("$defs", Shape::Named, Role::Combined),
     ("properties", Shape::Named, Role::Value),
     ("patternProperties", Shape::Named, Role::Value),
@@ -105,10 +105,17 @@ const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
 const IN_PLACE: &[&str] = &["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "if", "not"];
 
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     One,
     List,
     Named,
+}
+
+impl Shape {
+    /// Whether the keyword holds schemas by name.
+    pub(super) fn is_named(self) -> bool {
+        matches!(self, Self::Named)
+    }
 }
 
 /// Checks all rules that do not need the schema to be compiled.
@@ -169,7 +176,7 @@ pub(super) fn pointer_of_default(schema: &Value, instance: &str) -> String {
 }
 
 /// The subschemas that a schema holds under one keyword, with the rest of their pointers.
-fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
+pub(super) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
     match (shape, keywords.get(keyword)) {
         (Shape::One, Some(schema)) => vec![(format!("/{keyword}"), schema)],
         (Shape::List, Some(Value::Array(schemas))) => {

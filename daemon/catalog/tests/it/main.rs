@@ -2,6 +2,7 @@
 
 mod support;
 
+mod compatibility;
 mod configuration;
 mod datasets;
 mod filters;
