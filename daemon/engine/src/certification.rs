@@ -94,8 +94,11 @@ impl Engine {
     ) -> Result<(Revision, Arc<TrustRoot>), EngineError> {
         self.certify(move |shared| {
             let root = TrustRoot::parse(&source, &bytes, Format::Auto)?;
-            if let Some(installed) = shared.trust.root.read().as_ref() {
-                root.succeeds(installed)?;
+            if let Some(installed) = shared.trust.root.read().clone() {
+                root.succeeds(&installed)?;
+                if installed.digest() == root.digest() {
+                    return Ok((shared.index.revision(), installed));
+                }
             }
             let act = Act {
                 action: "trust.install",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fitment_catalog::{ComponentName, Digest, Filter, Format, Manifest};
+use fitment_catalog::{Compatibility, ComponentName, Digest, Filter, Format, Manifest, compatibility};
 use fitment_index::DocId;
 use fitment_models::{TextRole, UnitVector};
 use semver::Version;
@@ -296,6 +296,11 @@ impl Engine {
             Ok(Listing { versions, next_token, total, revision })
         })
         .await
+    }
+
+    /// Whether the configuration schema of one manifest accepts every configuration that another's did.
+    pub async fn compare_schemas(&self, old: Manifest, new: Manifest) -> Result<Compatibility, EngineError> {
+        self.compute(move |_shared| Ok(compatibility(old.config_schema(), new.config_schema()))).await
     }
 
     /// Puts a calibration into force. It is taken as fitted on the catalogue as it stands.

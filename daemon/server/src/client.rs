@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
+use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
@@ -53,6 +54,13 @@ impl ServerFlags {
     /// A client for the catalogue.
     pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
         Ok(CatalogServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for certificates.
+    pub(crate) async fn certification(&self) -> anyhow::Result<CertificationServiceClient<Channel>> {
+        Ok(CertificationServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

@@ -12,6 +12,7 @@ use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::ModelCache;
 use fitment_proto::v1::audit_service_server::AuditServiceServer;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
+use fitment_proto::v1::certification_service_server::CertificationServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
@@ -26,8 +27,8 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
-    AuditService, CatalogService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService, InfoService, Jobs,
-    MAX_CSV_BYTES, MatcherService, WireLimits,
+    AuditService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService,
+    InfoService, Jobs, MAX_CSV_BYTES, MatcherService, WireLimits,
 };
 
 /// Largest answer.
@@ -38,12 +39,13 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
     "fitment.v1.EvaluationService",
     "fitment.v1.AuditService",
+    "fitment.v1.CertificationService",
     "fitment.v1.InfoService",
 ];
 
@@ -151,6 +153,12 @@ pub(crate) async fn serve(
             EvaluationServiceServer::new(EvaluationService { engine: engine.clone(), jobs: Jobs::default() })
                 // A file of the largest size, and the rest of the message.
                 .max_decoding_message_size(limits.max_request_bytes.max(MAX_CSV_BYTES + 4096))
+                .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            CertificationServiceServer::new(CertificationService { engine: engine.clone() })
+                // Evidence of the largest size, and the rest of the message.
+                .max_decoding_message_size(limits.max_request_bytes.max(fitment_engine::MAX_EVIDENCE_BYTES + (2 << 20)))
                 .max_encoding_message_size(limits.max_response_bytes),
         )
         .add_service(

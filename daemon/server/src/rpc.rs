@@ -5,6 +5,7 @@
 
 mod audit;
 mod catalog;
+mod certification;
 mod convert;
 mod edge;
 mod evaluation;
@@ -23,6 +24,7 @@ use tonic::Status;
 
 pub(crate) use self::audit::AuditService;
 pub(crate) use self::catalog::CatalogService;
+pub(crate) use self::certification::CertificationService;
 pub(crate) use self::edge::EdgeLayer;
 pub(crate) use self::evaluation::{EvaluationService, Jobs, MAX_CSV_BYTES};
 pub(crate) use self::feedback::FeedbackService;

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use fitment_tests::{fitment, manifest, text};
+use fitment_proto::v1;
+use fitment_proto::v1::certification_service_client::CertificationServiceClient;
+use fitment_tests::{Daemon, fitment, manifest, text};
 use serde_json::{Value, json};
 
 /// Runs a command in a folder.
@@ -219,4 +221,135 @@ fn trust_roots_are_checked_and_shown() -> anyhow::Result<()> {
     assert!(said.contains("policies[0].treshold: unknown key"), "{said}");
     ends(folder, 4, &["trust", "check", "absent.json"])?;
     Ok(())
+}
+
+/// Names of what a daemon answers to an intent about cards, best first.
+async fn answers(daemon: &Daemon) -> anyhow::Result<Vec<v1::Candidate>> {
+    let request = v1::MatchRequest { intent: "take a card".into(), ..Default::default() };
+    Ok(daemon.matcher().await?.r#match(request).await?.into_inner().candidates)
+}
+
+#[tokio::test]
+async fn a_daemon_answers_with_what_is_certified_now_and_with_nothing_else() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    ends(folder, 0, SIGN)?;
+    let daemon = Daemon::serve(&folder.join("data"), &[])?;
+    let on = |arguments: &[&str], code| ends(folder, code, &[arguments, &["--server", daemon.address()]].concat());
+    std::fs::write(folder.join("other.yaml"), manifest("tools/other", "1.0.0", "Takes a card too."))?;
+    for file in ["card.yaml", "other.yaml"] {
+        on(&["catalog", "import", file], 0)?;
+    }
+    assert_eq!(answers(&daemon).await?.len(), 2, "without a root the lifecycle decides");
+    let said = on(&["certify", "add", "card.dsse.json"], 6)?;
+    assert!(said.contains("trust install"), "{said}");
+    on(&["trust", "install", "root.json"], 0)?;
+    assert!(answers(&daemon).await?.is_empty(), "nothing is certified, and no policy is about tools");
+    // The same again changes nothing; another one of the same version is refused.
+    on(&["trust", "install", "root.json"], 0)?;
+    let changed = std::fs::read_to_string(folder.join("root.json"))?.replace("payments/*", "pay/*");
+    std::fs::write(folder.join("changed.json"), changed)?;
+    let said = on(&["trust", "install", "changed.json"], 6)?;
+    assert!(said.contains("version"), "{said}");
+
+    // One of two keys, then both; evidence comes along, and only what is named.
+    let said = on(&["certify", "add", "card.dsse.json", "--evidence", "scan.sarif"], 0)?;
+    assert!(said.contains("not certified") && said.contains("1 of 2 keys"), "{said}");
+    on(&["certify", "add", "card.dsse.json", "--evidence", "card.yaml"], 3)?;
+    assert!(answers(&daemon).await?.is_empty());
+    ends(folder, 0, &["certify", "sign", "--add-to", "card.dsse.json", "--key", "bob.pem", "--out", "card.dsse.json"])?;
+    on(&["certify", "add", "card.dsse.json"], 0)?;
+    let found = answers(&daemon).await?;
+    assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["payments/card"]);
+    assert!(found[0].certificates.len() == 1 && found[0].certified_until.is_some(), "{:?}", found[0]);
+    let mut client = CertificationServiceClient::new(daemon.channel().await?);
+    let digest = format!("sha256:{}", "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+    let kept = client.get_evidence(v1::GetEvidenceRequest { digest }).await?.into_inner();
+    assert_eq!(kept.content, b"{}", "the scan, by its digest");
+
+    // Also after a restart, from what is on disk.
+    daemon.terminate()?;
+    daemon.wait()?;
+    let daemon = Daemon::serve(&folder.join("data"), &[])?;
+    let on = |arguments: &[&str], code| ends(folder, code, &[arguments, &["--server", daemon.address()]].concat());
+    assert_eq!(answers(&daemon).await?.len(), 1);
+    let listed = on(&["certify", "list", "payments/card"], 0)?;
+    assert!(listed.contains("payments/card@1.0.0: certified until"), "{listed}");
+
+    // Its key leaves the root, and comes back.
+    let mut root: Value = serde_json::from_slice(&std::fs::read(folder.join("root.json"))?)?;
+    let whole = root.clone();
+    root["version"] = json!(2);
+    root["keys"].as_array_mut().expect("keys").truncate(1);
+    root["roles"] = json!([{ "id": "a", "keys": ["alice"], "components": ["payments/*"], "standards": ["pci-*"] }]);
+    root["policies"][0]["threshold"] = json!(1);
+    std::fs::write(folder.join("root2.json"), root.to_string())?;
+    on(&["trust", "install", "root2.json"], 0)?;
+    assert_eq!(answers(&daemon).await?.len(), 1, "alice alone suffices there");
+    let mut third = whole;
+    third["version"] = json!(3);
+    std::fs::write(folder.join("root3.json"), third.to_string())?;
+    on(&["trust", "install", "root3.json"], 0)?;
+    assert_eq!(answers(&daemon).await?.len(), 1, "both signatures were kept");
+
+    // Revoked: out of the very next answer, and of every later one.
+    let listed: Value = serde_json::from_str(&on(&["certify", "list", "payments/card", "--json"], 0)?)?;
+    let certificate = listed["certificates"][0]["digest"].as_str().expect("a digest").to_owned();
+    let revocation = json!({ "target": { "certificate": certificate }, "justification": "the assessor erred" });
+    std::fs::write(folder.join("revocation.json"), revocation.to_string())?;
+    let sign = ["certify", "sign", "--predicate", "revocation.json", "--predicate-type", "revocation", "--subject"];
+    let rest = [certificate.as_str(), "--key", "bob.pem", "--out", "revocation.dsse.json"];
+    ends(folder, 0, &[&sign[..], &rest[..]].concat())?;
+    let said = on(&["certify", "revoke", "revocation.dsse.json"], 0)?;
+    assert!(said.contains("payments/card@1.0.0: not certified") && said.contains("is revoked by"), "{said}");
+    assert!(answers(&daemon).await?.is_empty());
+    on(&["certify", "add", "card.dsse.json"], 0)?;
+    assert!(answers(&daemon).await?.is_empty(), "handing it in again brings nothing back");
+    on(&["audit", "verify"], 0)?;
+    let trail = on(&["audit", "export"], 0)?;
+    for action in ["trust.install", "certificate.add", "certificate.revoke"] {
+        assert!(trail.contains(action), "{action}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_ends_by_the_clock_without_a_write() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let daemon = Daemon::serve(&folder.join("data"), &[])?;
+    let on = |arguments: &[&str]| ends(folder, 0, &[arguments, &["--server", daemon.address()]].concat());
+    on(&["catalog", "import", "card.yaml"])?;
+    let mut root: Value = serde_json::from_slice(&std::fs::read(folder.join("root.json"))?)?;
+    root["policies"][0]["threshold"] = json!(1);
+    std::fs::write(folder.join("root.json"), root.to_string())?;
+    on(&["trust", "install", "root.json"])?;
+    let now = std::time::SystemTime::now();
+    let at = |seconds| -> anyhow::Result<String> {
+        let since = now.duration_since(std::time::UNIX_EPOCH)?.as_secs() + seconds;
+        Ok(jiff::Timestamp::from_second(i64::try_from(since)?)?.to_string())
+    };
+    let (from, until) = (at(0)?, at(20)?);
+    let window = ["--valid-from", &from, "--valid-until", &until, "--out", "short.json"];
+    let sign = ["certify", "sign", "card.yaml", "--key", "alice.pem", "--standard", "pci-dss-4.0=6.4.3"];
+    ends(folder, 0, &[&sign[..], &window[..]].concat())?;
+    on(&["certify", "add", "short.json"])?;
+    assert_eq!(answers(&daemon).await?.len(), 1);
+    let before = revision(&daemon).await?;
+    // Asked until it is gone; nobody writes.
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !answers(&daemon).await?.is_empty() {
+        assert!(std::time::Instant::now() < limit, "it should have ended at {until}");
+    }
+    // Its end was cut to whole seconds.
+    assert!(now.elapsed()?.as_secs() >= 19, "not before its end");
+    assert_eq!(revision(&daemon).await?, before);
+    Ok(())
+}
+
+async fn revision(daemon: &Daemon) -> anyhow::Result<u64> {
+    let info = daemon.info().await?.get_server_info(v1::GetServerInfoRequest {}).await?.into_inner();
+    Ok(info.catalog.expect("a catalogue").revision)
 }

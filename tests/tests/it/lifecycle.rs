@@ -241,3 +241,32 @@ async fn the_audit_trail_tells_all_of_it_and_shows_every_change_to_itself() -> a
     assert_eq!(verify(&["--known", &known])?.status.code(), Some(3), "and not against a head that is known");
     Ok(())
 }
+
+#[test]
+fn a_narrower_schema_is_told_with_a_configuration_that_it_refuses() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let daemon = Daemon::serve(&folder.path().join("data"), &[])?;
+    let with = |version: &str, most: u32| {
+        let schema = format!(
+            "config_schema:\n  type: object\n  additionalProperties: false\n  properties:\n    retries: {{ type: integer, minimum: 0, maximum: {most} }}\n"
+        );
+        manifest("a/b", version, "Does one thing.") + &schema
+    };
+    let file = |name: &str, text: String| -> anyhow::Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let old = file("old.yaml", with("1.0.0", 9))?;
+    let (wider, narrower) = (file("wider.yaml", with("1.1.0", 10))?, file("narrower.yaml", with("2.0.0", 8))?);
+    assert!(run(&["catalog", "import", &old, "--server", daemon.address()])?.status.success());
+    let compatible = |new: &str| run(&["catalog", "compatible", "a/b@1.0.0", new, "--server", daemon.address()]);
+    let found = compatible(&wider)?;
+    assert!(found.status.success(), "{}{}", text(&found.stdout), text(&found.stderr));
+    let found = compatible(&narrower)?;
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found.stderr));
+    let said = text(&found.stdout);
+    assert!(said.contains("incompatible") && said.contains("{\"retries\":9}"), "{said}");
+    assert_eq!(compatible("a/b@9.9.9")?.status.code(), Some(4));
+    Ok(())
+}

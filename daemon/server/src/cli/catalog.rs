@@ -28,6 +28,7 @@ Examples:
   fitment catalog move payments/card-checkout@1.2.0 deprecated --reason \"2.0.0 takes over\"
   fitment catalog delete payments/card-checkout@1.2.0
   fitment catalog history payments/card-checkout@1.2.0
+  fitment catalog compatible payments/card-checkout@1.2.0 ./card-checkout-1.3.0.yaml
   fitment catalog watch --after 0 --until-now --json")]
 pub(super) struct CatalogArguments {
     #[command(subcommand)]
@@ -86,6 +87,8 @@ enum CatalogCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Say whether a newer version's configuration schema accepts all that an older one's did. Ends with code 1 when not.
+    Compatible(life::Compatible),
     /// Print changes of the catalogue as they come, one a line, until Ctrl-C.
     Watch(life::Watch),
     /// Compare a folder of manifests with the catalogue. Ends with code 1 when they differ.
@@ -119,6 +122,7 @@ pub(super) fn run(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
             CatalogCommand::Undelete(change) => life::undelete(change).await,
             CatalogCommand::Move { to, change } => life::move_to(change, &to).await,
             CatalogCommand::History { component, common } => life::history(&component, &common).await,
+            CatalogCommand::Compatible(arguments) => life::compatible(arguments).await,
             CatalogCommand::Watch(watch) => life::watch(watch).await,
             CatalogCommand::Diff { folder, common } => diff(&folder, &common).await,
         }

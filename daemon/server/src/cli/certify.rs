@@ -1,5 +1,6 @@
 //! `fitment certify`: keys, certificates and what they amount to, as files.
 
+mod remote;
 mod sign;
 mod verify;
 
@@ -27,9 +28,12 @@ Examples:
   fitment certify sign --predicate revocation.json --predicate-type revocation --subject sha256:DIGEST --key sam.pem \\
       --out revocation.dsse.json
   fitment certify verify card-checkout.yaml --trust root.yaml --certificate card-checkout.dsse.json
+  fitment certify add card-checkout.dsse.json --evidence scan.sarif
+  fitment certify list payments/card-checkout
+  fitment certify revoke revocation.dsse.json
 
 A certificate is an in-toto statement about a manifest's digest in a DSSE envelope, signed with Ed25519; other tools that
-write these will do. No daemon and no network is asked. docs/certification.md says what is checked and what is not.")]
+write these will do. Only `add`, `list` and `revoke` ask a daemon. docs/certification.md says what is checked and what is not.")]
 pub(super) struct CertifyArguments {
     #[command(subcommand)]
     command: CertifyCommand,
@@ -54,6 +58,12 @@ enum CertifyCommand {
     Sign(Box<sign::SignArguments>),
     /// Say whether versions are certified. Ends with code 1 when one is not.
     Verify(verify::VerifyArguments),
+    /// Hand a certificate to a running daemon.
+    Add(remote::AddArguments),
+    /// Hand a signed revocation to a running daemon: what stood on it is in no answer from then on.
+    Revoke(remote::RevokeArguments),
+    /// Show the certificates of one version on a running daemon, and how it stands.
+    List(remote::ListArguments),
 }
 
 pub(super) fn run(arguments: CertifyArguments) -> anyhow::Result<ExitCode> {
@@ -61,6 +71,9 @@ pub(super) fn run(arguments: CertifyArguments) -> anyhow::Result<ExitCode> {
         CertifyCommand::Keygen { out, public, json } => keygen(&out, public.as_deref(), json),
         CertifyCommand::Sign(arguments) => sign::run(&arguments),
         CertifyCommand::Verify(arguments) => verify::run(&arguments),
+        CertifyCommand::Add(arguments) => super::client_runtime()?.block_on(remote::add(arguments)),
+        CertifyCommand::Revoke(arguments) => super::client_runtime()?.block_on(remote::revoke(arguments)),
+        CertifyCommand::List(arguments) => super::client_runtime()?.block_on(remote::list(&arguments)),
     }
 }
 

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use fitment_catalog::Format;
 use fitment_engine::EngineError;
+use fitment_proto::v1;
 use fitment_trust::TrustRoot;
 use serde_json::json;
 
+use crate::client::ServerFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,7 @@ Examples:
   fitment trust check root.yaml
   fitment trust check new-root.yaml --installed root.yaml      # may it take its place?
   fitment trust show root.yaml --json
+  fitment trust install root.yaml --reason \"second auditor\"
 
 A trust root names keys, what each may certify for which components, and what components need; docs/certification.md shows
 one. It is not signed: who may write the file decides. Its version only rises.")]
@@ -38,6 +41,27 @@ enum TrustCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Put a trust root into force on a running daemon: from then on only what is certified under it may answer.
+    Install {
+        /// The trust root, YAML or JSON.
+        root: PathBuf,
+        /// Why; kept in the audit trail.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Who asks; kept in the audit trail.
+        #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
+        actor: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: ServerFlags,
+    },
+    /// Print the trust root that is in force on a running daemon, as JSON.
+    Get {
+        #[command(flatten)]
+        server: ServerFlags,
+    },
     /// Show keys, roles and policies.
     Show {
         /// The trust root, YAML or JSON.
@@ -52,6 +76,33 @@ pub(super) fn run(arguments: TrustArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         TrustCommand::Check { root, installed, json } => check(&root, installed.as_deref(), json)?,
         TrustCommand::Show { root, json } => show(&root, json)?,
+        TrustCommand::Install { root, reason, actor, json, server } => {
+            let trust_root = read_file(&root)?;
+            let source = root.display().to_string();
+            let request = v1::InstallTrustRootRequest { trust_root, source, actor, reason };
+            let installed = super::client_runtime()?.block_on(async {
+                let mut client = server.certification().await?;
+                anyhow::Ok(client.install_trust_root(server.request(request)).await?.into_inner())
+            })?;
+            let v1::InstallTrustRootResponse { revision, version, digest, matchable_versions } = installed;
+            if json {
+                output::json(
+                    &json!({"version": version, "digest": digest, "revision": revision, "matchable_versions": matchable_versions}),
+                )?;
+            } else {
+                output::line(format!(
+                    "trust root version {version} ({digest}) is in force from revision {revision} on"
+                ))?;
+                output::line(format!("{matchable_versions} versions may answer now"))?;
+            }
+        }
+        TrustCommand::Get { server } => {
+            let root = super::client_runtime()?.block_on(async {
+                let mut client = server.certification().await?;
+                anyhow::Ok(client.get_trust_root(server.request(v1::GetTrustRootRequest {})).await?.into_inner())
+            })?;
+            output::json(&serde_json::from_str::<serde_json::Value>(&root.json)?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use fitment_catalog::{Format, Manifest};
 use fitment_engine::{Author, Engine, EngineError, Import, Imported, Page, Standing, VersionSelector};
 use fitment_proto::v1;
 use tokio::sync::{mpsc, watch};
@@ -125,6 +126,21 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         Ok(Response::new(v1::MoveComponentResponse { revision }))
     }
 
+    async fn check_schema_compatibility(
+        &self,
+        request: Request<v1::CheckSchemaCompatibilityRequest>,
+    ) -> Result<Response<v1::CheckSchemaCompatibilityResponse>, Status> {
+        let engine = self.engine.get()?;
+        let v1::CheckSchemaCompatibilityRequest { old, new } = request.into_inner();
+        let compared = async {
+            let old = schema_source(&engine, "old", old).await?;
+            let new = schema_source(&engine, "new", new).await?;
+            engine.compare_schemas(old, new).await
+        };
+        let found = compared.await.map_err(|error: EngineError| status_of(&error))?;
+        Ok(Response::new(convert::compatibility(found)))
+    }
+
     type WatchCatalogStream = ReceiverStream<Result<v1::CatalogChange, Status>>;
 
     async fn watch_catalog(
@@ -170,6 +186,26 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
     Ok(convert::component(version, manifest))
 }
 
+/// A manifest that is stored, or sent along.
+async fn schema_source(
+    engine: &Engine,
+    field: &str,
+    source: Option<v1::SchemaSource>,
+) -> Result<Manifest, EngineError> {
+    use v1::schema_source::Source;
+    match source.and_then(|source| source.source) {
+        None => Err(EngineError::field(field, "is absent; name a stored version or send a manifest")),
+        Some(Source::Manifest(bytes)) => Ok(Manifest::parse(field, &bytes, Format::Auto)?),
+        Some(Source::Component(component)) => {
+            let fault = || EngineError::field(field, "names no version; write namespace/name@version");
+            let (name, version) = component.split_once('@').ok_or_else(fault)?;
+            let selector = VersionSelector::Exact(convert::component_name(name)?, convert::version(version)?);
+            let (_, manifest) = engine.get(selector, 0).await?;
+            Ok(Manifest::from_canonical_json(field, &manifest)?)
+        }
+    }
+}
+
 /// A change of where one version stands.
 fn standing(
     name: &str,
@@ -189,7 +225,7 @@ fn standing(
     })
 }
 
-fn selector(name: &str, version: &str, digest: &str) -> Result<VersionSelector, EngineError> {
+pub(super) fn selector(name: &str, version: &str, digest: &str) -> Result<VersionSelector, EngineError> {
     if !digest.is_empty() {
         if !name.is_empty() || !version.is_empty() {
             return Err(EngineError::field("digest", "comes with a name or version; send one or the other"));

@@ -1,9 +1,11 @@
 //! Between wire types and the engine's. Every conversion names every field, so that a new one stops the build.
 
-use fitment_catalog::{ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest};
+use fitment_catalog::{
+    Compatibility, ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest,
+};
 use fitment_engine::{
-    Candidate, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, Outcome, RecordedDecision,
-    SecondStageUse, Signal, StoredVersion, Timings,
+    Candidate, Certified, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, Outcome,
+    RecordedDecision, SecondStageUse, Signal, StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -280,6 +282,24 @@ fn move_to(step: Move) -> v1::LifecycleMove {
     }
 }
 
+/// What a comparison of schemas found, on the wire.
+pub(super) fn compatibility(found: Compatibility) -> v1::CheckSchemaCompatibilityResponse {
+    let response = |verdict: v1::SchemaVerdict, counter_example_json, pointer, explanation| {
+        v1::CheckSchemaCompatibilityResponse { verdict: verdict as i32, counter_example_json, pointer, explanation }
+    };
+    match found {
+        Compatibility::Compatible => {
+            response(v1::SchemaVerdict::Compatible, String::new(), String::new(), String::new())
+        }
+        Compatibility::Incompatible { counter_example, pointer, explanation } => {
+            response(v1::SchemaVerdict::Incompatible, counter_example.to_string(), pointer, explanation)
+        }
+        Compatibility::Unknown { pointer, explanation } => {
+            response(v1::SchemaVerdict::Unknown, String::new(), pointer, explanation)
+        }
+    }
+}
+
 /// A remembered answer on the wire.
 pub(super) fn decision(decision_id: String, decision: RecordedDecision) -> v1::RecordedDecision {
     let RecordedDecision {
@@ -394,7 +414,10 @@ fn timings_to(timings: Timings) -> v1::Timings {
 }
 
 fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
-    let Candidate { version, scored, is_match, generation, open_properties } = candidate;
+    let Candidate { version, scored, is_match, generation, open_properties, certified } = candidate;
+    let (certificates, certified_until) = certified
+        .map(|Certified { certified: _, changes_at, certificates }| (certificates, changes_at))
+        .unwrap_or_default();
     let matched_facet = matched_facets(&version, &scored.facets).into_iter().nth(scored.best_facet);
     let StoredVersion {
         card,
@@ -424,6 +447,8 @@ fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
         config_schema_json: config_schema.unwrap_or_default(),
         open_properties,
         lifecycle: lifecycle_to(card.lifecycle) as i32,
+        certificates: certificates.iter().map(ToString::to_string).collect(),
+        certified_until: certified_until.map(timestamp),
     }
 }
 

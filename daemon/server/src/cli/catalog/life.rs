@@ -47,6 +47,46 @@ pub(super) struct Watch {
     server: ServerFlags,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Compatible {
+    /// The older: NAMESPACE/NAME@VERSION of the catalogue, or a manifest's file.
+    old: String,
+    /// The newer: NAMESPACE/NAME@VERSION of the catalogue, or a manifest's file.
+    new: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) async fn compatible(arguments: Compatible) -> anyhow::Result<ExitCode> {
+    let Compatible { old, new, common } = arguments;
+    let request = v1::CheckSchemaCompatibilityRequest { old: Some(source(&old)?), new: Some(source(&new)?) };
+    let mut client = common.server.catalog().await?;
+    let found = client.check_schema_compatibility(common.server.request(request)).await?.into_inner();
+    let verdict = found.verdict();
+    if common.json {
+        output::json(&output::message_json("fitment.v1.CheckSchemaCompatibilityResponse", &found)?)?;
+    } else {
+        let word = verdict.as_str_name().trim_start_matches("SCHEMA_VERDICT_").to_lowercase();
+        let v1::CheckSchemaCompatibilityResponse { verdict: _, counter_example_json, pointer, explanation } = found;
+        let at = if pointer.is_empty() { String::new() } else { format!(" at {pointer}") };
+        output::line(format!("{word}{at}{}{explanation}", if explanation.is_empty() { "" } else { ": " }))?;
+        if !counter_example_json.is_empty() {
+            output::line(format!("accepted before, refused now: {counter_example_json}"))?;
+        }
+    }
+    let passes = verdict == v1::SchemaVerdict::Compatible;
+    Ok(if passes { ExitCode::SUCCESS } else { ExitCode::from(output::Exit::Failure as u8) })
+}
+
+/// A file where there is one of that name, else a stored version.
+fn source(text: &str) -> anyhow::Result<v1::SchemaSource> {
+    use v1::schema_source::Source;
+    let path = std::path::Path::new(text);
+    let source =
+        if path.is_file() { Source::Manifest(std::fs::read(path)?) } else { Source::Component(text.to_owned()) };
+    Ok(v1::SchemaSource { source: Some(source) })
+}
+
 /// A revision stands for all of its changes.
 fn place(text: &str) -> Result<v1::LogPlace, String> {
     let fault = |_| format!("`{text}` is no place; write REVISION or REVISION:POSITION, such as 12 or 12:3");
