@@ -61,7 +61,11 @@ pub use pipeline::{
 pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
-pub use store::{Card, Deletion, FORMAT_VERSION, Facet, Move, Revision, Standing, Store, StoredVersion};
+pub use store::{
+    Card, Deletion, FORMAT_VERSION, Facet, Move, Prune, Restored, Revision, SnapshotListing, SnapshotSummary, Standing,
+    Store, StoredVersion, Work, WrittenSnapshot, list_snapshots, prune_snapshots, restore_snapshot, snapshot_file,
+    verify_snapshot,
+};
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;
 pub use watch::{CatalogChange, ChangeKind, ChangedVersion, LogPlace};

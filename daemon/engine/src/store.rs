@@ -5,12 +5,15 @@
 
 mod audit;
 mod changes;
+mod columns;
 mod feedback;
 mod rankers;
 mod reader;
 mod records;
 mod second_stage;
+mod snapshot;
 mod standing;
+mod tables;
 mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +22,7 @@ use std::path::{Path, PathBuf};
 use fitment_models::ModelInfo;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use self::audit::AUDIT;
 use self::changes::CHANGES;
 pub(crate) use self::changes::Change;
 pub(crate) use self::feedback::FeedbackWrite;
@@ -27,6 +31,10 @@ pub(crate) use self::reader::StoreReader;
 use self::records::encode;
 pub(crate) use self::records::text;
 pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
+pub use self::snapshot::{
+    Prune, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
+    restore_snapshot, snapshot_file, verify_snapshot,
+};
 pub(crate) use self::standing::Moved;
 pub use self::standing::Standing;
 pub(crate) use self::versions::{NewVersion, Written};
