@@ -201,7 +201,9 @@ pub enum EngineError {
         name: String,
     },
     /// A snapshot of another build's form.
-    #[error("the snapshot at {path} holds {found}, which this build does not read; restore it with the build that wrote it")]
+    #[error(
+        "the snapshot at {path} holds {found}, which this build does not read; restore it with the build that wrote it"
+    )]
     SnapshotFormat {
         /// The snapshot.
         path: PathBuf,
@@ -209,7 +211,9 @@ pub enum EngineError {
         found: String,
     },
     /// A restore onto a folder that has a store.
-    #[error("{path} exists; restore into another --data-dir, or replace it with --force (it is then kept beside as catalog.redb.before-restore)")]
+    #[error(
+        "{path} exists; restore into another --data-dir, or replace it with --force (it is then kept beside as catalog.redb.before-restore)"
+    )]
     StoreExists {
         /// The store.
         path: PathBuf,

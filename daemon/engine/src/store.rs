@@ -32,7 +32,7 @@ use self::records::encode;
 pub(crate) use self::records::text;
 pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
 pub use self::snapshot::{
-    Prune, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
+    Pruned, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
     restore_snapshot, snapshot_file, verify_snapshot,
 };
 pub(crate) use self::standing::Moved;

@@ -18,7 +18,7 @@ use serde::Serialize;
 pub use self::create::WrittenSnapshot;
 use self::document::Document;
 use self::folder::Folder;
-pub use self::prune::{Prune, prune_snapshots};
+pub use self::prune::{Pruned, prune_snapshots};
 pub use self::restore::{Restored, restore_snapshot};
 pub use self::verify::verify_snapshot;
 use super::Revision;

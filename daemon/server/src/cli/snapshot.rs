@@ -126,7 +126,10 @@ pub(super) fn run(arguments: SnapshotArguments, config: &ConfigFlags) -> anyhow:
                 output::json(&json!({"removed": pruned.removed, "chunks": chunks, "bytes": bytes}))?;
             } else {
                 let removed = pruned.removed.len();
-                output::line(format!("{removed} snapshots and {} chunks removed, {} bytes", pruned.chunks, pruned.bytes))?;
+                output::line(format!(
+                    "{removed} snapshots and {} chunks removed, {} bytes",
+                    pruned.chunks, pruned.bytes
+                ))?;
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -96,7 +96,8 @@ impl Event for v1::VerifySnapshotResponse {
 }
 
 fn snapshot_to(summary: SnapshotSummary) -> v1::Snapshot {
-    let SnapshotSummary { name, digest, time, revision, model, model_digest, audit_head, rows, bytes, chunks } = summary;
+    let SnapshotSummary { name, digest, time, revision, model, model_digest, audit_head, rows, bytes, chunks } =
+        summary;
     v1::Snapshot {
         name,
         digest,

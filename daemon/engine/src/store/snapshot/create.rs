@@ -156,5 +156,5 @@ pub(super) fn put_row<K: Column, V: Column>(key: &K::SelfType<'_>, value: &V::Se
 /// Whether a key begins a chunk by its hash, which is the same whatever its neighbours are.
 fn begins_chunk(key: &[u8]) -> bool {
     let [first, second, ..] = *Digest::of(key).as_bytes();
-    u16::from_le_bytes([first, second]) % HASHED_CUT == 0
+    u16::from_le_bytes([first, second]).is_multiple_of(HASHED_CUT)
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use fitment_catalog::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::SnapshotSummary;
 use super::super::{FORMAT_VERSION, Revision};
+use super::SnapshotSummary;
 use crate::audit::AuditHead;
 use crate::error::EngineError;
 
@@ -140,7 +140,12 @@ impl Document {
     }
 
     /// A document that says nothing of its tables yet.
-    pub(super) fn begun(revision: Revision, model: Option<Model>, time: jiff::Timestamp, audit_head: AuditHead) -> Self {
+    pub(super) fn begun(
+        revision: Revision,
+        model: Option<Model>,
+        time: jiff::Timestamp,
+        audit_head: AuditHead,
+    ) -> Self {
         Self {
             snapshot_format: SNAPSHOT_FORMAT,
             store_format: FORMAT_VERSION,
@@ -161,8 +166,7 @@ impl Document {
     /// What is told of it.
     pub(super) fn summary(&self, path: &Path) -> SnapshotSummary {
         let chunks = || self.tables.iter().flat_map(|table| &table.chunks);
-        let (model, model_digest) =
-            self.model.clone().map(|model| (model.name, model.digest)).unwrap_or_default();
+        let (model, model_digest) = self.model.clone().map(|model| (model.name, model.digest)).unwrap_or_default();
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         SnapshotSummary {
             name: file.strip_suffix(SUFFIX).map_or_else(|| self.name(), str::to_owned),

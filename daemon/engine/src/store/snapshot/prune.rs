@@ -9,7 +9,7 @@ use crate::error::EngineError;
 
 /// What was removed.
 #[derive(Clone, Debug, Default)]
-pub struct Prune {
+pub struct Pruned {
     /// Names of snapshots, oldest first.
     pub removed: Vec<String>,
     /// Chunks that went with them.
@@ -21,7 +21,7 @@ pub struct Prune {
 /// Removes all but the newest `keep` snapshots of a folder. A document goes before its chunks, so that one that is there is whole.
 ///
 /// Errors: a damaged document, since nobody knows which chunks it needs; [`EngineError::JobRunning`], IO.
-pub fn prune_snapshots(folder: &Path, keep: usize) -> Result<Prune, EngineError> {
+pub fn prune_snapshots(folder: &Path, keep: usize) -> Result<Pruned, EngineError> {
     let path = folder;
     let folder = Folder::new(path);
     let lock = folder.lock()?;
@@ -38,7 +38,7 @@ pub fn prune_snapshots(folder: &Path, keep: usize) -> Result<Prune, EngineError>
         .flat_map(|table| &table.chunks)
         .map(|chunk| folder.chunk_file(&chunk.digest))
         .collect();
-    let mut pruned = Prune::default();
+    let mut pruned = Pruned::default();
     for (path, document) in &all {
         std::fs::remove_file(path).map_err(failed(path))?;
         pruned.removed.push(document.summary(path).name);

@@ -32,12 +32,7 @@ pub struct Restored {
 ///
 /// A crash leaves the old store or the new one, each whole. Errors: [`EngineError::StoreExists`], [`EngineError::StoreInUse`],
 /// those of [`super::verify_snapshot`], IO; the old store is as it was after each.
-pub fn restore_snapshot(
-    file: &Path,
-    data_dir: &Path,
-    force: bool,
-    work: Work<'_>,
-) -> Result<Restored, EngineError> {
+pub fn restore_snapshot(file: &Path, data_dir: &Path, force: bool, work: Work<'_>) -> Result<Restored, EngineError> {
     let live = data_dir.join("catalog.redb");
     let old = hold(&live)?;
     if old.is_some() && !force {

@@ -71,7 +71,11 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("lists") {
         let path = entry.expect("lists").path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push((path.clone(), std::fs::read(&path).expect("reads"))) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push((path.clone(), std::fs::read(&path).expect("reads")))
+        }
     }
     found.sort();
     found
@@ -133,7 +137,7 @@ fn every_flipped_byte_cut_and_swap_is_refused_and_touches_nothing() {
             std::fs::write(path, flipped).expect("writes");
             let what = format!("{} at {at}", path.display());
             known(&what, &verify(&file).expect_err(&what));
-            if at % 101 == 0 {
+            if at.is_multiple_of(101) {
                 refused(&what);
             }
         }
@@ -157,6 +161,15 @@ fn every_flipped_byte_cut_and_swap_is_refused_and_touches_nothing() {
     restore(&file, &target, true).expect("is whole again");
 }
 
+#[track_caller]
+fn check(folder: &Folder, document: &Document, expect: &str, change: impl FnOnce(&mut Document)) {
+    let mut changed = document.clone();
+    change(&mut changed);
+    let path = folder.publish(&changed.sealed().expect("seals")).expect("writes");
+    let error = verify(&path).expect_err("a refusal").to_string();
+    assert!(error.contains(expect), "{error}");
+}
+
 /// A document whose digests are all right and which yet does not hold together.
 #[test]
 fn what_contradicts_itself_is_refused() {
@@ -166,14 +179,6 @@ fn what_contradicts_itself_is_refused() {
     let (file, _) = take(&bench.store, &snapshots, 1);
     let document = Document::read(&file).expect("reads");
     let folder = Folder::new(&snapshots);
-    #[track_caller]
-    fn check(folder: &Folder, document: &Document, expect: &str, change: impl FnOnce(&mut Document)) {
-        let mut changed = document.clone();
-        change(&mut changed);
-        let path = folder.publish(&changed.sealed().expect("seals")).expect("writes");
-        let error = verify(&path).expect_err("a refusal").to_string();
-        assert!(error.contains(expect), "{error}");
-    }
     let table = |name: &str| document.tables.iter().position(|table| table.name == name).expect("is there");
     let order = table("request_order");
     check(&folder, &document, "out of order", |changed| changed.tables[order].chunks.swap(0, 1));

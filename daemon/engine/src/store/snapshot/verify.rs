@@ -38,9 +38,7 @@ pub(super) fn verified(file: &Path, work: Work<'_>) -> Result<Document, EngineEr
         }
         done = verifier.done;
     }
-    content
-        .agrees(&document)
-        .map_err(|detail| EngineError::SnapshotDamaged { path: file.to_path_buf(), detail })?;
+    content.agrees(&document).map_err(|detail| EngineError::SnapshotDamaged { path: file.to_path_buf(), detail })?;
     Ok(document)
 }
 
