@@ -193,6 +193,38 @@ pub enum EngineError {
         /// What is read.
         supported: u32,
     },
+    /// A snapshot does not hold what it says.
+    #[error("the snapshot at {path} is damaged: {detail}; use another snapshot; nothing was changed")]
+    SnapshotDamaged {
+        /// The file of it that is wrong.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// No such snapshot.
+    #[error("snapshot `{name}` not found; `fitment snapshot list` shows them")]
+    SnapshotUnknown {
+        /// Its name.
+        name: String,
+    },
+    /// A snapshot of another build's form.
+    #[error(
+        "the snapshot at {path} holds {found}, which this build does not read; restore it with the build that wrote it"
+    )]
+    SnapshotFormat {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// A restore onto a folder that has a store.
+    #[error(
+        "{path} exists; restore into another --data-dir, or replace it with --force (it is then kept beside as catalog.redb.before-restore)"
+    )]
+    StoreExists {
+        /// The store.
+        path: PathBuf,
+    },
     /// The store could not be read or written.
     #[error("the store failed: {0}")]
     Store(#[from] Box<redb::Error>),
@@ -280,6 +312,10 @@ impl EngineError {
             Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),
             Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
             Self::StoreFormat { .. } => (ErrorKind::FailedPrecondition, "STORE_FORMAT"),
+            Self::SnapshotDamaged { .. } => (ErrorKind::DataLoss, "SNAPSHOT_DAMAGED"),
+            Self::SnapshotUnknown { .. } => (ErrorKind::NotFound, "SNAPSHOT_UNKNOWN"),
+            Self::SnapshotFormat { .. } => (ErrorKind::FailedPrecondition, "SNAPSHOT_FORMAT"),
+            Self::StoreExists { .. } => (ErrorKind::FailedPrecondition, "STORE_EXISTS"),
             Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
             Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),

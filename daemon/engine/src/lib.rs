@@ -64,7 +64,9 @@ pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{
-    Card, Deletion, FORMAT_VERSION, Facet, Move, Revision, Standing, Store, StoredCertificate, StoredVersion,
+    Card, Deletion, FORMAT_VERSION, Facet, Move, Pruned, Restored, Revision, SnapshotListing, SnapshotSummary,
+    Standing, Store, StoredCertificate, StoredVersion, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
+    restore_snapshot, snapshot_file, verify_snapshot,
 };
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;

@@ -6,12 +6,15 @@
 mod audit;
 mod certificates;
 mod changes;
+mod columns;
 mod feedback;
 mod rankers;
 mod reader;
 mod records;
 mod second_stage;
+mod snapshot;
 mod standing;
+mod tables;
 mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use fitment_models::ModelInfo;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use self::audit::AUDIT;
 pub(crate) use self::certificates::NewCertificate;
 pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
@@ -30,6 +34,10 @@ pub(crate) use self::reader::StoreReader;
 use self::records::encode;
 pub(crate) use self::records::text;
 pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
+pub use self::snapshot::{
+    Pruned, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
+    restore_snapshot, snapshot_file, verify_snapshot,
+};
 pub(crate) use self::standing::Moved;
 pub use self::standing::Standing;
 pub(crate) use self::versions::{NewVersion, Written};

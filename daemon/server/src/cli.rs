@@ -15,6 +15,7 @@ mod model;
 mod ranker;
 mod remote;
 mod serve;
+mod snapshot;
 mod trust;
 
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ enum Command {
     Ranker(ranker::RankerArguments),
     /// Export and check the trail of what was done.
     Audit(audit::AuditArguments),
+    /// Take, list, check, restore and prune copies of a catalogue.
+    Snapshot(snapshot::SnapshotArguments),
     /// Make keys, sign certificates, and say whether a version is certified; files only.
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
@@ -102,6 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),
         Command::Ranker(arguments) => ranker::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
+        Command::Snapshot(arguments) => snapshot::run(arguments, &config),
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),

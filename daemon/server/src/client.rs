@@ -9,6 +9,7 @@ use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
+use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::config::DEFAULT_LISTEN;
@@ -82,6 +83,13 @@ impl ServerFlags {
     /// A client for learning and measuring.
     pub(crate) async fn evaluation(&self) -> anyhow::Result<EvaluationServiceClient<Channel>> {
         Ok(EvaluationServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for snapshots.
+    pub(crate) async fn snapshots(&self) -> anyhow::Result<SnapshotServiceClient<Channel>> {
+        Ok(SnapshotServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

@@ -27,7 +27,8 @@ const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 7] = ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen"];
+const TEXT_KEYS: [&str; 8] =
+    ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen", "snapshots__dir"];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
 struct TextVariables;
@@ -71,6 +72,15 @@ pub(crate) struct RawConfig {
     encoder: RawEncoder,
     ranking: Ranking,
     feedback: FeedbackPolicy,
+    snapshots: RawSnapshots,
+}
+
+/// Where snapshots lie.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSnapshots {
+    /// `None`: `snapshots` in the data folder.
+    dir: Option<PathBuf>,
 }
 
 /// Where metrics are served.
@@ -191,6 +201,7 @@ impl Default for RawConfig {
             encoder: RawEncoder::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
+            snapshots: RawSnapshots::default(),
         }
     }
 }
@@ -224,6 +235,8 @@ pub(crate) struct Config {
     pub(crate) ranking: Ranking,
     /// What is remembered of answers.
     pub(crate) feedback: FeedbackPolicy,
+    /// Where snapshots are written.
+    pub(crate) snapshots_dir: PathBuf,
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
@@ -345,6 +358,7 @@ impl TryFrom<RawConfig> for Config {
             encoder,
             ranking,
             feedback,
+            snapshots: RawSnapshots { dir: snapshots_dir },
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
         let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
@@ -374,7 +388,7 @@ impl TryFrom<RawConfig> for Config {
         if !fitment_models::is_model_name(&model) {
             bail!("model: `{model}` is no name of a model; `fitment model list` shows them");
         }
-        for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir)] {
+        for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir), ("snapshots.dir", &snapshots_dir)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
                 bail!("{key}: is empty; name a folder, or leave the key out for the default");
             }
@@ -383,9 +397,11 @@ impl TryFrom<RawConfig> for Config {
             Some(folder) => folder,
             None => fitment_models::ModelCache::default_root(|name| std::env::var_os(name))?,
         };
+        let data_dir = data_dir.map_or_else(default_data_dir, Ok)?;
         Ok(Self {
             listen,
-            data_dir: data_dir.map_or_else(default_data_dir, Ok)?,
+            snapshots_dir: snapshots_dir.unwrap_or_else(|| data_dir.join("snapshots")),
+            data_dir,
             models_dir,
             model,
             max_request_bytes,
@@ -448,6 +464,8 @@ mod tests {
         check("[feedback]\nagreement = 0", "feedback.agreement");
         check("[feedback]\ngate = \"ajar\"", "feedback.gate");
         check("[feedback]\nintent_text = \"burnt\"", "feedback.intent_text");
+        check("[snapshots]\ndir = \"\"", "snapshots.dir: is empty");
+        check("[snapshots]\nfolder = \"x\"", "folder");
         check("[feedback]\ngates = \"open\"", "gates");
     }
 }

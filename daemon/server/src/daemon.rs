@@ -17,6 +17,7 @@ use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
+use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
@@ -28,7 +29,7 @@ use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AuditService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService,
-    InfoService, Jobs, MAX_CSV_BYTES, MatcherService, WireLimits,
+    InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
 };
 
 /// Largest answer.
@@ -39,13 +40,14 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
     "fitment.v1.EvaluationService",
     "fitment.v1.AuditService",
     "fitment.v1.CertificationService",
+    "fitment.v1.SnapshotService",
     "fitment.v1.InfoService",
 ];
 
@@ -165,6 +167,15 @@ pub(crate) async fn serve(
             AuditServiceServer::new(AuditService { engine: engine.clone() })
                 .max_decoding_message_size(limits.max_request_bytes)
                 .max_encoding_message_size(limits.max_response_bytes),
+        )
+        .add_service(
+            SnapshotServiceServer::new(SnapshotService {
+                engine: engine.clone(),
+                folder: config.snapshots_dir.clone(),
+                jobs: Jobs::default(),
+            })
+            .max_decoding_message_size(limits.max_request_bytes)
+            .max_encoding_message_size(limits.max_response_bytes),
         )
         .add_service(
             InfoServiceServer::new(InfoService {

@@ -11,7 +11,9 @@ mod edge;
 mod evaluation;
 mod feedback;
 mod info;
+mod job;
 mod matcher;
+mod snapshot;
 mod status;
 mod watch;
 
@@ -26,10 +28,12 @@ pub(crate) use self::audit::AuditService;
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::certification::CertificationService;
 pub(crate) use self::edge::EdgeLayer;
-pub(crate) use self::evaluation::{EvaluationService, Jobs, MAX_CSV_BYTES};
+pub(crate) use self::evaluation::{EvaluationService, MAX_CSV_BYTES};
 pub(crate) use self::feedback::FeedbackService;
 pub(crate) use self::info::InfoService;
+pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
+pub(crate) use self::snapshot::SnapshotService;
 
 /// Intents of one batch at most.
 const MAX_BATCH: usize = 256;

@@ -16,3 +16,4 @@ mod network;
 mod operations;
 mod python;
 mod second_stage;
+mod snapshot;

@@ -17,11 +17,11 @@ use crate::error::EngineError;
 use crate::feedback::Label;
 
 /// decision id -> [`Decision`] as JSON; ids are ordered by time.
-const DECISIONS: TableDefinition<u128, &[u8]> = TableDefinition::new("decisions");
+pub(super) const DECISIONS: TableDefinition<u128, &[u8]> = TableDefinition::new("decisions");
 /// label id -> [`Label`] as JSON; labels of one intent share the beginning of their id.
-const LABELS: TableDefinition<&str, &[u8]> = TableDefinition::new("labels");
+pub(super) const LABELS: TableDefinition<&str, &[u8]> = TableDefinition::new("labels");
 /// calibration id -> [`PromiseRecord`] as JSON.
-const PROMISES: TableDefinition<&str, &[u8]> = TableDefinition::new("promises");
+pub(super) const PROMISES: TableDefinition<&str, &[u8]> = TableDefinition::new("promises");
 
 /// Decisions that one commit forgets at most beyond those it adds, so that a smaller retention holds nobody up for long.
 const MAX_FORGOTTEN: u64 = 4096;

@@ -11,11 +11,11 @@ use crate::audit::{Act, Author};
 use crate::error::EngineError;
 
 /// model digest -> id of the ranker in force; absent: the shipped one. Older builds wrote the whole ranker here.
-const RANKERS: TableDefinition<&str, &[u8]> = TableDefinition::new("rankers");
+pub(super) const RANKERS: TableDefinition<&str, &[u8]> = TableDefinition::new("rankers");
 /// (model digest, id) -> the ranker as JSON.
-const RANKER_ARTEFACTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ranker_artefacts");
+pub(super) const RANKER_ARTEFACTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ranker_artefacts");
 /// (model digest, id) -> [`RankerRecord`] as JSON.
-const RANKER_RECORDS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ranker_records");
+pub(super) const RANKER_RECORDS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("ranker_records");
 
 /// Rankers that are kept for a model.
 const KEPT: usize = 20;

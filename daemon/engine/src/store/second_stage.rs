@@ -8,7 +8,7 @@ use super::{Store, StoreReader, VERSIONS};
 use crate::error::EngineError;
 
 /// (doc id, model digest) -> centroid of the facet vectors, unit length, f32 little-endian.
-const SECOND_STAGE: TableDefinition<(u32, &str), &[u8]> = TableDefinition::new("second_stage");
+pub(super) const SECOND_STAGE: TableDefinition<(u32, &str), &[u8]> = TableDefinition::new("second_stage");
 
 pub(super) fn create_table(transaction: &WriteTransaction) -> Result<(), EngineError> {
     transaction.open_table(SECOND_STAGE)?;

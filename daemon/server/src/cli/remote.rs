@@ -92,6 +92,8 @@ macro_rules! job_event {
 job_event!(FitResponse, fit_response, FitResult);
 job_event!(CalibrateResponse, calibrate_response, CalibrateResult);
 job_event!(EvaluateResponse, evaluate_response, EvaluateResult);
+job_event!(CreateSnapshotResponse, create_snapshot_response, CreateSnapshotResult);
+job_event!(VerifySnapshotResponse, verify_snapshot_response, Snapshot);
 
 /// The result of a job; its progress is shown meanwhile. Ctrl-C leaves the call, and so ends the job.
 pub(super) async fn finish<T: JobEvent>(mut events: Streaming<T>) -> anyhow::Result<T::Result> {

@@ -1,8 +1,7 @@
 //! `EvaluationService`: learning, promises and figures on the catalogue that is served.
 //!
-//! `job` runs one piece of long work for one caller; `work` says what is done; the conversions are here.
+//! `work` says what is done; the conversions are here.
 
-mod job;
 mod work;
 
 use std::sync::Arc;
@@ -11,12 +10,11 @@ use fitment_engine::{Calibration, EngineError, Evidence, KeptRanker, Threshold, 
 use fitment_proto::v1;
 use tonic::{Request, Response, Status};
 
-use self::job::{Event, Events, Tell, Teller, run};
 use self::work::{Calibrate, Fit, of_blocking};
+use super::job::{Event, Events, Jobs, Tell, Teller, run};
 use super::status::{refused, status_of};
 use super::{EngineSlot, convert};
 
-pub(crate) use self::job::Jobs;
 pub(crate) use self::work::MAX_CSV_BYTES;
 
 /// Error rate that is promised where none is asked for.

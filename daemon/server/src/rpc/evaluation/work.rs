@@ -9,8 +9,8 @@ use fitment_engine::{
 use fitment_evaluation::{Report, Run};
 use fitment_proto::v1;
 
-use super::job::{Place, Tell};
 use crate::rpc::convert;
+use crate::rpc::job::{Place, Tell};
 
 /// Largest CSV file.
 pub(crate) const MAX_CSV_BYTES: usize = 4 * 1024 * 1024;
