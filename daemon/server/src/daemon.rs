@@ -20,6 +20,7 @@ use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
 use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -121,11 +122,6 @@ pub(crate) async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
-    let descriptors = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(fitment_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let router = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
@@ -133,59 +129,8 @@ pub(crate) async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .layer(call_meters)
         .layer(EdgeLayer)
-        .add_service(health)
-        .add_service(descriptors().build_v1()?)
-        .add_service(descriptors().build_v1alpha()?)
-        .add_service(
-            MatcherServiceServer::new(MatcherService { engine: engine.clone(), meters: MatchMeters::new() })
-                .max_decoding_message_size(limits.max_request_bytes)
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            CatalogServiceServer::new(CatalogService { engine: engine.clone(), limits, stopping: stopping.clone() })
-                .max_decoding_message_size(limits.max_request_bytes)
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            FeedbackServiceServer::new(FeedbackService { engine: engine.clone() })
-                .max_decoding_message_size(limits.max_request_bytes)
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            EvaluationServiceServer::new(EvaluationService { engine: engine.clone(), jobs: Jobs::default() })
-                // A file of the largest size, and the rest of the message.
-                .max_decoding_message_size(limits.max_request_bytes.max(MAX_CSV_BYTES + 4096))
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            CertificationServiceServer::new(CertificationService { engine: engine.clone() })
-                // Evidence of the largest size, and the rest of the message.
-                .max_decoding_message_size(limits.max_request_bytes.max(fitment_engine::MAX_EVIDENCE_BYTES + (2 << 20)))
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            AuditServiceServer::new(AuditService { engine: engine.clone() })
-                .max_decoding_message_size(limits.max_request_bytes)
-                .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            SnapshotServiceServer::new(SnapshotService {
-                engine: engine.clone(),
-                folder: config.snapshots_dir.clone(),
-                jobs: Jobs::default(),
-            })
-            .max_decoding_message_size(limits.max_request_bytes)
-            .max_encoding_message_size(limits.max_response_bytes),
-        )
-        .add_service(
-            InfoServiceServer::new(InfoService {
-                engine: engine.clone(),
-                limits,
-                queue_capacity: config.encoder_limits.queue_capacity,
-            })
-            .max_decoding_message_size(limits.max_request_bytes)
-            .max_encoding_message_size(limits.max_response_bytes),
-        );
+        .add_routes(services(&config, &engine, limits, &stopping)?)
+        .add_service(health);
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(
         // Answers are one small frame: waiting for more to send would cost 40 ms.
         TcpIncoming::from(grpc).with_nodelay(Some(true)),
@@ -221,6 +166,54 @@ pub(crate) async fn serve(
             Ok(())
         }
     }
+}
+
+/// Every service of the protocol, each bounded in the size of its messages, and reflection.
+fn services(
+    config: &Config,
+    engine: &EngineSlot,
+    limits: WireLimits,
+    stopping: &watch::Receiver<bool>,
+) -> anyhow::Result<Routes> {
+    /// Bytes of a message beside the one large field that it is about.
+    const REST: usize = 2 << 20;
+    macro_rules! bounded {
+        ($service:expr) => {
+            bounded!($service, 0)
+        };
+        ($service:expr, $largest_field:expr) => {
+            $service
+                .max_decoding_message_size(limits.max_request_bytes.max($largest_field))
+                .max_encoding_message_size(limits.max_response_bytes)
+        };
+    }
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(fitment_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let slot = || engine.clone();
+    let matcher = MatcherService { engine: slot(), meters: MatchMeters::new() };
+    let catalog = CatalogService { engine: slot(), limits, stopping: stopping.clone() };
+    let evaluation = EvaluationService { engine: slot(), jobs: Jobs::default() };
+    let folder = config.snapshots_dir.clone();
+    let snapshots = SnapshotService { engine: slot(), folder, jobs: Jobs::default() };
+    let queue_capacity = config.encoder_limits.queue_capacity;
+    let info = InfoService { engine: slot(), limits, queue_capacity };
+    let certification = CertificationServiceServer::new(CertificationService { engine: slot() });
+    let mut routes = Routes::builder();
+    routes
+        .add_service(descriptors().build_v1()?)
+        .add_service(descriptors().build_v1alpha()?)
+        .add_service(bounded!(MatcherServiceServer::new(matcher)))
+        .add_service(bounded!(CatalogServiceServer::new(catalog)))
+        .add_service(bounded!(certification, fitment_engine::MAX_EVIDENCE_BYTES + REST))
+        .add_service(bounded!(FeedbackServiceServer::new(FeedbackService { engine: slot() })))
+        .add_service(bounded!(EvaluationServiceServer::new(evaluation), MAX_CSV_BYTES + REST))
+        .add_service(bounded!(AuditServiceServer::new(AuditService { engine: slot() })))
+        .add_service(bounded!(SnapshotServiceServer::new(snapshots)))
+        .add_service(bounded!(InfoServiceServer::new(info)));
+    Ok(routes.routes())
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -3,7 +3,7 @@
 use fitment_catalog::Manifest;
 use fitment_index::DocId;
 use fitment_models::{ModelInfo, UnitVector};
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 
 use super::audit;
 use super::changes::{CHANGES, OP_PUT, OP_RESTORE};
@@ -60,11 +60,7 @@ impl Store {
         {
             let mut meta = transaction.open_table(META)?;
             let mut names = transaction.open_table(NAMES)?;
-            let mut digests = transaction.open_table(DIGESTS)?;
             let mut stored_versions = transaction.open_table(VERSIONS)?;
-            let mut manifests = transaction.open_table(MANIFESTS)?;
-            let mut vectors = transaction.open_table(VECTORS)?;
-            let mut profiles = transaction.open_table(PROFILES)?;
             let mut changes = transaction.open_table(CHANGES)?;
             let mut requests = transaction.open_table(REQUESTS)?;
             let mut request_order = transaction.open_table(REQUEST_ORDER)?;
@@ -115,16 +111,7 @@ impl Store {
                         changes.insert((next_revision, position), (OP_RESTORE, doc))?;
                         position += 1;
                         acts.push(act("component.undelete", &record, serde_json::json!({"written_again": true})));
-                        if !version.request_id.is_empty() {
-                            let request = RequestRecord::new("put", &digest.to_string(), doc, next_revision);
-                            remember_request(
-                                &mut meta,
-                                &mut requests,
-                                &mut request_order,
-                                &version.request_id,
-                                &request,
-                            )?;
-                        }
+                        remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
                         results.push(Written::Created(DocId(doc), Box::new(record)));
                         continue;
                     }
@@ -135,16 +122,11 @@ impl Store {
                     .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
                 let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
                 stored_versions.insert(doc, encode(&record)?.as_slice())?;
-                manifests.insert(doc, version.manifest.canonical_json().as_slice())?;
                 names.insert(
                     (name.as_str(), semver.as_str()),
                     encode(&NameRecord { digest, doc: Some(doc) })?.as_slice(),
                 )?;
-                digests.insert(digest.to_string().as_bytes(), doc)?;
-                let floats: Vec<f32> =
-                    version.vectors.iter().flat_map(fitment_models::UnitVector::as_slice).copied().collect();
-                vectors.insert((model_digest.as_str(), doc), bytemuck::cast_slice(&floats))?;
-                profiles.insert(doc, text_profile(&version.manifest).to_bytes().as_slice())?;
+                insert_contents(&transaction, doc, version, &model_digest)?;
                 changes.insert((next_revision, position), (OP_PUT, doc))?;
                 position += 1;
                 acts.push(act(
@@ -152,10 +134,7 @@ impl Store {
                     &record,
                     serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
                 ));
-                if !version.request_id.is_empty() {
-                    let request = RequestRecord::new("put", &digest.to_string(), doc, next_revision);
-                    remember_request(&mut meta, &mut requests, &mut request_order, &version.request_id, &request)?;
-                }
+                remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
                 results.push(Written::Created(DocId(doc), Box::new(record)));
             }
             if position > 0 {
@@ -168,6 +147,38 @@ impl Store {
         transaction.commit()?;
         Ok((revision, results))
     }
+}
+
+/// Remembers the request that wrote a version; an empty id is none.
+fn remember_put(
+    meta: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    requests: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    order: &mut redb::Table<'_, u64, &'static str>,
+    version: &NewVersion,
+    doc: u32,
+    revision: Revision,
+) -> Result<(), EngineError> {
+    if version.request_id.is_empty() {
+        return Ok(());
+    }
+    let request = RequestRecord::new("put", &version.manifest.digest().to_string(), doc, revision);
+    remember_request(meta, requests, order, &version.request_id, &request)
+}
+
+/// What a version is made of: manifest, address, vectors and words.
+fn insert_contents(
+    transaction: &WriteTransaction,
+    doc: u32,
+    version: &NewVersion,
+    model_digest: &str,
+) -> Result<(), EngineError> {
+    let manifest = &version.manifest;
+    transaction.open_table(MANIFESTS)?.insert(doc, manifest.canonical_json().as_slice())?;
+    transaction.open_table(DIGESTS)?.insert(manifest.digest().to_string().as_bytes(), doc)?;
+    let floats: Vec<f32> = version.vectors.iter().flat_map(UnitVector::as_slice).copied().collect();
+    transaction.open_table(VECTORS)?.insert((model_digest, doc), bytemuck::cast_slice(&floats))?;
+    transaction.open_table(PROFILES)?.insert(doc, text_profile(manifest).to_bytes().as_slice())?;
+    Ok(())
 }
 
 pub(super) fn known_request(
