@@ -52,9 +52,13 @@ pub fn restore_snapshot(file: &Path, data_dir: &Path, force: bool, work: Work<'_
     }
     let kept = data_dir.join("catalog.redb.before-restore");
     if old.is_some() {
-        // A second name for the old store, so that the first never stands for nothing.
-        remove_file(&kept)?;
-        std::fs::hard_link(&live, &kept).map_err(failed(&kept))?;
+        // A second name for the old store, so that the first never stands for nothing. It takes the place of an earlier one by
+        // a rename, which does nothing where both are the same file already.
+        let keeping = data_dir.join("catalog.redb.before-restore.new");
+        remove_file(&keeping)?;
+        std::fs::hard_link(&live, &keeping).map_err(failed(&keeping))?;
+        std::fs::rename(&keeping, &kept).map_err(failed(&kept))?;
+        remove_file(&keeping)?;
     } else if live.exists() {
         return Err(EngineError::StoreInUse { path: live });
     }

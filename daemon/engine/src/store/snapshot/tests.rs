@@ -1,10 +1,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use redb::ReadableDatabase;
 use serde_json::json;
 
-use super::super::records::encode;
 use super::super::{META, REQUEST_ORDER, REQUESTS, Store, audit, feedback};
 use super::*;
 use crate::audit::{Act, Author};
@@ -190,7 +188,11 @@ fn what_contradicts_itself_is_refused() {
     check(&folder, &document, "another store format", |changed| drop(changed.tables.remove(0)));
     check(&folder, &document, "a table twice", |changed| changed.tables.push(changed.tables[order].clone()));
     check(&folder, &document, "a table `unheard`", |changed| changed.tables[order].name = "unheard".into());
-    check(&folder, &document, "malformed", |changed| changed.tables[order].name = "vectors".into());
+    let vectors = table("vectors");
+    check(&folder, &document, "malformed", |changed| {
+        changed.tables[order].name = "vectors".into();
+        changed.tables[vectors].name = "request_order".into();
+    });
     check(&folder, &document, "snapshot format 9", |changed| changed.snapshot_format = 9);
     let meta = document.tables[table("meta")].chunks[0].clone();
     let bytes = folder.read(&meta).expect("reads");
