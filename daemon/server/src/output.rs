@@ -199,7 +199,7 @@ impl Steps {
         if state.0 != what {
             state.1.finish_and_clear();
             let bar = ProgressBar::new(total);
-            if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} {eta}") {
+            if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len} {per_sec} {eta}") {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.set_message(what.to_owned());

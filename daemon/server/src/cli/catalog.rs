@@ -136,7 +136,7 @@ async fn import(path: &Path, author: &life::AuthorFlags, common: &Common) -> any
         read_catalog_folder(path)?
     };
     let total = manifests.len() as u64;
-    let steps = Steps::new();
+    let (steps, started) = (Steps::new(), std::time::Instant::now());
     let mut client = common.server.catalog().await?;
     let author = author.clone();
     let items = tokio_stream::iter(manifests.into_iter().map(move |(source, manifest)| v1::ImportComponentsRequest {
@@ -171,8 +171,10 @@ async fn import(path: &Path, author: &life::AuthorFlags, common: &Common) -> any
         for item in &failed {
             eprintln!("{}", item.status.clone().unwrap_or_default().message);
         }
+        let took = started.elapsed();
+        let rate = f64::from(u32::try_from(total).unwrap_or(u32::MAX)) / took.as_secs_f64().max(1e-3);
         output::line(format!(
-            "{created} created, {unchanged} unchanged, {} failed; revision {revision}",
+            "{created} created, {unchanged} unchanged, {} failed; revision {revision}; {rate:.0} a second",
             failed.len()
         ))?;
     }
