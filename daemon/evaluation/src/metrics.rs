@@ -148,7 +148,8 @@ impl Sheet {
 
     fn abstention(&self, weights: &[u32], inside: u64) -> BTreeMap<&'static str, f64> {
         let mut figures = confidence_figures(&self.order.weighted(weights), &self.scope_order.weighted(weights));
-        if self.promised && inside > 0 {
+        // Without a promise nothing is answered: no intent is covered.
+        if (self.promised || figures.contains_key("auroc")) && inside > 0 {
             let covered = count(weights, |query| self.answered[query] && self.in_scope[query]);
             figures.insert("coverage", ratio(covered, inside));
         }

@@ -180,7 +180,8 @@ fn by_kind(run: &Run) -> BTreeMap<String, OutOfScope> {
             n,
             auroc: confidences.auroc(),
             fpr95: confidences.false_positive_rate(95),
-            false_match_rate: run.promise.is_some().then(|| ratio(answered, n)),
+            // Without a promise nothing is answered: no intent is matched falsely.
+            false_match_rate: (run.promise.is_some() || confidences.auroc().is_some()).then(|| ratio(answered, n)),
         };
         (kind.to_owned(), found)
     };

@@ -60,7 +60,7 @@ impl<F: Fn(&[f64]) -> Evaluated> Gradient for Problem<F> {
 
 /// The place of the least value, from `start`, within so many iterations.
 ///
-/// evaluate: a place to the value there and its gradient; smooth and convex. A line search that can get no further ends
+/// evaluate: a place to the value there and its gradient; smooth, and best convex. A line search that can get no further ends
 /// the search at the best place so far.
 pub(crate) fn minimize(
     start: Vec<f64>,

@@ -85,6 +85,11 @@ impl Signal {
         self.index() >= Self::Prototype.index()
     }
 
+    /// Whether it says how near labelled intents are: more of it never speaks against a component.
+    pub(crate) fn is_nearness(self) -> bool {
+        self.is_learnt() && !matches!(self, Self::Unlabelled | Self::LabelCount)
+    }
+
     /// The signal with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|signal| signal.as_str() == name)

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use fitment_engine::Stop;
+
 use crate::config::ConfigFlags;
 
 /// Intent in, certified component out.
@@ -141,6 +143,20 @@ fn run_interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow
             () = crate::daemon::termination() => Err(Interrupted.into()),
         }
     })
+}
+
+/// Runs work that looks at a [`Stop`] between its steps; Ctrl-C and SIGTERM ask it to end.
+fn run_stoppable<T>(work: impl FnOnce(&Stop) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let runtime = worker_runtime()?;
+    runtime.spawn(async move {
+        crate::daemon::termination().await;
+        asked.stop();
+    });
+    let done = work(&stop);
+    runtime.shutdown_background();
+    if stop.check().is_err() { Err(Interrupted.into()) } else { done }
 }
 
 fn worker_runtime() -> anyhow::Result<tokio::runtime::Runtime> {

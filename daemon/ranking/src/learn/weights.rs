@@ -30,7 +30,14 @@ pub(super) fn fit_weights(signals: &[Signal], prepared: &[&Prepared<'_>]) -> Res
     let width = signals.len();
     let lists: Vec<List> = prepared.par_iter().filter_map(|one| list(signals, one)).collect();
     let total: f64 = lists.iter().map(|list| list.weight).sum();
-    let evaluate = |place: &[f64]| {
+    // The cross-fit never sees an intent beside its own label, a match does: a weight below zero, which few labels suffice for,
+    // would turn an intent that was asked before away from the very component that met it. Such weights are squares.
+    let squared: Vec<bool> = signals.iter().map(|signal| signal.is_nearness()).collect();
+    let weights_at = |place: &[f64]| -> Vec<f64> {
+        place.iter().zip(&squared).map(|(value, squared)| if *squared { value * value } else { *value }).collect()
+    };
+    let evaluate = |at: &[f64]| {
+        let place = &weights_at(at);
         let parts: Vec<(f64, Vec<f64>)> = lists
             .par_chunks(128)
             .map(|lists| {
@@ -58,9 +65,13 @@ pub(super) fn fit_weights(signals: &[Signal], prepared: &[&Prepared<'_>]) -> Res
             loss += part;
             gradient.iter_mut().zip(by_place).for_each(|(sum, value)| *sum += value);
         }
+        for ((slope, value), _) in gradient.iter_mut().zip(at).zip(&squared).filter(|(_, squared)| **squared) {
+            *slope *= 2.0 * value;
+        }
         (loss, gradient)
     };
-    let weights = minimize(vec![3.0; width], 300, evaluate)?;
+    let start = squared.iter().map(|squared| if *squared { 3f64.sqrt() } else { 3.0 }).collect();
+    let weights = weights_at(&minimize(start, 300, evaluate)?);
     let named = signals.iter().copied().zip(weights).chain([(Signal::CounterExample, COUNTER_EXAMPLE_WEIGHT)]);
     let fusion = Fusion::new(named, 0.0)?;
     let offset = offset(&fusion, prepared);

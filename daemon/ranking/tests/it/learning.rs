@@ -50,6 +50,17 @@ fn a_confidence_is_fitted_on_the_signals_that_are_served() {
 }
 
 #[test]
+fn an_intent_that_was_labelled_is_not_turned_away_from_its_component() {
+    for (seed, truth) in [(1, Truth::Meant), (2, Truth::Meant), (11, Truth::Noise), (12, Truth::Noise)] {
+        let found = learnt(seed, truth);
+        let free = [Signal::Unlabelled, Signal::LabelCount];
+        let near = Signal::ALL.into_iter().filter(|signal| signal.is_learnt() && !free.contains(signal));
+        let weights: Vec<(&str, f64)> = near.map(|signal| (signal.as_str(), found.fusion.weight(signal))).collect();
+        assert!(weights.iter().all(|(_, weight)| *weight >= 0.0), "{seed}: {weights:?}");
+    }
+}
+
+#[test]
 fn the_same_seed_learns_the_same() {
     let text = || serde_json::to_string(&ranker(learnt(3, Truth::Meant))).expect("can be written");
     assert_eq!(text(), text());

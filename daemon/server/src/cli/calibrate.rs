@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Calibration, Evidence, Method, Seen, Stop};
+use fitment_engine::{Calibration, Evidence, Method, Seen};
 use fitment_evaluation::curve::{RiskCoverage, risk_coverage_svg, risk_coverage_text};
 use fitment_proto::v1;
 
@@ -164,7 +164,8 @@ fn observe(
 ) -> anyhow::Result<Observed> {
     let Laboratory { engine, files, .. } = laboratory;
     if synthetic {
-        return Ok((evaluate::synthetic(engine, &Stop::default(), on_progress)?, Evidence::Synthetic, None));
+        let seen = super::run_stoppable(|stop| Ok(evaluate::synthetic(engine, stop, on_progress)?))?;
+        return Ok((seen, Evidence::Synthetic, None));
     }
     let measured = super::run_interruptible(async {
         Ok(evaluate::measure(engine, &files.dataset, split, Method::Fused, on_progress).await?)

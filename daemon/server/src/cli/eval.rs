@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Author, Evidence, FitOptions, Method, OnProgress, Ranker, Stop, fit_ranker};
+use fitment_engine::{Author, Evidence, FitOptions, Method, OnProgress, Ranker, fit_ranker};
 use fitment_evaluation::{Report, Run, compare, evaluate as figures, html, table, trec};
 use fitment_proto::v1;
 
@@ -253,9 +253,11 @@ fn fit_and_calibrate(
     }
     let digest = sets.iter().map(|set| set.dataset_digest.clone()).collect::<Vec<_>>().join(" ");
     let engine = &laboratory.engine;
-    let options = FitOptions { target, seed: arguments.seed, stop: Stop::default() };
     let model_digest = engine.model().digest.to_string();
-    let ranker = fit_ranker(sets, &model_digest, Some(Ranker::shipped()), &options, on_progress)?;
+    let ranker = super::run_stoppable(|stop| {
+        let options = FitOptions { target, seed: arguments.seed, stop: stop.clone() };
+        Ok(fit_ranker(sets, &model_digest, Some(Ranker::shipped()), &options, on_progress)?)
+    })?;
     engine.put_ranker(&ranker)?;
     fit::describe(&ranker)?;
     let name = ranker.fitted_on.join(", ");

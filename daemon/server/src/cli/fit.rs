@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fitment_engine::{FitOptions, Ranker, Stop, fit_ranker};
+use fitment_engine::{FitOptions, Ranker, fit_ranker};
 use fitment_proto::v1;
 
 use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, same_catalog, write_file};
@@ -118,10 +118,12 @@ fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -
         model_digest = laboratory.engine.model().digest.to_string();
         first.get_or_insert(laboratory);
     }
-    let options =
-        FitOptions { target: (!arguments.weights_only).then_some(0), seed: arguments.seed, stop: Stop::default() };
-    let shipped = (!arguments.from_scratch).then(Ranker::shipped);
-    let fitted = fit_ranker(sets, &model_digest, shipped.map(AsRef::as_ref), &options, &tell)?;
+    let target = (!arguments.weights_only).then_some(0);
+    let shipped = (!arguments.from_scratch).then(Ranker::shipped).map(AsRef::as_ref);
+    let fitted = super::run_stoppable(|stop| {
+        let options = FitOptions { target, seed: arguments.seed, stop: stop.clone() };
+        Ok(fit_ranker(sets, &model_digest, shipped, &options, &tell)?)
+    })?;
     steps.finish();
     write_file(out, &serde_json::to_string(&fitted)?)?;
     describe(&fitted)?;
