@@ -86,7 +86,8 @@ impl Way {
         Self { trial, fusion, by_fold, hits }
     }
 
-    /// Whether it is better by more than two standard errors of the difference.
+    /// Whether it is better beyond chance: by more than two standard errors of the difference, between two ways that learn from
+    /// labels alike by one.
     pub(super) fn beats(&self, other: &Self, prepared: &[Prepared<'_>]) -> bool {
         let differences: Vec<(f64, f64)> = self
             .hits
@@ -99,7 +100,8 @@ impl Way {
         let mean = differences.iter().map(|(difference, weight)| difference * weight).sum::<f64>() / total;
         let spread: f64 =
             differences.iter().map(|(difference, weight)| (weight * (difference - mean) / total).powi(2)).sum();
-        mean > 2.0 * spread.sqrt()
+        let alike = [self, other].iter().all(|way| matches!(way.trial.choice, Choice::Labels | Choice::Adapter));
+        mean > if alike { 1.0 } else { 2.0 } * spread.sqrt()
     }
 
     /// The signals that there are where this way is in force: what it does not use is not kept for it.
