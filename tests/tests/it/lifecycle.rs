@@ -92,6 +92,29 @@ async fn a_draft_is_certified_step_by_step_and_answers_then() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn the_command_line_moves_deletes_and_tells() -> anyhow::Result<()> {
+    let (_folder, daemon) = small_catalog().await?;
+    let on = |arguments: &[&str]| run(&[&["catalog"], arguments, &["--server", daemon.address()]].concat());
+    let said = |arguments: &[&str]| -> anyhow::Result<String> {
+        let output = on(arguments)?;
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        Ok(text(&output.stdout))
+    };
+    said(&["move", "messaging/sms@0.9.0", "deprecated", "--reason", "2.0 is coming", "--actor", "ada"])?;
+    said(&["delete", "messaging/sms@0.9.0", "--reason", "by mistake"])?;
+    let history = said(&["history", "messaging/sms@0.9.0"])?;
+    for part in ["written as certified", "deprecated", "ada", "2.0 is coming", "by mistake"] {
+        assert!(history.contains(part), "{part}: {history}");
+    }
+    said(&["undelete", "messaging/sms@0.9.0"])?;
+    assert_eq!(on(&["move", "messaging/sms@0.9.0", "draft"])?.status.code(), Some(6), "there is no such step");
+    let log = said(&["watch", "--after", "5", "--until-now"])?;
+    let kinds: Vec<&str> = log.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    assert_eq!(kinds, ["moved", "deleted", "restored"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_deleted_comes_back_as_it_was() -> anyhow::Result<()> {
     let (folder, daemon) = small_catalog().await?;
     let mut catalog = daemon.catalog().await?;

@@ -74,11 +74,11 @@ enum CatalogCommand {
     Undelete(life::Change),
     /// Move one version along its life: draft, candidate, certified, deprecated, revoked.
     Move {
+        #[command(flatten)]
+        change: life::Change,
         /// Where to.
         #[arg(value_parser = clap::builder::PossibleValuesParser::new(LIFECYCLES))]
         to: String,
-        #[command(flatten)]
-        change: life::Change,
     },
     /// Show where one version has been, deleted or not.
     History {
