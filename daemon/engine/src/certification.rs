@@ -92,7 +92,7 @@ impl Engine {
         bytes: Vec<u8>,
         author: Author,
     ) -> Result<(Revision, Arc<TrustRoot>), EngineError> {
-        self.certify(move |shared| {
+        self.change(move |shared| {
             let root = TrustRoot::parse(&source, &bytes, Format::Auto)?;
             if let Some(installed) = shared.trust.root.read().clone() {
                 root.succeeds(&installed)?;
@@ -125,7 +125,7 @@ impl Engine {
         evidence: Vec<Vec<u8>>,
         author: Author,
     ) -> Result<Recorded, EngineError> {
-        self.certify(move |shared| {
+        self.change(move |shared| {
             let root = shared.trust_root()?;
             let certificate = root.verify(&envelope)?;
             let named: &[Evidence] = match certificate.statement().predicate() {
@@ -178,7 +178,7 @@ impl Engine {
     ///
     /// Errors: no trust root; an envelope that is malformed, is no revocation, or whose signers may not revoke.
     pub async fn revoke(&self, envelope: Vec<u8>, author: Author) -> Result<Recorded, EngineError> {
-        self.certify(move |shared| {
+        self.change(move |shared| {
             let root = shared.trust_root()?;
             let now = (shared.clock)();
             let revocation = root.admit(&root.verify(&envelope)?, now)?;
@@ -243,23 +243,6 @@ impl Engine {
         })
         .await
     }
-
-    /// A change that has begun is finished even when its caller leaves. Signatures are checked off the asynchronous threads.
-    async fn certify<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let shared = Arc::clone(self.shared());
-        tokio::task::spawn_blocking(move || {
-            let _writing = shared.writing.lock();
-            let done = change(&shared)?;
-            shared.refresh_calibration()?;
-            shared.announce();
-            Ok(done)
-        })
-        .await
-        .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?
-    }
 }
 
 fn checked_evidence(evidence: Vec<Vec<u8>>, named: &[Evidence]) -> Result<Vec<(Digest, Vec<u8>)>, EngineError> {
@@ -322,9 +305,6 @@ impl Shared {
 
     /// Judges every version anew.
     fn judge_all(&self) -> Result<(), EngineError> {
-        if self.trust.root.read().is_none() {
-            return Ok(());
-        }
         let docs: Vec<DocId> = self.index.searchable().view.all().iter().collect();
         self.judge(&docs).map(|_judged| ())
     }
@@ -332,22 +312,30 @@ impl Shared {
     /// Judges versions and takes what is not certified out of the answers, or puts it back. Callers hold `writing`.
     pub(crate) fn judge(&self, docs: &[DocId]) -> Result<Vec<(Card, Standing)>, EngineError> {
         let Some(root) = self.trust.root.read().clone() else { return Ok(Vec::new()) };
+        let cards: Vec<(DocId, Card)> = {
+            let index = self.index.searchable();
+            docs.iter().filter_map(|&doc| Some((doc, index.view.card(doc)?.clone()))).collect()
+        };
         let reader = self.store.read()?;
         let revocations = reader.revocations()?;
         let now = (self.clock)();
-        let mut judged = Vec::with_capacity(docs.len());
-        for &doc in docs {
-            let card = self.index.searchable().view.card(doc).cloned();
-            let Some(card) = card else { continue };
-            let standing = standing(&reader, &root, &revocations, &card.digest, &card.name, now)?;
-            judged.push((doc, card, standing));
+        let judged = cards
+            .into_iter()
+            .map(|(doc, card)| {
+                let standing = standing(&reader, &root, &revocations, &card.digest, &card.name, now)?;
+                Ok((doc, card, standing))
+            })
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        {
+            let mut index = self.index.searchable_mut();
+            // Also where there is no version yet: what is written from here on is not certified until it is judged.
+            index.view.put_under_trust_root();
+            for (doc, _, standing) in &judged {
+                index.view.set_certified(*doc, certified(standing));
+            }
         }
-        let mut index = self.index.searchable_mut();
-        for (doc, _, standing) in &judged {
-            index.view.set_certified(*doc, certified(standing));
-        }
-        let next = index.view.next_change().map_or(i64::MAX, jiff::Timestamp::as_millisecond);
-        drop(index);
+        // Looked for while searches go on.
+        let next = self.index.searchable().view.next_change().map_or(i64::MAX, jiff::Timestamp::as_millisecond);
         self.trust.next_change.store(next, Ordering::Release);
         Ok(judged.into_iter().map(|(_, card, standing)| (card, standing)).collect())
     }

@@ -53,18 +53,18 @@ impl Engine {
         .await
     }
 
-    /// A change that has begun is finished even when its caller leaves.
-    async fn change(
+    /// Changes what may answer, off the asynchronous threads. A change that has begun is finished even when its caller leaves.
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Shared) -> Result<Revision, EngineError> + Send + 'static,
-    ) -> Result<Revision, EngineError> {
+        change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
         let shared = Arc::clone(self.shared());
         tokio::task::spawn_blocking(move || {
             let _writing = shared.writing.lock();
-            let revision = change(&shared)?;
+            let done = change(&shared)?;
             shared.refresh_calibration()?;
             shared.announce();
-            Ok(revision)
+            Ok(done)
         })
         .await
         .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?

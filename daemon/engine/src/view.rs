@@ -171,10 +171,13 @@ impl CatalogView {
         self.settle(doc);
     }
 
-    /// Keeps whether a version is certified; one that is not here any more is passed over. From the first on, versions that
-    /// are written count as not certified until they are judged.
-    pub(crate) fn set_certified(&mut self, doc: DocId, certified: Certified) {
+    /// A trust root is in force: versions that are written count as not certified until they are judged.
+    pub(crate) fn put_under_trust_root(&mut self) {
         self.under_trust_root = true;
+    }
+
+    /// Keeps whether a version is certified; one that is not here any more is passed over.
+    pub(crate) fn set_certified(&mut self, doc: DocId, certified: Certified) {
         let Some(known) = self.known.get_mut(&doc) else { return };
         known.certified = Some(certified);
         self.settle(doc);

@@ -28,6 +28,17 @@ pub(crate) struct ServerFlags {
     timeout: u64,
 }
 
+/// Who asks, and why: kept in the audit trail.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct AuthorFlags {
+    /// Why; kept in the audit trail.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Who asks; kept in the audit trail.
+    #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
+    pub(crate) actor: String,
+}
+
 impl ServerFlags {
     /// The flags of a command that asks a daemon only on demand. address: `None`: the usual one.
     pub(crate) fn at(address: Option<String>) -> Self {

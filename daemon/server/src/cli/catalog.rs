@@ -14,7 +14,7 @@ use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use tonic::transport::Channel;
 
 use super::laboratory::write_file;
-use crate::client::ServerFlags;
+use crate::client::{AuthorFlags, ServerFlags};
 use crate::output::{self, Steps};
 
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ enum CatalogCommand {
         /// The folder or file.
         path: PathBuf,
         #[command(flatten)]
-        author: life::AuthorFlags,
+        author: AuthorFlags,
         #[command(flatten)]
         common: Common,
     },
@@ -129,7 +129,7 @@ pub(super) fn run(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn import(path: &Path, author: &life::AuthorFlags, common: &Common) -> anyhow::Result<ExitCode> {
+async fn import(path: &Path, author: &AuthorFlags, common: &Common) -> anyhow::Result<ExitCode> {
     let manifests = if path.is_file() {
         vec![(path.display().to_string(), std::fs::read(path).with_context(|| path.display().to_string())?)]
     } else {

@@ -10,7 +10,7 @@ use fitment_proto::v1;
 use fitment_trust::TrustRoot;
 use serde_json::json;
 
-use crate::client::ServerFlags;
+use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -45,12 +45,8 @@ enum TrustCommand {
     Install {
         /// The trust root, YAML or JSON.
         root: PathBuf,
-        /// Why; kept in the audit trail.
-        #[arg(long, default_value = "")]
-        reason: String,
-        /// Who asks; kept in the audit trail.
-        #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
-        actor: String,
+        #[command(flatten)]
+        author: AuthorFlags,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -76,7 +72,7 @@ pub(super) fn run(arguments: TrustArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         TrustCommand::Check { root, installed, json } => check(&root, installed.as_deref(), json)?,
         TrustCommand::Show { root, json } => show(&root, json)?,
-        TrustCommand::Install { root, reason, actor, json, server } => {
+        TrustCommand::Install { root, author: AuthorFlags { reason, actor }, json, server } => {
             let trust_root = read_file(&root)?;
             let source = root.display().to_string();
             let request = v1::InstallTrustRootRequest { trust_root, source, actor, reason };

@@ -5,19 +5,8 @@ use std::process::ExitCode;
 use fitment_proto::v1;
 
 use super::Common;
-use crate::client::ServerFlags;
+use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
-
-/// Who asks, and why: kept in the audit trail.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct AuthorFlags {
-    /// Why; kept in the audit trail.
-    #[arg(long, default_value = "")]
-    pub(super) reason: String,
-    /// Who asks; kept in the audit trail.
-    #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
-    pub(super) actor: String,
-}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Change {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use fitment_proto::v1;
 
 use super::super::trust::read_file;
-use crate::client::ServerFlags;
+use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -42,12 +42,8 @@ pub(super) struct ListArguments {
 /// Who asks, why, and how the answer is printed.
 #[derive(Debug, clap::Args)]
 struct Told {
-    /// Why; kept in the audit trail.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Who asks; kept in the audit trail.
-    #[arg(long, env = "FITMENT_ACTOR", default_value = "")]
-    actor: String,
+    #[command(flatten)]
+    author: AuthorFlags,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -58,7 +54,7 @@ struct Told {
 pub(super) async fn add(arguments: AddArguments) -> anyhow::Result<ExitCode> {
     let AddArguments { certificate, evidence, told } = arguments;
     let evidence = evidence.iter().map(|file| read_file(file)).collect::<Result<_, _>>()?;
-    let (actor, reason) = (told.actor.clone(), told.reason.clone());
+    let AuthorFlags { actor, reason } = told.author.clone();
     let request = v1::AddCertificateRequest { envelope: read_file(&certificate)?, evidence, actor, reason };
     let mut client = told.server.certification().await?;
     told.print(client.add_certificate(told.server.request(request)).await?.into_inner())
@@ -66,7 +62,7 @@ pub(super) async fn add(arguments: AddArguments) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn revoke(arguments: RevokeArguments) -> anyhow::Result<ExitCode> {
     let RevokeArguments { revocation, told } = arguments;
-    let (actor, reason) = (told.actor.clone(), told.reason.clone());
+    let AuthorFlags { actor, reason } = told.author.clone();
     let request = v1::RevokeCertificateRequest { envelope: read_file(&revocation)?, actor, reason };
     let mut client = told.server.certification().await?;
     let recorded = client.revoke_certificate(told.server.request(request)).await?.into_inner();
