@@ -201,9 +201,12 @@ impl Daemon {
     }
 
     /// Waits for the end. Returns the status and the log.
-    pub fn wait(mut self) -> anyhow::Result<(ExitStatus, String)> {
-        let status = self.child.wait()?;
-        Ok((status, self.take_log()))
+    pub async fn wait(mut self) -> anyhow::Result<(ExitStatus, String)> {
+        tokio::task::spawn_blocking(move || {
+            let status = self.child.wait()?;
+            Ok((status, self.take_log()))
+        })
+        .await?
     }
 
     /// SIGKILL, and waits.

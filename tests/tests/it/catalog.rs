@@ -69,7 +69,7 @@ async fn what_is_deleted_is_in_no_answer_and_its_version_stays_taken() -> anyhow
 
     // The same after a restart, from what is on disk.
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     let daemon = Daemon::serve(folder.path(), &[])?;
     let response = daemon.matcher().await?.r#match(intent("text message to phones")).await?.into_inner();
     assert_eq!(response.candidates[0].name, "messaging/sms");

@@ -270,7 +270,7 @@ async fn a_daemon_answers_with_what_is_certified_now_and_with_nothing_else() -> 
 
     // Also after a restart, from what is on disk.
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     let daemon = Daemon::serve(&folder.join("data"), &[])?;
     let on = |arguments: &[&str], code| ends(folder, code, &[arguments, &["--server", daemon.address()]].concat());
     assert_eq!(answers(&daemon).await?.len(), 1);

@@ -59,7 +59,7 @@ async fn one_component() -> anyhow::Result<tempfile::TempDir> {
     let daemon = Daemon::serve(folder.path(), &[])?;
     create(&mut daemon.catalog().await?, manifest("storage/backup", "1.0.0", "Copies databases every night.")).await?;
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     Ok(folder)
 }
 

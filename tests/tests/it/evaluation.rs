@@ -1,7 +1,6 @@
 //! Learning, promises and figures on a daemon's live catalogue.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -12,6 +11,7 @@ use fitment_proto::v1::labelled_intents::Source;
 use fitment_proto::v1::record_outcome_request::Verdict;
 use fitment_tests::{Daemon, fitment, text, workspace};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
@@ -21,24 +21,21 @@ use crate::matching::intent;
 type Evaluation = EvaluationServiceClient<Channel>;
 
 /// A store with the sample catalogue, made once for this process.
-fn sample_store() -> anyhow::Result<&'static Path> {
-    static STORE: OnceLock<Result<TempDir, String>> = OnceLock::new();
-    let made = STORE.get_or_init(|| {
-        let make = || -> anyhow::Result<TempDir> {
-            let folder = tempfile::tempdir()?;
-            let daemon = Daemon::serve(folder.path(), &[])?;
-            let components = workspace().join("daemon/catalog/sample/components");
-            let output =
-                fitment()?.args(["catalog", "import"]).arg(components).args(["--server", daemon.address()]).output()?;
-            ensure!(output.status.success(), "{}", text(&output.stderr));
-            daemon.terminate()?;
-            let (status, log) = daemon.wait()?;
-            ensure!(status.success(), "{log}");
-            Ok(folder)
-        };
-        make().map_err(|error| format!("{error:#}"))
-    });
-    made.as_ref().map(TempDir::path).map_err(|error| anyhow::anyhow!(error.clone()))
+async fn sample_store() -> anyhow::Result<&'static Path> {
+    static STORE: OnceCell<TempDir> = OnceCell::const_new();
+    let make = || async {
+        let folder = tempfile::tempdir()?;
+        let daemon = Daemon::serve(folder.path(), &[])?;
+        let components = workspace().join("daemon/catalog/sample/components");
+        let output =
+            fitment()?.args(["catalog", "import"]).arg(components).args(["--server", daemon.address()]).output()?;
+        ensure!(output.status.success(), "{}", text(&output.stderr));
+        daemon.terminate()?;
+        let (status, log) = daemon.wait().await?;
+        ensure!(status.success(), "{log}");
+        Ok(folder)
+    };
+    STORE.get_or_try_init(make).await.map(TempDir::path)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -56,10 +53,10 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 /// A folder with a store of the sample catalogue in `data`.
-fn sample() -> anyhow::Result<(TempDir, PathBuf)> {
+async fn sample() -> anyhow::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    copy(sample_store()?, &data)?;
+    copy(sample_store().await?, &data)?;
     Ok((folder, data))
 }
 
@@ -186,7 +183,7 @@ fn check(status: &Status, code: Code, reason: &str, says: &str) {
 
 #[tokio::test]
 async fn what_is_learnt_ranks_is_kept_and_can_be_taken_back() -> anyhow::Result<()> {
-    let (_folder, data) = sample()?;
+    let (_folder, data) = sample().await?;
     let daemon = Daemon::serve(&data, &[])?;
     let mut client = evaluation(&daemon).await?;
     assert_eq!(catalog_info(&daemon).await?.ranker_id, "default");
@@ -255,7 +252,7 @@ async fn what_is_learnt_ranks_is_kept_and_can_be_taken_back() -> anyhow::Result<
 
 #[tokio::test]
 async fn what_cannot_be_learnt_or_promised_is_refused_with_the_way_out() -> anyhow::Result<()> {
-    let (_folder, data) = sample()?;
+    let (_folder, data) = sample().await?;
     let daemon = Daemon::serve(&data, &[])?;
     let mut client = evaluation(&daemon).await?;
     let Rows { header, in_scope, out_of_scope } = rows("dev");
@@ -300,7 +297,7 @@ async fn what_cannot_be_learnt_or_promised_is_refused_with_the_way_out() -> anyh
 
 #[tokio::test]
 async fn one_job_at_a_time_and_none_for_a_caller_that_left() -> anyhow::Result<()> {
-    let (_folder, data) = sample()?;
+    let (_folder, data) = sample().await?;
     let daemon = Daemon::serve(&data, &[])?;
     let mut client = evaluation(&daemon).await?;
     let Rows { header, in_scope, out_of_scope } = rows("dev");
@@ -331,7 +328,7 @@ async fn one_job_at_a_time_and_none_for_a_caller_that_left() -> anyhow::Result<(
 
 #[tokio::test]
 async fn a_synthetic_calibration_is_marked_as_such() -> anyhow::Result<()> {
-    let (_folder, data) = sample()?;
+    let (_folder, data) = sample().await?;
     let daemon = Daemon::serve(&data, &[])?;
     let mut client = evaluation(&daemon).await?;
     let synthetic = |dry_run| v1::CalibrateRequest { dry_run, ..calibration_of(Basis::Synthetic(()), 0.8) };
@@ -349,7 +346,7 @@ async fn a_synthetic_calibration_is_marked_as_such() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn verdicts_feed_a_fit() -> anyhow::Result<()> {
-    let (folder, data) = sample()?;
+    let (folder, data) = sample().await?;
     let config = folder.path().join("fitment.toml");
     std::fs::write(&config, "[feedback]\ngate = \"open\"\n")?;
     let daemon = Daemon::serve(&data, &["--config", config.to_str().expect("UTF-8")])?;
@@ -393,9 +390,9 @@ async fn verdicts_feed_a_fit() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_commands_work_on_a_running_daemon() -> anyhow::Result<()> {
-    let (folder, data) = sample()?;
+#[tokio::test]
+async fn the_commands_work_on_a_running_daemon() -> anyhow::Result<()> {
+    let (folder, data) = sample().await?;
     let daemon = Daemon::serve(&data, &[])?;
     let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let labels = file("few.csv");

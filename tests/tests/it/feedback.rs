@@ -180,7 +180,7 @@ async fn a_broken_promise_makes_candidates_also_after_a_restart() -> anyhow::Res
     // The demo puts its calibration into force at every start; the same promise stays broken. What was only in memory
     // was written at the end: a decision of the last life can still be judged.
     daemon.terminate()?;
-    let (status, log) = daemon.wait()?;
+    let (status, log) = daemon.wait().await?;
     assert_eq!(status.code(), Some(0), "{log}");
     let daemon = Daemon::demo(folder.path())?;
     let (mut matcher, mut feedback) = (daemon.matcher().await?, daemon.feedback().await?);
@@ -308,7 +308,7 @@ async fn text_that_is_not_kept_is_on_no_disk_and_makes_no_label() -> anyhow::Res
         assert!(recorded.detail.contains("feedback.intent_text"), "{}", recorded.detail);
         assert!(labels(&mut feedback).await?.is_empty(), "{policy}");
         daemon.terminate()?;
-        daemon.wait()?;
+        daemon.wait().await?;
         let stored = std::fs::read(folder.path().join("data/catalog.redb"))?;
         assert!(!stored.windows(9).any(|bytes| bytes == b"Greyhaven"), "{policy}");
     }
@@ -381,7 +381,7 @@ async fn the_oldest_decisions_go() -> anyhow::Result<()> {
         decisions.push(decide(&mut matcher, &format!("pay invoice {n} by card")).await?.decision_id);
     }
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     let daemon = with_policy(folder.path(), "decisions = 3").await?;
     let mut feedback = daemon.feedback().await?;
     for (n, decision) in decisions.iter().enumerate() {

@@ -52,7 +52,7 @@ async fn what_is_revoked_is_out_of_the_next_answer_for_good() -> anyhow::Result<
     );
 
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     let daemon = Daemon::serve(folder.path(), &[])?;
     assert!(!answers(&daemon).await?.contains(&SMS.to_owned()), "also after a restart");
     let found = daemon
@@ -142,7 +142,7 @@ async fn what_was_deleted_comes_back_as_it_was() -> anyhow::Result<()> {
     assert!(deleted.delete_time.is_some());
     // From disk, so that nothing in memory helps.
     daemon.terminate()?;
-    daemon.wait()?;
+    daemon.wait().await?;
     let daemon = Daemon::serve(folder.path(), &[])?;
     assert!(!answers(&daemon).await?.contains(&SMS.to_owned()));
     let mut catalog = daemon.catalog().await?;
@@ -188,7 +188,7 @@ async fn a_watcher_sees_every_change_once_in_order_and_resumes() -> anyhow::Resu
     let started = std::time::Instant::now();
     daemon.terminate()?;
     assert_eq!(live.message().await.expect_err("the daemon ends").code(), Code::Unavailable);
-    assert!(daemon.wait()?.0.success());
+    assert!(daemon.wait().await?.0.success());
     assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
     Ok(())
 }

@@ -151,7 +151,7 @@ async fn the_page_tells_what_happened() -> anyhow::Result<()> {
     }
 
     daemon.terminate()?;
-    let (status, log) = daemon.wait()?;
+    let (status, log) = daemon.wait().await?;
     assert_eq!(status.code(), Some(0), "{log}");
     Ok(())
 }

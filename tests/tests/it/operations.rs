@@ -45,7 +45,7 @@ async fn sigterm_finishes_calls_in_flight_and_exits_zero() -> anyhow::Result<()>
     // The batch has been taken once the daemon has work; asking it something else orders the two.
     daemon.info().await?.get_server_info(v1::GetServerInfoRequest {}).await?;
     daemon.terminate()?;
-    let (status, log) = tokio::task::spawn_blocking(move || daemon.wait()).await??;
+    let (status, log) = daemon.wait().await?;
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("shutting down"), "{log}");
     match call.await? {

@@ -71,7 +71,7 @@ async fn it_is_off_by_default_used_when_asked_for_and_there_again_after_a_restar
         without.push(candidates);
     }
     daemon.terminate()?;
-    let (_, log) = tokio::task::spawn_blocking(move || daemon.wait()).await??;
+    let (_, log) = daemon.wait().await?;
     assert!(!log.contains("second stage"), "{log}");
 
     let daemon = serve(folder.path(), Some(10_000))?;
@@ -99,13 +99,13 @@ async fn it_is_off_by_default_used_when_asked_for_and_there_again_after_a_restar
         }
     }
     daemon.terminate()?;
-    let (_, log) = tokio::task::spawn_blocking(move || daemon.wait()).await??;
+    let (_, log) = daemon.wait().await?;
     assert!(log.contains("missing=3"), "{log}");
 
     let daemon = serve(folder.path(), Some(10_000))?;
     assert_eq!(said(&explain(&daemon, INTENTS[0]).await?.0), "used");
     daemon.terminate()?;
-    let (_, log) = tokio::task::spawn_blocking(move || daemon.wait()).await??;
+    let (_, log) = daemon.wait().await?;
     assert!(log.contains("missing=0"), "kept in the store: {log}");
     Ok(())
 }
