@@ -5,9 +5,11 @@
 mod calls;
 mod forward;
 mod import;
+mod index;
 mod read;
 mod recall;
 mod texts;
+mod vectors;
 
 use anyhow::ensure;
 use clap::{Parser, Subcommand};
@@ -22,7 +24,9 @@ Examples:
   fitment-load match --clients 32 --rate 400 --count 4000
   fitment-load forward --tokens 16,128 --batches 1,32
   fitment-load read --tokens 16,128
-  fitment-load recall --segment DATA/index/dense.segment --queries 500")]
+  fitment-load recall --segment DATA/index/dense.segment --queries 500
+  fitment-load vectors --tsv packages.tsv --summary-column 4 --count 1000000 --out VECTORS
+  fitment-load index --vectors VECTORS --count 100000 --segment bench.segment --upserts 1000")]
 struct Arguments {
     /// Address of the daemon, on loopback.
     #[arg(long, default_value = "127.0.0.1:7411", global = true)]
@@ -45,6 +49,10 @@ enum Command {
     Read(read::ReadArguments),
     /// Compare the served graph with exact search on the same vectors.
     Recall(recall::RecallArguments),
+    /// Encode the rows of tables into files of vectors, for `index` and for peers.
+    Vectors(vectors::VectorsArguments),
+    /// Time the dense index in this process: build, open, recall against speed, filters, and searches while it is written to.
+    Index(index::IndexArguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -58,6 +66,8 @@ async fn main() -> anyhow::Result<()> {
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),
         Command::Read(arguments) => read::run(&arguments),
+        Command::Vectors(arguments) => vectors::run(&arguments),
+        Command::Index(arguments) => index::run(&arguments),
         Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,
     }
 }

@@ -1,9 +1,9 @@
 //! Dense search: documents of 1..n unit vectors, nearest first.
 //!
-//! From the inside out: `rows` (vectors and codes of documents), `live` (which of them still count), `graph` (a frozen
+//! From the inside out: `rows` (codes of documents' vectors), `live` (which of them still count), `graph` (an
 //! HNSW graph and its search), `scan` (exact search), `segment` with `format` and `map` (rows and graph on disk), `build`
-//! with `refine` (a segment out of rows, through `hnsw_rs`), `index` (the type callers hold), `search` (plan, merge, re-score),
-//! `figures` (sizes, for who watches).
+//! with `refine` (a segment out of rows, through `hnsw_rs`) and `grow` (out of a segment and more rows), `part` and `index`
+//! (the type callers hold), `sealing` (what is built when), `search` (plan, merge, re-score), `figures` (sizes, for who watches).
 //!
 //! What is absent: `hnsw_rs` is used to build and for nothing else. Its search and its files are never used.
 
@@ -11,18 +11,22 @@ mod build;
 mod figures;
 mod format;
 mod graph;
+mod grow;
 mod index;
 mod live;
 mod map;
+mod part;
 mod refine;
 mod rows;
 mod scan;
+mod sealing;
 mod search;
 mod segment;
 
 pub use build::SealInput;
 pub use figures::DenseFigures;
-pub use index::{DenseIndex, DenseOptions, FacetScorer, SealReason};
+pub use index::{DenseIndex, DenseOptions, FacetScorer};
+pub use sealing::{Retired, SealReason, SealScope};
 pub use search::{DenseHit, DenseResult, DenseStats, Effort, Plan};
 pub use segment::Segment;
 

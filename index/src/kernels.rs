@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+use crate::quantize::FINE_STEPS;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -16,9 +18,11 @@ mod portable;
 
 /// int8 rows are padded to a multiple of this many elements: one AVX-512 register.
 pub(crate) const CODE_ALIGN: usize = 64;
-/// f32 rows are padded to a multiple of this many elements: one AVX-512 register.
-pub(crate) const VECTOR_ALIGN: usize = 16;
+/// f32 rows are padded to a multiple of at least this many elements: one AVX-512 register.
+const VECTOR_ALIGN: usize = 16;
 
+/// `query`: one row of f32; `codes`, `fine`: one row each of its length. The sums of `query * code` and of `query * fine`.
+type DotFine = fn(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32);
 type DotRows = fn(query: &[i8], codes: &[i8], rows: &[u32], out: &mut [i32]);
 
 /// One family of kernels. All slices are padded as the constants above say; lengths that do not fit are a programming
@@ -33,6 +37,7 @@ pub(crate) struct Kernels {
     dot_i8_rows: DotRows,
     /// `a`, `b`: one row each, of equal length.
     dot_f32: fn(a: &[f32], b: &[f32]) -> f32,
+    dot_fine: DotFine,
 }
 
 impl Kernels {
@@ -60,6 +65,16 @@ impl Kernels {
     pub(crate) fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         assert!(a.len() == b.len() && a.len().is_multiple_of(VECTOR_ALIGN), "f32 rows are padded and of one length");
         (self.dot_f32)(a, b)
+    }
+
+    /// Dot product of an f32 row with a coded one, in units of the coded row's scale. All are of one, padded length.
+    pub(crate) fn dot_fine(&self, query: &[f32], codes: &[i8], fine: &[i8]) -> f32 {
+        assert!(
+            query.len() == codes.len() && codes.len() == fine.len() && query.len().is_multiple_of(CODE_ALIGN),
+            "rows are padded and of one length"
+        );
+        let (coarse, fine) = (self.dot_fine)(query, codes, fine);
+        coarse + fine / FINE_STEPS
     }
 }
 
@@ -163,6 +178,19 @@ mod tests {
         }
     }
 
+    fn check_fine(query: &[f32], codes: &[i8], fine: &[i8]) {
+        let terms = |codes: &[i8], steps: f32| -> (f64, f64) {
+            let terms = query.iter().zip(codes).map(|(&x, &y)| f64::from(x) * f64::from(y) / f64::from(steps));
+            terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
+        };
+        let (coarse, fine_part) = (terms(codes, 1.0), terms(fine, FINE_STEPS));
+        for kernels in available() {
+            let got = f64::from(kernels.dot_fine(query, codes, fine));
+            let (expected, size) = (coarse.0 + fine_part.0, coarse.1 + fine_part.1);
+            assert!((got - expected).abs() <= size * 1e-5 + 1e-9, "{}: {got} for {expected}", kernels.name);
+        }
+    }
+
     #[test]
     fn int8_edges_do_not_saturate() {
         for length in [64, 128, 384, 768, 4096] {
@@ -198,6 +226,8 @@ mod tests {
             let a: Vec<i8> = (0..chunks * CODE_ALIGN).map(|_| next()).collect();
             let b: Vec<i8> = (0..chunks * CODE_ALIGN).map(|_| next()).collect();
             check_i8(&a, &b);
+            let query: Vec<f32> = b.iter().rev().map(|&x| f32::from(x) / 100.0).collect();
+            check_fine(&query, &a, &b);
         }
 
         #[test]

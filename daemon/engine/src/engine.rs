@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fitment_index::SealScope;
 use fitment_models::{Embedder, ModelInfo, TextRole};
 use fitment_ranking::Ranker;
 use parking_lot::{Mutex, RwLock};
@@ -209,7 +210,7 @@ impl Engine {
 
     /// Builds the graph of a large catalogue now instead of in the background. Blocks; small catalogues need none.
     pub fn seal_now(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
-        self.shared.index.seal(on_progress)
+        self.shared.index.seal(SealScope::All, on_progress)
     }
 
     pub(crate) fn encoder(&self) -> &Encoder {

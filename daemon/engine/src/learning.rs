@@ -251,13 +251,13 @@ fn gather(
         labels.iter().flat_map(|label| &label.relevant).map(|(component, _)| *component).collect();
     for (place, &doc) in (0u32..).zip(&components.docs) {
         let facets = index.dense.facets(doc).unwrap_or_default();
-        centroids.push(centroid(facets.iter().copied(), shared.encoder.info().dimension));
+        centroids.push(centroid(facets.iter().map(Vec::as_slice), shared.encoder.info().dimension));
         let version = reader.version(doc)?;
         minimal.push(version.as_ref().is_some_and(|version| !version.open_properties.is_empty()));
         if labelled.contains(&place) || own.len() < MOST_FACETS {
             let texts = version.map(|version| version.facets).unwrap_or_default();
             own.extend(texts.iter().zip(facets).map(|(facet, vector)| LabelText {
-                vector: vector.to_vec(),
+                vector,
                 words: stems_of(&facet.text),
                 relevant: vec![(place, 1.0)],
             }));

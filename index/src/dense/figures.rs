@@ -7,7 +7,7 @@ use super::index::DenseIndex;
 pub struct DenseFigures {
     /// Vectors that can be found.
     pub live_rows: usize,
-    /// Sealed segments: 0 or 1.
+    /// Sealed segments: the main one, and those of what is recent.
     pub segments: usize,
     /// Vectors in sealed segments, dead ones counted.
     pub segment_rows: usize,
@@ -23,7 +23,7 @@ impl DenseIndex {
         let mut figures = DenseFigures { live_rows: self.len_rows(), ..DenseFigures::default() };
         for block in self.blocks() {
             let rows = block.rows.rows();
-            if block.number == 0 {
+            if self.parts.get(block.number).is_some_and(|part| part.source.segment().is_some()) {
                 figures.segments += 1;
                 figures.segment_rows += rows;
             } else {

@@ -11,7 +11,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::IndexError;
-use crate::kernels::{CODE_ALIGN, VECTOR_ALIGN};
+use crate::kernels::CODE_ALIGN;
 
 use super::graph::{BaseView, Level};
 use super::index::{MAX_DIMENSION, MAX_ROWS};
@@ -22,7 +22,7 @@ use super::segment::{GraphParameters, Segment, Storage, Top};
 
 const MAGIC: [u8; 8] = *b"FTMSEGMT";
 /// Raised when a file of the old version can no longer be read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most bytes of a stamp.
 const STAMP_LIMIT: usize = 256;
 /// Sections start on multiples of this.
@@ -39,14 +39,14 @@ pub(super) struct Layout([Range<usize>; SECTIONS]);
 
 impl Layout {
     pub(super) fn rows<'a>(&self, file: &'a [u8], dimension: usize) -> RowView<'a> {
-        let [docs, starts, codes, scales, vectors, _, _, _] = &self.0;
+        let [docs, starts, codes, scales, fine, _, _, _] = &self.0;
         RowView {
             dimension,
             docs: words(file, docs),
             starts: words(file, starts),
             codes: bytemuck::cast_slice(&file[codes.clone()]),
             scales: bytemuck::cast_slice(&file[scales.clone()]),
-            vectors: bytemuck::cast_slice(&file[vectors.clone()]),
+            fine: bytemuck::cast_slice(&file[fine.clone()]),
         }
     }
 
@@ -75,7 +75,7 @@ pub(super) fn write(segment: &Segment, path: &Path, stamp: &[u8]) -> Result<(), 
         bytemuck::cast_slice(view.starts),
         bytemuck::cast_slice(view.codes),
         bytemuck::cast_slice(view.scales),
-        bytemuck::cast_slice(view.vectors),
+        bytemuck::cast_slice(view.fine),
         bytemuck::cast_slice(base.offsets),
         bytemuck::cast_slice(base.neighbors),
         bytemuck::cast_slice(&upper),
@@ -229,14 +229,14 @@ fn sections(file: &[u8], long: impl Fn(usize) -> u64) -> Result<Layout, &'static
 /// Checks what the search relies on. Returns the upper layers, or none when there is no graph.
 fn check(file: &[u8], layout: &Layout, counts: &Counts, entry: u32) -> Result<Option<Vec<Level>>, &'static str> {
     let &Counts { dimension, docs, rows, graph, levels } = counts;
-    let [docs_at, starts_at, codes_at, scales_at, vectors_at, offsets_at, neighbors_at, upper_at] = &layout.0;
+    let [docs_at, starts_at, codes_at, scales_at, fine_at, offsets_at, neighbors_at, upper_at] = &layout.0;
     let base_words = if graph { rows + 1 } else { 0 };
     let expected = [
         (docs_at, docs * 4),
         (starts_at, (docs + 1) * 4),
         (codes_at, rows * dimension.next_multiple_of(CODE_ALIGN)),
         (scales_at, rows * 4),
-        (vectors_at, rows * dimension.next_multiple_of(VECTOR_ALIGN) * 4),
+        (fine_at, rows * dimension.next_multiple_of(CODE_ALIGN)),
         (offsets_at, base_words * 4),
     ];
     if expected.iter().any(|(section, length)| section.len() != *length) {

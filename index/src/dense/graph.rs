@@ -28,6 +28,21 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// The layer once rows have moved: `moved[row]` is where a row went, or `gone`.
+    pub(super) fn moved(&self, moved: &[u32], gone: u32) -> Self {
+        let mut kept: Vec<(u32, u32)> =
+            self.nodes.iter().map(|&row| (moved[row as usize], row)).filter(|&(to, _)| to != gone).collect();
+        kept.sort_unstable();
+        let lists: Vec<Vec<u32>> = kept
+            .iter()
+            .map(|&(_, row)| {
+                self.neighbors(row).iter().map(|&near| moved[near as usize]).filter(|&to| to != gone).collect()
+            })
+            .collect();
+        let (offsets, neighbors) = flatten(&lists);
+        Self { nodes: kept.into_iter().map(|(to, _)| to).collect(), offsets, neighbors }
+    }
+
     pub(super) fn neighbors(&self, row: u32) -> &[u32] {
         match self.nodes.binary_search(&row) {
             Ok(at) => &self.neighbors[self.offsets[at] as usize..self.offsets[at + 1] as usize],
@@ -36,7 +51,26 @@ impl Level {
     }
 }
 
-/// Layer 0.
+/// Who is next to whom on layer 0.
+pub(super) trait Links {
+    fn rows(&self) -> usize;
+
+    /// Row numbers.
+    fn neighbors(&self, row: u32) -> &[u32];
+}
+
+/// A layer 0 that still grows: the neighbours of each row.
+impl Links for Vec<Vec<u32>> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn neighbors(&self, row: u32) -> &[u32] {
+        &self[row as usize]
+    }
+}
+
+/// A frozen layer 0.
 #[derive(Clone, Copy)]
 pub(super) struct BaseView<'a> {
     /// [rows + 1] into `neighbors`.
@@ -45,24 +79,21 @@ pub(super) struct BaseView<'a> {
     pub(super) neighbors: &'a [u32],
 }
 
-impl<'a> BaseView<'a> {
-    /// Asks the memory for the neighbours of a row that is likely to be walked to next.
-    #[inline]
-    fn prefetch(&self, row: u32) {
-        prefetch(self.neighbors(row));
+impl Links for BaseView<'_> {
+    fn rows(&self) -> usize {
+        self.offsets.len() - 1
     }
 
     #[inline]
-    pub(super) fn neighbors(&self, row: u32) -> &'a [u32] {
+    fn neighbors(&self, row: u32) -> &[u32] {
         &self.neighbors[self.offsets[row as usize] as usize..self.offsets[row as usize + 1] as usize]
     }
 }
 
 /// A graph over borrowed rows.
-#[derive(Clone, Copy)]
-pub(super) struct GraphView<'a> {
+pub(super) struct GraphView<'a, L> {
     pub(super) entry: u32,
-    pub(super) base: BaseView<'a>,
+    pub(super) base: &'a L,
     /// Layers 1.., lowest first.
     pub(super) upper: &'a [Level],
 }
@@ -151,7 +182,7 @@ impl ScratchPool {
     }
 }
 
-impl GraphView<'_> {
+impl<L: Links> GraphView<'_, L> {
     /// Walks down the upper layers to a row near the query.
     fn descend(&self, rows: RowView<'_>, query: &Query, scratch: &mut Scratch) -> Near {
         let mut nearest = Near { score: score(rows, query, self.entry), row: self.entry };
@@ -203,7 +234,8 @@ impl GraphView<'_> {
                 break;
             }
             if let Some(next) = candidates.peek() {
-                self.base.prefetch(next.row);
+                // Likely to be walked to next.
+                prefetch(self.base.neighbors(next.row));
             }
             scratch.gather(self.base.neighbors(candidate.row), rows.scales);
             score_all(rows, query, &scratch.batch, &mut scratch.dots);
@@ -232,14 +264,14 @@ impl GraphView<'_> {
 
     /// Which rows can be reached over layer 0 from the entry point: [rows].
     pub(super) fn reachable(&self) -> Vec<bool> {
-        let mut reached = vec![false; self.base.offsets.len() - 1];
+        let mut reached = vec![false; self.base.rows()];
         spread(self.base, self.entry, &mut reached);
         reached
     }
 }
 
 /// Marks everything that can be reached over layer 0 from `from` and was not yet; returns how many.
-pub(super) fn spread(base: BaseView<'_>, from: u32, reached: &mut [bool]) -> usize {
+pub(super) fn spread(base: &impl Links, from: u32, reached: &mut [bool]) -> usize {
     if std::mem::replace(&mut reached[from as usize], true) {
         return 0;
     }
@@ -301,7 +333,7 @@ mod tests {
     fn reachable_rows_are_those_of_the_entry_island() {
         let (_, lists) = islands();
         let (offsets, neighbors) = flatten(&lists);
-        let view = GraphView { entry: 1, base: BaseView { offsets: &offsets, neighbors: &neighbors }, upper: &[] };
+        let view = GraphView { entry: 1, base: &BaseView { offsets: &offsets, neighbors: &neighbors }, upper: &[] };
         assert_eq!(view.reachable(), [true, true, true, true, false, false, false, false]);
         let mut reached = view.reachable();
         assert_eq!(spread(view.base, 7, &mut reached), 2);
@@ -312,7 +344,7 @@ mod tests {
     fn walk_accepts_budgets_and_orders() {
         let (rows, lists) = islands();
         let (offsets, neighbors) = flatten(&lists);
-        let view = GraphView { entry: 0, base: BaseView { offsets: &offsets, neighbors: &neighbors }, upper: &[] };
+        let view = GraphView { entry: 0, base: &BaseView { offsets: &offsets, neighbors: &neighbors }, upper: &[] };
         let query = Query::new(&[0.0, 1.0], 2).expect("a unit vector");
         let mut scratch = Scratch::default();
         let walk = view.search(rows.view(), &query, 2, usize::MAX, &mut scratch, |_| true);

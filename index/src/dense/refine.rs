@@ -41,7 +41,7 @@ impl Refine<'_> {
     ) -> Result<Vec<Vec<u32>>, IndexError> {
         let (offsets, neighbors) = flatten(lists);
         let base = BaseView { offsets: &offsets, neighbors: &neighbors };
-        let graph = GraphView { entry: self.entry, base, upper: self.levels };
+        let graph = &GraphView { entry: self.entry, base: &base, upper: self.levels };
         let pool = ScratchPool::default();
         let done = AtomicUsize::new(0);
         let chosen: Vec<Vec<Near>> = nodes
@@ -75,7 +75,7 @@ impl Refine<'_> {
             }
             if list.len() > self.limit {
                 list.sort_unstable_by(|a, b| b.cmp(a));
-                list = self.diverse(&list);
+                list = diverse(self.rows, &list, self.limit);
             }
             (row, list.into_iter().map(|near| near.row).collect())
         });
@@ -85,38 +85,38 @@ impl Refine<'_> {
         Ok(refined)
     }
 
-    fn choose_by_search(&self, row: u32, graph: GraphView<'_>, pool: &ScratchPool) -> Vec<Near> {
+    fn choose_by_search(&self, row: u32, graph: &GraphView<'_, BaseView<'_>>, pool: &ScratchPool) -> Vec<Near> {
         let query = query_of(self.rows, row);
         let walk =
             pool.with(|scratch| graph.search(self.rows, &query, self.ef, usize::MAX, scratch, |found| found != row));
-        self.diverse(&walk.found)
+        diverse(self.rows, &walk.found, self.limit)
     }
+}
 
-    /// Of `candidates`, nearest first: those that are nearer to `row` than to any taken before; filled up with the nearest
-    /// of the others to half the limit, so that a row in a dense place is not left with few links.
-    fn diverse(&self, candidates: &[Near]) -> Vec<Near> {
-        let mut taken: Vec<Near> = Vec::with_capacity(self.limit);
-        let mut passed: Vec<Near> = Vec::new();
-        for &candidate in candidates {
-            if taken.len() >= self.limit {
-                break;
-            }
-            let code = self.rows.code(candidate.row);
-            let scale = self.rows.scales[candidate.row as usize];
-            let own = |other: &Near| {
-                let dot = kernels().dot_i8(code, self.rows.code(other.row));
-                approximate(dot, scale, self.rows.scales[other.row as usize]) < candidate.score
-            };
-            if taken.iter().all(own) {
-                taken.push(candidate);
-            } else if passed.len() < self.limit {
-                passed.push(candidate);
-            }
+/// Of `candidates`, nearest first: those that are nearer to the row they are candidates for than to any taken before; filled up
+/// with the nearest of the others to half the limit, so that a row in a dense place is not left with few links.
+pub(super) fn diverse(rows: RowView<'_>, candidates: &[Near], limit: usize) -> Vec<Near> {
+    let mut taken: Vec<Near> = Vec::with_capacity(limit);
+    let mut passed: Vec<Near> = Vec::new();
+    for &candidate in candidates {
+        if taken.len() >= limit {
+            break;
         }
-        let fill = (self.limit / 2).saturating_sub(taken.len());
-        taken.extend(passed.into_iter().take(fill));
-        taken
+        let code = rows.code(candidate.row);
+        let scale = rows.scales[candidate.row as usize];
+        let own = |other: &Near| {
+            let dot = kernels().dot_i8(code, rows.code(other.row));
+            approximate(dot, scale, rows.scales[other.row as usize]) < candidate.score
+        };
+        if taken.iter().all(own) {
+            taken.push(candidate);
+        } else if passed.len() < limit {
+            passed.push(candidate);
+        }
     }
+    let fill = (limit / 2).saturating_sub(taken.len());
+    taken.extend(passed.into_iter().take(fill));
+    taken
 }
 
 /// A row as a query for its own neighbours.

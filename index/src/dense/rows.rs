@@ -1,12 +1,12 @@
-//! Rows: the facets of documents, as f32 vectors and as int8 codes, document after document.
+//! Rows: the facets of documents as int8 codes, coarse and fine, document after document.
 //!
 //! A *slot* is the place of a document in a block of rows, a *row* the place of one facet. The rows of a document lie
 //! next to each other, so facet `f` of slot `s` is row `starts[s] + f`.
 
 use rustc_hash::FxHashMap;
 
-use crate::kernels::{CODE_ALIGN, VECTOR_ALIGN};
-use crate::quantize::encode;
+use crate::kernels::CODE_ALIGN;
+use crate::quantize::{decode, encode};
 
 use super::number;
 
@@ -22,17 +22,13 @@ pub(super) struct RowView<'a> {
     pub(super) codes: &'a [i8],
     /// [rows], scale of each row's codes.
     pub(super) scales: &'a [f32],
-    /// [rows * vector stride].
-    pub(super) vectors: &'a [f32],
+    /// [rows * code stride], what the codes leave over; touched to re-score only.
+    pub(super) fine: &'a [i8],
 }
 
 impl<'a> RowView<'a> {
     pub(super) fn code_stride(&self) -> usize {
         self.dimension.next_multiple_of(CODE_ALIGN)
-    }
-
-    pub(super) fn vector_stride(&self) -> usize {
-        self.dimension.next_multiple_of(VECTOR_ALIGN)
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -53,10 +49,15 @@ impl<'a> RowView<'a> {
         &self.codes[row as usize * stride..][..stride]
     }
 
-    /// Padded vector of a row.
-    pub(super) fn vector(&self, row: u32) -> &'a [f32] {
-        let stride = self.vector_stride();
-        &self.vectors[row as usize * stride..][..stride]
+    pub(super) fn fine(&self, row: u32) -> &'a [i8] {
+        let stride = self.code_stride();
+        &self.fine[row as usize * stride..][..stride]
+    }
+
+    /// The vector of a row, within 2e-5 of what it was: [dimension].
+    pub(super) fn vector(&self, row: u32) -> Vec<f32> {
+        let (code, fine) = (&self.code(row)[..self.dimension], &self.fine(row)[..self.dimension]);
+        decode(code, fine, self.scales[row as usize])
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) struct Rows {
     pub(super) starts: Vec<u32>,
     pub(super) codes: Vec<i8>,
     pub(super) scales: Vec<f32>,
-    pub(super) vectors: Vec<f32>,
+    pub(super) fine: Vec<i8>,
 }
 
 impl Rows {
@@ -79,12 +80,12 @@ impl Rows {
     /// Empty rows with room for what is announced.
     pub(super) fn with_capacity(dimension: usize, docs: usize, rows: usize) -> Self {
         let mut empty = Self::new(dimension);
-        let (code_stride, vector_stride) = (empty.view().code_stride(), empty.view().vector_stride());
+        let stride = empty.view().code_stride();
         empty.docs.reserve_exact(docs);
         empty.starts.reserve_exact(docs);
-        empty.codes.reserve_exact(rows * code_stride);
+        empty.codes.reserve_exact(rows * stride);
+        empty.fine.reserve_exact(rows * stride);
         empty.scales.reserve_exact(rows);
-        empty.vectors.reserve_exact(rows * vector_stride);
         empty
     }
 
@@ -95,20 +96,21 @@ impl Rows {
             starts: &self.starts,
             codes: &self.codes,
             scales: &self.scales,
-            vectors: &self.vectors,
+            fine: &self.fine,
         }
     }
 
     /// Appends a document whose facets were checked, each with its length; returns its slot.
     pub(super) fn push<'v>(&mut self, doc: u32, facets: impl IntoIterator<Item = (&'v [f32], f32)>) -> u32 {
-        let (code_stride, vector_stride) = (self.view().code_stride(), self.view().vector_stride());
+        let stride = self.view().code_stride();
+        let mut unit = Vec::with_capacity(self.dimension);
         for (facet, norm) in facets {
-            let start = self.vectors.len();
-            self.vectors.extend(facet.iter().map(|x| x / norm));
+            unit.clear();
+            unit.extend(facet.iter().map(|x| x / norm));
             let at = self.codes.len();
-            self.codes.resize(at + code_stride, 0);
-            self.scales.push(encode(&self.vectors[start..], &mut self.codes[at..]));
-            self.vectors.resize(start + vector_stride, 0.0);
+            self.codes.resize(at + stride, 0);
+            self.fine.resize(at + stride, 0);
+            self.scales.push(encode(&unit, &mut self.codes[at..], &mut self.fine[at..]));
         }
         self.finish(doc)
     }
@@ -117,9 +119,10 @@ impl Rows {
     pub(super) fn copy(&mut self, from: RowView<'_>, slot: u32) {
         let rows = from.range(slot);
         let (start, end) = (rows.start as usize, rows.end as usize);
-        self.codes.extend_from_slice(&from.codes[start * from.code_stride()..end * from.code_stride()]);
+        let codes = start * from.code_stride()..end * from.code_stride();
+        self.codes.extend_from_slice(&from.codes[codes.clone()]);
+        self.fine.extend_from_slice(&from.fine[codes]);
         self.scales.extend_from_slice(&from.scales[start..end]);
-        self.vectors.extend_from_slice(&from.vectors[start * from.vector_stride()..end * from.vector_stride()]);
         self.finish(from.docs[slot as usize]);
     }
 

@@ -10,6 +10,7 @@ use crate::quantize::{Query, approximate};
 use super::live::Tombstones;
 use super::number;
 use super::rows::RowView;
+use super::segment::Segment;
 
 /// Rows scored between two looks at the results; the codes of one batch stay in the second-level cache.
 const BATCH_ROWS: usize = 512;
@@ -73,6 +74,8 @@ pub(super) struct Block<'a> {
     pub(super) number: usize,
     pub(super) rows: RowView<'a>,
     pub(super) tombstones: &'a Tombstones,
+    /// The segment that these are the rows of, where it has a graph.
+    pub(super) graph: Option<&'a Segment>,
 }
 
 /// Scores all live documents of the block that `allowed` lets through; returns how many rows were scored.

@@ -1,4 +1,4 @@
-//! One search: choose a plan for the sealed segment, scan the rest, re-score what was found, order it.
+//! One search: choose a plan for each segment, scan the rest, re-score what was found, order it.
 
 use crate::doc_set::{DocId, DocSet};
 use crate::error::IndexError;
@@ -10,7 +10,7 @@ use super::rows::RowView;
 use super::scan::{Best, Block, Candidate, scan, scan_slots};
 use super::segment::Segment;
 
-/// Fewest documents that are re-scored in f32.
+/// Fewest documents that are re-scored.
 const RESCORE_LEAST: usize = 64;
 /// How many documents ahead of the one that is re-scored a vector is asked for.
 const RESCORE_AHEAD: usize = 3;
@@ -33,7 +33,7 @@ pub enum Effort {
     Exact,
 }
 
-/// What a search did with the sealed segment.
+/// What a search did with the main segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// Nothing could be found, nothing was looked at.
@@ -51,11 +51,11 @@ pub enum Plan {
 /// What a search cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DenseStats {
-    /// How the sealed segment was searched; the head is always searched exactly.
+    /// How the main segment was searched; what is in no segment is always searched exactly.
     pub plan: Plan,
     /// Rows whose codes were scored.
     pub rows_scored: usize,
-    /// Documents that were re-scored in f32.
+    /// Documents that were re-scored by their fine codes.
     pub docs_rescored: usize,
 }
 
@@ -66,7 +66,7 @@ pub struct DenseHit {
     pub doc: DocId,
     /// Its nearest facet, from 0; the lower of equal ones.
     pub facet: u16,
-    /// Exact f32 cosine of that facet with the query, -1..=1.
+    /// Cosine of that facet with the query, within 2e-5, -1..=1.
     pub score: f32,
 }
 
@@ -101,8 +101,8 @@ impl DenseIndex {
         let mut plan = Plan::Exact;
         let mut rows_scored = 0;
         for block in self.blocks().filter(|block| block.rows.slots() > 0) {
-            let (used, scored) = match self.sealed().filter(|sealed| block.number == 0 && sealed.has_graph()) {
-                Some(sealed) => self.search_sealed(sealed, block, &query, k_docs, allowed, effort, &mut best),
+            let (used, scored) = match block.graph {
+                Some(segment) => self.search_graph(segment, block, &query, k_docs, allowed, effort, &mut best),
                 None => self.search_exact(block, &query, allowed, &mut best),
             };
             rows_scored += scored;
@@ -117,7 +117,7 @@ impl DenseIndex {
             // Their vectors lie anywhere: asked for ahead, they are waited for together.
             if let Some(ahead) = candidates.get(at + RESCORE_AHEAD) {
                 let rows = self.block(ahead.block).rows;
-                prefetch(rows.vector(rows.range(ahead.slot).start));
+                prefetch(rows.fine(rows.range(ahead.slot).start));
             }
             hits.push(rescore(self.block(candidate.block).rows, &query, candidate));
         }
@@ -147,9 +147,9 @@ impl DenseIndex {
         clippy::too_many_arguments,
         reason = "the parts of one search; a struct would be built once and read once"
     )]
-    fn search_sealed(
+    fn search_graph(
         &self,
-        sealed: &Segment,
+        segment: &Segment,
         block: Block<'_>,
         query: &Query,
         k_docs: usize,
@@ -164,8 +164,9 @@ impl DenseIndex {
             Effort::Rows(rows) => rows.max(1),
             Effort::Exact => return self.search_exact(block, query, allowed, best),
         };
-        // The allowed set may name documents of other blocks, so this is what may pass at most.
-        let passing = allowed.map_or(rows, |allowed| allowed.len().min(slots) * rows / slots);
+        // The allowed set names documents of other blocks too: taken to be spread over all of them evenly.
+        let share = |allowed: usize| (allowed * slots).div_ceil(self.len_docs()).min(allowed).min(slots);
+        let passing = allowed.map_or(rows, |allowed| share(allowed.len()) * rows / slots);
         let filtered = passing < rows;
         // A walk keeps rows, the answer counts documents; and the last of a walk are found the least surely.
         let mut ef = least.max(k_docs.saturating_mul(facets + 1));
@@ -180,7 +181,7 @@ impl DenseIndex {
         };
         let mut visited = 0;
         while visited < passing && ef.saturating_mul(GRAPH_WORTH) <= passing {
-            let Some(walk) = sealed.walk(query, ef, passing - visited, accept) else {
+            let Some(walk) = segment.walk(query, ef, passing - visited, accept) else {
                 break;
             };
             visited += walk.visited;
@@ -192,7 +193,7 @@ impl DenseIndex {
                 .found
                 .iter()
                 .map(|near| {
-                    let slot = sealed.slot_of_row(near.row);
+                    let slot = segment.slot_of_row(near.row);
                     let doc = block.rows.docs[slot as usize];
                     Candidate { score: near.score, doc, block: block.number, slot }
                 })
@@ -211,7 +212,7 @@ impl DenseIndex {
     }
 }
 
-/// The best facet of a candidate by exact cosine.
+/// The best facet of a candidate by its fine codes.
 fn rescore(view: RowView<'_>, query: &Query, candidate: &Candidate) -> DenseHit {
     let rows = view.range(candidate.slot);
     let single = rows.len() == 1;

@@ -11,6 +11,7 @@ use super::format::{self, Layout};
 use super::graph::{BaseView, GraphView, Level, ScratchPool, Walk};
 use super::number;
 use super::rows::{RowView, Rows};
+use super::sealing::SealScope;
 
 /// How a graph was built, kept beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,11 @@ pub(super) struct Top {
     /// Layers 1.., lowest first.
     pub(super) levels: Vec<Level>,
     pub(super) parameters: GraphParameters,
+}
+
+impl Top {
+    /// Of so many rows of a layer one is in the next as well: the links that `hnsw_rs` builds with at the default `m`.
+    const LAYER_SHARE: usize = 8;
 }
 
 /// Where the large arrays lie.
@@ -48,6 +54,8 @@ pub struct Segment {
     stamp: Vec<u8>,
     /// Which sealing input it was built from; none when it was read from a file.
     pub(super) ticket: Option<u64>,
+    /// What it was built of; what is read from a file is a main segment.
+    pub(super) scope: SealScope,
     pub(super) scratch: ScratchPool,
 }
 
@@ -61,6 +69,7 @@ impl Segment {
             row_slots: Vec::new(),
             stamp,
             ticket: None,
+            scope: SealScope::All,
             scratch: ScratchPool::default(),
         };
         let view = segment.view();
@@ -80,7 +89,7 @@ impl Segment {
     pub fn persist(self, path: &Path, stamp: &[u8]) -> Result<Self, IndexError> {
         self.write_to(path, stamp)?;
         let mut mapped = Self::open(path)?;
-        mapped.ticket = self.ticket;
+        (mapped.ticket, mapped.scope) = (self.ticket, self.scope);
         Ok(mapped)
     }
 
@@ -121,6 +130,12 @@ impl Segment {
         self.top.is_some()
     }
 
+    /// About how many rows its upper layers were made for; 0 without a graph.
+    pub(super) fn rows_under_upper_layers(&self) -> usize {
+        let Some(top) = &self.top else { return 0 };
+        top.levels.first().map_or(0, |lowest| lowest.nodes.len()) * Top::LAYER_SHARE
+    }
+
     pub(super) fn view(&self) -> RowView<'_> {
         match &self.storage {
             Storage::Owned { rows, .. } => rows.view(),
@@ -150,7 +165,7 @@ impl Segment {
     /// Walks the graph; none when there is no graph.
     pub(super) fn walk(&self, query: &Query, ef: usize, budget: usize, accept: impl Fn(u32) -> bool) -> Option<Walk> {
         let top = self.top.as_ref()?;
-        let graph = GraphView { entry: top.entry, base: self.base(), upper: &top.levels };
+        let graph = GraphView { entry: top.entry, base: &self.base(), upper: &top.levels };
         Some(self.scratch.with(|scratch| {
             graph.search(self.view(), query, ef, budget, scratch, |row| accept(self.row_slots[row as usize]))
         }))

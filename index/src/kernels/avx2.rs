@@ -3,14 +3,15 @@
 //! int8 is widened to int16 before it is multiplied: `vpmaddubsw` would saturate.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_shuffle_epi32, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_madd_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
+    __m128i, __m256, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadl_epi64, _mm_loadu_si128, _mm_shuffle_epi32,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_cvtepi8_epi32,
+    _mm256_cvtepi32_ps, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_madd_epi16,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
 };
 
 use super::{Kernels, prefetch_row, row_of};
 
-pub(super) static KERNELS: Kernels = Kernels { name: "avx2", dot_i8, dot_i8_range, dot_i8_rows, dot_f32 };
+pub(super) static KERNELS: Kernels = Kernels { name: "avx2", dot_i8, dot_i8_range, dot_i8_rows, dot_f32, dot_fine };
 
 fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     // SAFETY: these kernels are handed out by `available` only after AVX2 and FMA were detected.
@@ -45,6 +46,11 @@ fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], out: &mut [i32]) {
 fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     // SAFETY: as in `dot_i8`.
     unsafe { dot_f32_avx2(a, b) }
+}
+
+fn dot_fine(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32) {
+    // SAFETY: as in `dot_i8`.
+    unsafe { dot_fine_avx2(query, codes, fine) }
 }
 
 /// 16 int8 products, summed into 8 int32.
@@ -89,8 +95,35 @@ fn dot_f32_avx2(a: &[f32], b: &[f32]) -> f32 {
         even = fma8(&a[0], &b[0], even);
         odd = fma8(&a[1], &b[1], odd);
     }
+    sum(_mm256_add_ps(even, odd))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sum(floats: __m256) -> f32 {
     let mut lanes = [0f32; 8];
     // SAFETY: `lanes` has room for the 8 floats that the store writes.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(even, odd)) };
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), floats) };
     lanes.iter().sum()
+}
+
+/// `sum + query * codes` over 8 codes.
+#[expect(clippy::cast_ptr_alignment, reason = "the loads are the unaligned ones")]
+#[target_feature(enable = "avx2,fma")]
+fn fma_codes(query: &[f32; 8], codes: &[i8; 8], sum: __m256) -> __m256 {
+    // SAFETY: the pointers come from references to 8 floats and to 8 bytes, which is what the unaligned loads read.
+    let (query, codes) =
+        unsafe { (_mm256_loadu_ps(query.as_ptr()), _mm_loadl_epi64(codes.as_ptr().cast::<__m128i>())) };
+    _mm256_fmadd_ps(query, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), sum)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot_fine_avx2(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32) {
+    let (query, codes, fine) = (query.as_chunks::<8>().0, codes.as_chunks::<8>().0, fine.as_chunks::<8>().0);
+    let mut coarse_sum = _mm256_setzero_ps();
+    let mut fine_sum = _mm256_setzero_ps();
+    for ((query, codes), fine) in query.iter().zip(codes).zip(fine) {
+        coarse_sum = fma_codes(query, codes, coarse_sum);
+        fine_sum = fma_codes(query, fine, fine_sum);
+    }
+    (sum(coarse_sum), sum(fine_sum))
 }

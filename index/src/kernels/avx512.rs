@@ -4,14 +4,16 @@
 //! adds `128 * sum(query)` to every dot product; that sum is taken off again.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_epi8,
-    _mm512_loadu_ps, _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_xor_si512,
+    __m128i, __m512, __m512i, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_epi8, _mm512_loadu_ps,
+    _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_xor_si512,
 };
 
 use super::{Kernels, prefetch_row, row_of};
 
-pub(super) static KERNELS: Kernels = Kernels { name: "avx512-vnni", dot_i8, dot_i8_range, dot_i8_rows, dot_f32 };
+pub(super) static KERNELS: Kernels =
+    Kernels { name: "avx512-vnni", dot_i8, dot_i8_range, dot_i8_rows, dot_f32, dot_fine };
 
 fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     // SAFETY: these kernels are handed out by `available` only after AVX-512 F, BW and VNNI were detected.
@@ -35,6 +37,20 @@ fn dot_i8_rows(query: &[i8], codes: &[i8], rows: &[u32], out: &mut [i32]) {
 fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     // SAFETY: as in `dot_i8`.
     unsafe { dot_f32_avx512(a, b) }
+}
+
+fn dot_fine(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32) {
+    // SAFETY: as in `dot_i8`.
+    unsafe { dot_fine_avx512(query, codes, fine) }
+}
+
+/// 16 codes as floats.
+#[expect(clippy::cast_ptr_alignment, reason = "the load is the unaligned one")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn widen(codes: &[i8; 16]) -> __m512 {
+    // SAFETY: the pointer comes from a reference to 16 bytes, which is what an unaligned 128-bit load reads.
+    let codes = unsafe { _mm_loadu_si128(codes.as_ptr().cast::<__m128i>()) };
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -123,4 +139,21 @@ fn dot_f32_avx512(a: &[f32], b: &[f32]) -> f32 {
     }
     let (left, right) = (_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
     _mm512_reduce_add_ps(_mm512_add_ps(left, right))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn dot_fine_avx512(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32) {
+    let (query, codes, fine) = (query.as_chunks::<16>().0, codes.as_chunks::<16>().0, fine.as_chunks::<16>().0);
+    let (query, codes, fine) = (query.as_chunks::<2>().0, codes.as_chunks::<2>().0, fine.as_chunks::<2>().0);
+    let mut coarse_sums = [_mm512_setzero_ps(); 2];
+    let mut fine_sums = [_mm512_setzero_ps(); 2];
+    for ((query, codes), fine) in query.iter().zip(codes).zip(fine) {
+        for lane in 0..2 {
+            let query = load_f32(&query[lane]);
+            coarse_sums[lane] = _mm512_fmadd_ps(query, widen(&codes[lane]), coarse_sums[lane]);
+            fine_sums[lane] = _mm512_fmadd_ps(query, widen(&fine[lane]), fine_sums[lane]);
+        }
+    }
+    let sum = |sums: [__m512; 2]| _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
+    (sum(coarse_sums), sum(fine_sums))
 }

@@ -2,7 +2,7 @@
 
 use super::{Kernels, row_of};
 
-pub(super) static KERNELS: Kernels = Kernels { name: "portable", dot_i8, dot_i8_range, dot_i8_rows, dot_f32 };
+pub(super) static KERNELS: Kernels = Kernels { name: "portable", dot_i8, dot_i8_range, dot_i8_rows, dot_f32, dot_fine };
 
 fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
@@ -33,4 +33,16 @@ fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+fn dot_fine(query: &[f32], codes: &[i8], fine: &[i8]) -> (f32, f32) {
+    // As in `dot_f32`.
+    let mut sums = [(0f32, 0f32); 16];
+    for ((query, codes), fine) in query.chunks_exact(16).zip(codes.chunks_exact(16)).zip(fine.chunks_exact(16)) {
+        for (((sum, &x), &code), &fine) in sums.iter_mut().zip(query).zip(codes).zip(fine) {
+            sum.0 += x * f32::from(code);
+            sum.1 += x * f32::from(fine);
+        }
+    }
+    sums.iter().fold((0.0, 0.0), |all, sum| (all.0 + sum.0, all.1 + sum.1))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use fitment_index::{DenseHit, DenseIndex, DocId, DocSet, IndexError, Segment};
+use fitment_index::{DenseHit, DenseIndex, DocId, DocSet, IndexError, SealScope, Segment};
 
 /// The generator `SplitMix64`.
 pub(crate) struct Random(u64);
@@ -90,16 +90,16 @@ pub(crate) fn brute_force(documents: &Documents, query: &[f32], k: usize, allowe
 /// Part of the `expected` scores that the hits reach: documents with equal scores stand for each other.
 pub(crate) fn recall(hits: &[DenseHit], expected: &[(u32, f64)]) -> f64 {
     let Some(&(_, least)) = expected.last() else { return 1.0 };
-    let good = hits.iter().filter(|hit| f64::from(hit.score) >= least - 1e-6).count();
+    let good = hits.iter().filter(|hit| f64::from(hit.score) >= least - 3e-5).count();
     #[expect(clippy::cast_precision_loss, reason = "at most a few hundred")]
     return good as f64 / expected.len() as f64;
 }
 
 pub(crate) fn seal(index: &mut DenseIndex) -> Result<(), IndexError> {
-    let segment = build(index)?;
-    index.install(segment)
+    let segment = build(index, SealScope::All)?;
+    index.install(segment).map(drop)
 }
 
-pub(crate) fn build(index: &mut DenseIndex) -> Result<Segment, IndexError> {
-    index.sealing_input().build(&|_, _| {}, &AtomicBool::new(false))
+pub(crate) fn build(index: &mut DenseIndex, scope: SealScope) -> Result<Segment, IndexError> {
+    index.sealing_input(scope).build(&|_, _| {}, &AtomicBool::new(false))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use fitment_index::{DenseIndex, DenseOptions, DocId, DocSet, Effort, Plan};
+use fitment_index::{DenseIndex, DenseOptions, DocId, DocSet, Effort, Plan, SealReason, SealScope};
 
-use crate::data::{Clusters, Documents, Random, brute_force, recall, seal, upsert};
+use crate::data::{Clusters, Documents, Random, brute_force, build, recall, seal, upsert};
 
 const DIMENSION: usize = 32;
 const DOCS: u32 = 30_000;
@@ -170,4 +170,94 @@ fn documents_of_many_facets_are_counted_once() {
         total += recall(&result.hits, &expected);
     }
     assert!(total / 50.0 >= 0.95, "{}", total / 50.0);
+}
+
+/// A catalogue that grows by a half and in which a tenth dies: its graph is grown four times, never built again, and finds what
+/// a new one would.
+#[test]
+fn a_graph_that_was_grown_finds_as_much_as_one_that_was_built() {
+    let mut vectors = Clusters::new(8, 32, 100, 0.7);
+    let options =
+        DenseOptions { graph_threshold: 4000, head_limit: 500, ef_construction: 100, ..DenseOptions::default() };
+    let mut index = DenseIndex::new(32, options.clone()).unwrap();
+    let mut documents = Documents::new();
+    let mut write = |index: &mut DenseIndex, documents: &mut Documents, docs: std::ops::Range<u32>| {
+        for doc in docs {
+            let facets = vec![vectors.vector()];
+            upsert(index, doc, &facets);
+            documents.insert(doc, facets);
+        }
+    };
+    write(&mut index, &mut documents, 0..8000);
+    seal(&mut index).unwrap();
+    for step in 0..4 {
+        write(&mut index, &mut documents, 8000 + step * 1000..9000 + step * 1000);
+        // Rewritten, so that their old rows die.
+        write(&mut index, &mut documents, step * 200..step * 200 + 200);
+        assert_eq!(index.needs_seal(SealScope::Recent), Some(SealReason::HeadFull));
+        let recent = build(&mut index, SealScope::Recent).unwrap();
+        index.install(recent).unwrap();
+        if step % 2 == 1 {
+            assert_eq!(index.needs_seal(SealScope::All), Some(SealReason::RecentFull));
+            seal(&mut index).unwrap();
+        }
+    }
+    let mut built = DenseIndex::new(32, options).unwrap();
+    for (&doc, facets) in &documents {
+        upsert(&mut built, doc, facets);
+    }
+    seal(&mut built).unwrap();
+    let recall_of = |index: &DenseIndex, vectors: &mut Clusters| {
+        let total: f64 = (0..200)
+            .map(|_| {
+                let query = vectors.vector();
+                let result = index.search(&query, 10, None, Effort::Rows(64)).unwrap();
+                assert_eq!(result.stats.plan, Plan::Graph);
+                recall(&result.hits, &brute_force(&documents, &query, 10, None))
+            })
+            .sum();
+        total / 200.0
+    };
+    let of_grown = recall_of(&index, &mut Clusters::new(8, 32, 100, 0.7));
+    let of_built = recall_of(&built, &mut Clusters::new(8, 32, 100, 0.7));
+    assert!(of_grown >= 0.97 && of_grown >= of_built - 0.01, "grown {of_grown}, built {of_built}");
+}
+
+/// Main, recent and head together: what is written while both scopes are being sealed is kept, filtered and found.
+#[test]
+fn filters_hold_over_main_recent_and_head() {
+    let mut vectors = Clusters::new(9, 32, 60, 0.7);
+    let options = DenseOptions {
+        graph_threshold: 4000,
+        head_limit: 500,
+        exact_filter_rows: 50,
+        ef_construction: 100,
+        ..DenseOptions::default()
+    };
+    let mut index = DenseIndex::new(32, options).unwrap();
+    let mut documents = Documents::new();
+    for doc in 0..14_000 {
+        let facets = vec![vectors.vector()];
+        upsert(&mut index, doc, &facets);
+        documents.insert(doc, facets);
+        if doc == 8000 {
+            seal(&mut index).unwrap();
+        } else if doc == 13_500 {
+            let recent = build(&mut index, SealScope::Recent).unwrap();
+            index.install(recent).unwrap();
+            assert_eq!(index.figures().segments, 2);
+        }
+    }
+    for percent in [100, 50, 10, 1] {
+        let mut random = Random::new(percent);
+        let allowed: DocSet = (0..14_000).filter(|_| u64::from(random.below(100)) < percent).map(DocId).collect();
+        let mut total = 0.0;
+        for _ in 0..50 {
+            let query = vectors.vector();
+            let result = index.search(&query, 10, Some(&allowed), Effort::Rows(96)).unwrap();
+            assert!(result.hits.iter().all(|hit| allowed.contains(hit.doc)));
+            total += recall(&result.hits, &brute_force(&documents, &query, 10, Some(&allowed)));
+        }
+        assert!(total / 50.0 >= 0.97, "{percent} %: {}", total / 50.0);
+    }
 }

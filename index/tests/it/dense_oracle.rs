@@ -1,6 +1,6 @@
 //! Random work on the dense index against a map of what was written.
 
-use fitment_index::{DenseIndex, DenseOptions, DocId, DocSet, Effort, Segment};
+use fitment_index::{DenseIndex, DenseOptions, DocId, DocSet, Effort, SealScope, Segment};
 use proptest::prelude::*;
 
 use crate::data::{Clusters, Documents, Random, brute_force, build, seal, upsert};
@@ -13,8 +13,8 @@ enum Step {
     Copy { doc: u32, of: u32 },
     Remove { doc: u32 },
     Seal,
-    BeginSeal,
-    EndSeal,
+    BeginSeal(SealScope),
+    EndSeal(SealScope),
     Search { k: usize, allow: u32 },
 }
 
@@ -25,10 +25,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (doc.clone(), doc.clone()).prop_map(|(doc, of)| Step::Copy { doc, of }),
         3 => doc.prop_map(|doc| Step::Remove { doc }),
         1 => Just(Step::Seal),
-        1 => Just(Step::BeginSeal),
-        1 => Just(Step::EndSeal),
+        2 => scope().prop_map(Step::BeginSeal),
+        2 => scope().prop_map(Step::EndSeal),
         4 => (1usize..70, 0u32..101).prop_map(|(k, allow)| Step::Search { k, allow }),
     ]
+}
+
+fn scope() -> impl Strategy<Value = SealScope> {
+    prop_oneof![Just(SealScope::Recent), Just(SealScope::All)]
 }
 
 /// Runs the steps on an index and on the map; each search must give the same documents and scores.
@@ -37,7 +41,8 @@ fn run(options: DenseOptions, seed: u64, steps: &[Step]) {
     let mut random = Random::new(seed ^ 1);
     let mut index = DenseIndex::new(DIMENSION, options).unwrap();
     let mut model = Documents::new();
-    let mut built: Option<Segment> = None;
+    // Both may be under way together; a sealing of all takes the place of those before it.
+    let (mut recent, mut all): (Option<Segment>, Option<Segment>) = (None, None);
     for step in steps {
         match *step {
             Step::Upsert { doc, facets } => {
@@ -54,10 +59,12 @@ fn run(options: DenseOptions, seed: u64, steps: &[Step]) {
             Step::Remove { doc } => assert_eq!(index.remove(DocId(doc)), model.remove(&doc).is_some()),
             Step::Seal => {
                 seal(&mut index).unwrap();
-                built = None;
+                (recent, all) = (None, None);
             }
-            Step::BeginSeal => built = Some(build(&mut index).unwrap()),
-            Step::EndSeal => {
+            Step::BeginSeal(SealScope::All) => (recent, all) = (None, Some(build(&mut index, SealScope::All).unwrap())),
+            Step::BeginSeal(SealScope::Recent) => recent = Some(build(&mut index, SealScope::Recent).unwrap()),
+            Step::EndSeal(scope) => {
+                let built = if scope == SealScope::All { &mut all } else { &mut recent };
                 if let Some(segment) = built.take() {
                     index.install(segment).unwrap();
                 }
@@ -75,7 +82,7 @@ fn run(options: DenseOptions, seed: u64, steps: &[Step]) {
     for (doc, facets) in &model {
         let scores = index.scorer(&facets[0]).unwrap().facet_scores(DocId(*doc)).unwrap();
         assert_eq!(scores.len(), facets.len());
-        assert!(scores[0] > 1.0 - 1e-6);
+        assert!(scores[0] > 1.0 - 3e-5);
     }
 }
 
@@ -84,7 +91,7 @@ fn compare(index: &DenseIndex, model: &Documents, query: &[f32], k: usize, allow
     let expected = brute_force(model, query, k, allowed);
     assert_eq!(result.hits.len(), expected.len());
     for (hit, (doc, score)) in result.hits.iter().zip(&expected) {
-        assert!((f64::from(hit.score) - score).abs() < 1e-6, "{hit:?} for {doc} {score}");
+        assert!((f64::from(hit.score) - score).abs() < 3e-5, "{hit:?} for {doc} {score}");
         assert!(allowed.is_none_or(|allowed| allowed.contains(hit.doc)));
         let facets = index.scorer(query).unwrap().facet_scores(hit.doc).unwrap();
         assert_eq!(facets[usize::from(hit.facet)].to_bits(), hit.score.to_bits());
@@ -104,7 +111,7 @@ proptest! {
     #[test]
     fn graph_index_equals_brute_force(seed in any::<u64>(), steps in prop::collection::vec(step(), 1..120)) {
         let options = DenseOptions {
-            graph_threshold: 1, exact_filter_rows: 0, m: 8, build_threads: 1, ..DenseOptions::default()
+            graph_threshold: 1, exact_filter_rows: 0, m: 8, vacuum_percent: 60, build_threads: 1, ..DenseOptions::default()
         };
         run(options, seed, &steps);
     }

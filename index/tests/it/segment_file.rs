@@ -3,7 +3,7 @@
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use fitment_index::{DenseIndex, DenseOptions, DocId, Effort, ErrorKind, IndexError, Segment};
+use fitment_index::{DenseIndex, DenseOptions, DocId, Effort, ErrorKind, IndexError, SealScope, Segment};
 
 use crate::data::{Clusters, build, upsert};
 
@@ -29,7 +29,7 @@ fn a_segment_is_the_same_after_a_round_through_its_file() {
     let path = folder.path().join("dense.segment");
     for graph in [false, true] {
         let mut index = filled(graph);
-        let segment = build(&mut index).unwrap().persist(&path, b"revision 7, model abc").unwrap();
+        let segment = build(&mut index, SealScope::All).unwrap().persist(&path, b"revision 7, model abc").unwrap();
         assert_eq!(segment.stamp(), b"revision 7, model abc");
         assert_eq!((segment.has_graph(), segment.len_docs(), segment.len_rows()), (graph, 60, 120));
         index.install(segment).unwrap();
@@ -52,11 +52,11 @@ fn a_segment_is_the_same_after_a_round_through_its_file() {
 fn an_opened_index_takes_writes_and_replaces_its_own_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dense.segment");
-    build(&mut filled(true)).unwrap().write_to(&path, b"1").unwrap();
+    build(&mut filled(true), SealScope::All).unwrap().write_to(&path, b"1").unwrap();
     let mut index = open(&path).unwrap();
     index.remove(DocId(0));
     upsert(&mut index, 1, &[vec![1.0, 0.0, 0.0]]);
-    let segment = build(&mut index).unwrap().persist(&path, b"2").unwrap();
+    let segment = build(&mut index, SealScope::All).unwrap().persist(&path, b"2").unwrap();
     index.install(segment).unwrap();
     assert_eq!(index.stamp(), Some(b"2".as_slice()));
     let opened = open(&path).unwrap();
@@ -68,7 +68,10 @@ fn an_opened_index_takes_writes_and_replaces_its_own_file() {
 fn an_empty_segment_is_a_file_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dense.segment");
-    build(&mut DenseIndex::new(3, DenseOptions::default()).unwrap()).unwrap().write_to(&path, b"").unwrap();
+    build(&mut DenseIndex::new(3, DenseOptions::default()).unwrap(), SealScope::All)
+        .unwrap()
+        .write_to(&path, b"")
+        .unwrap();
     assert!(open(&path).unwrap().is_empty());
 }
 
@@ -76,7 +79,7 @@ fn an_empty_segment_is_a_file_too() {
 fn what_does_not_fit_is_told_apart_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dense.segment");
-    let segment = build(&mut filled(false)).unwrap();
+    let segment = build(&mut filled(false), SealScope::All).unwrap();
     assert!(matches!(segment.write_to(&path, &[0; 257]), Err(IndexError::StampTooLong { length: 257, .. })));
     assert!(matches!(open(&path), Err(IndexError::Io { .. })));
     segment.write_to(&path, &[1; 256]).unwrap();
@@ -102,7 +105,7 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dense.segment");
     for graph in [false, true] {
-        build(&mut filled(graph)).unwrap().write_to(&path, b"stamp").unwrap();
+        build(&mut filled(graph), SealScope::All).unwrap().write_to(&path, b"stamp").unwrap();
         let good = std::fs::read(&path).unwrap();
         // In place: rewriting the file thousands of times would make the file system flush it each time.
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -130,7 +133,7 @@ fn every_truncation_and_every_flipped_bit_is_refused() {
 fn wrong_numbers_under_right_checksums_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dense.segment");
-    build(&mut filled(true)).unwrap().write_to(&path, b"stamp").unwrap();
+    build(&mut filled(true), SealScope::All).unwrap().write_to(&path, b"stamp").unwrap();
     let good = std::fs::read(&path).unwrap();
     let long = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let section = |number: usize| {

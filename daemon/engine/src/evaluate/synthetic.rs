@@ -69,7 +69,7 @@ fn examples(shared: &Shared, index: &Searchable, allowed: &DocSet) -> Result<Vec
         for (facet, (of_version, vector)) in version.facets.iter().zip(vectors).enumerate() {
             if of_version.kind.starts_with("example-intent:") {
                 let text = normalize_text(&of_version.text);
-                found.push(Taken { doc, facet, text, vector: UnitVector::new(vector.to_vec())? });
+                found.push(Taken { doc, facet, text, vector: UnitVector::new(vector)? });
             }
         }
     }
@@ -128,7 +128,7 @@ fn take_out(shared: &Shared, context: &Context<'_>, taken: &Taken, own: &mut Sco
     let mut sum = vec![0f32; intent.len()];
     let mut best = 0f32;
     for (_, facet) in facets.iter().enumerate().filter(|(at, _)| *at != taken.facet) {
-        sum.iter_mut().zip(*facet).for_each(|(sum, value)| *sum += value);
+        sum.iter_mut().zip(facet).for_each(|(sum, value)| *sum += value);
         best = best.max(fitment_index::dot(facet, intent));
     }
     let norm = fitment_index::dot(&sum, &sum).sqrt().max(f32::EPSILON);

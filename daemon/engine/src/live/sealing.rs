@@ -1,39 +1,42 @@
-//! Building the graph of a large catalogue in the background, while searches and writes go on.
+//! Building the graph of a large catalogue in the background, while searches and writes go on: what was written lately as soon
+//! as there is enough of it, everything when writes are quiet. Only the latter is kept on disk; the former is soon built again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fitment_index::IndexError;
+use fitment_index::{IndexError, SealScope};
 use parking_lot::Mutex;
 
 use super::{LiveIndex, OnProgress, stamp};
 use crate::engine::Shared;
 use crate::error::EngineError;
 
-/// When the background thread seals.
+/// When everything is sealed in the background; what is recent is sealed as soon as that is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SealPolicy {
-    /// How often it looks.
+    /// How often it is looked.
     pub every: Duration,
     /// How long writes must have been quiet.
     pub quiet: Duration,
-    /// How long it waits for quiet at most.
+    /// How long quiet is waited for at most.
     pub patience: Duration,
 }
 
 impl Default for SealPolicy {
     fn default() -> Self {
-        Self { every: Duration::from_secs(1), quiet: Duration::from_secs(3), patience: Duration::from_secs(300) }
+        Self { every: Duration::from_millis(500), quiet: Duration::from_secs(3), patience: Duration::from_secs(60) }
     }
 }
 
 /// Bookkeeping of seals.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// One seal at a time.
-    sealing: Mutex<()>,
+    /// One seal of everything at a time.
+    all: Mutex<()>,
+    /// And one of what is recent beside it.
+    recent: Mutex<()>,
     /// Set when the engine goes away, so that a long build stops.
     stop: AtomicBool,
 }
@@ -45,42 +48,61 @@ impl Drop for LiveIndex {
 }
 
 impl LiveIndex {
-    /// Starts the background thread. It ends with the engine.
+    /// Starts the background threads. They end with the engine.
     pub(crate) fn seal_in_background(shared: &Arc<Shared>, policy: SealPolicy) -> Result<(), EngineError> {
-        let shared = Arc::downgrade(shared);
-        thread::Builder::new()
-            .name("sealer".into())
-            .spawn(move || watch(&shared, policy))
-            .map(drop)
-            .map_err(|source| EngineError::Io { path: "sealer thread".into(), source })
+        let recently = SealPolicy { quiet: Duration::ZERO, ..policy };
+        for (name, scope, policy) in
+            [("sealer", SealScope::All, policy), ("sealer-recent", SealScope::Recent, recently)]
+        {
+            let shared = Arc::downgrade(shared);
+            thread::Builder::new()
+                .name(name.into())
+                .spawn(move || watch(&shared, scope, policy))
+                .map(drop)
+                .map_err(|source| EngineError::Io { path: format!("{name} thread").into(), source })?;
+        }
+        Ok(())
     }
 
-    /// Builds a sealed segment from all rows, writes it to disk and takes it into use. Nothing to do: returns at once.
-    pub(crate) fn seal(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
-        let _one = self.sealing.sealing.lock();
+    /// Builds a segment, and takes it into use. One of everything is written to disk before. Nothing to do: returns at once.
+    pub(crate) fn seal(&self, scope: SealScope, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
+        let _one = match scope {
+            SealScope::All => self.sealing.all.lock(),
+            SealScope::Recent => self.sealing.recent.lock(),
+        };
         let (input, revision) = {
             // Writers apply dense rows before they publish the revision, so rows may be newer than the stamp, never
             // older; catching up from the stamp writes those rows again, which changes nothing.
             let revision = self.revision();
             let mut searchable = self.searchable.write();
-            if searchable.dense.needs_seal().is_none() {
+            if searchable.dense.needs_seal(scope).is_none() {
                 return Ok(());
             }
-            (searchable.dense.sealing_input(), revision)
+            (searchable.dense.sealing_input(scope), revision)
         };
-        let stamp = stamp(revision, &self.model_digest);
         let progress = |done: usize, total: usize| on_progress("building the graph", done as u64, total as u64);
         let segment = match input.build(&progress, &self.sealing.stop) {
-            Ok(segment) => segment.persist(&self.segment_path, stamp.as_bytes())?,
+            Ok(segment) if scope == SealScope::All => {
+                segment.persist(&self.segment_path, stamp(revision, &self.model_digest).as_bytes())?
+            }
+            Ok(segment) => segment,
             Err(IndexError::Cancelled { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        self.searchable.write().dense.install(segment)?;
+        let installed = self.searchable.write().dense.install(segment);
+        match installed {
+            // Freed here, where no search waits.
+            Ok(retired) => drop(retired),
+            // Everything is being sealed meanwhile, this among it.
+            Err(IndexError::StaleSegment) if scope == SealScope::Recent => {}
+            Err(error) => return Err(error.into()),
+        }
+        drop(input);
         Ok(())
     }
 }
 
-fn watch(shared: &Weak<Shared>, policy: SealPolicy) {
+fn watch(shared: &Weak<Shared>, scope: SealScope, policy: SealPolicy) {
     let mut seen = None;
     let mut since = Instant::now();
     let mut needed_since = None;
@@ -92,15 +114,18 @@ fn watch(shared: &Weak<Shared>, policy: SealPolicy) {
             seen = Some(revision);
             since = Instant::now();
         }
-        if shared.index.searchable().dense.needs_seal().is_none() {
+        let Some(reason) = shared.index.searchable().dense.needs_seal(scope) else {
             needed_since = None;
             continue;
-        }
+        };
         let needed = *needed_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= policy.quiet || needed.elapsed() >= policy.patience {
             let started = Instant::now();
-            match shared.index.seal(&|_, _, _| {}) {
-                Ok(()) => tracing::info!(seconds = started.elapsed().as_secs_f64(), "sealed the dense index"),
+            match shared.index.seal(scope, &|_, _, _| {}) {
+                Ok(()) => {
+                    let seconds = started.elapsed().as_secs_f64();
+                    tracing::info!(?scope, ?reason, seconds, "sealed the dense index");
+                }
                 Err(error) => tracing::error!(%error, "sealing the dense index failed; searching goes on without"),
             }
         }
