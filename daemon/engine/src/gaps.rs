@@ -20,7 +20,7 @@ pub(crate) use self::log::Gaps;
 pub use self::report::{Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapReport, NearComponent};
 
 /// What is kept of intents that nothing certified meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GapPolicy {
     /// What is kept of an intent's text.
@@ -29,6 +29,8 @@ pub struct GapPolicy {
     pub intents: u64,
     /// Days that an intent is kept after it was last asked, and that counts reach back, 1..=3,650.
     pub days: u64,
+    /// Mean cosine from which on intents are of one gap, 0..=1. It goes with the model.
+    pub similarity: f32,
 }
 
 /// What is kept of an intent's text.
@@ -56,13 +58,16 @@ impl GapText {
 
 impl Default for GapPolicy {
     fn default() -> Self {
-        Self { text: GapText::Keep, intents: 10_000, days: 90 }
+        Self { text: GapText::Keep, intents: 10_000, days: 90, similarity: 0.4 }
     }
 }
 
 impl GapPolicy {
     /// Says what is out of range, or `None`.
     pub fn fault(&self) -> Option<String> {
+        if !(0.0..=1.0).contains(&self.similarity) {
+            return Some(format!("gaps.similarity is {}; it must lie in 0..=1", self.similarity));
+        }
         let ranges = [("intents", self.intents, 0..=50_000), ("days", self.days, 1..=3650)];
         ranges.into_iter().find(|(_, value, range)| !range.contains(value)).map(|(key, value, range)| {
             format!("gaps.{key} is {value}; it must lie in {}..={}", range.start(), range.end())

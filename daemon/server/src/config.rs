@@ -480,6 +480,7 @@ mod tests {
         check("[feedback]\nintent_text = \"burnt\"", "feedback.intent_text");
         check("[gaps]\nintents = 50001", "gaps.intents");
         check("[gaps]\ndays = 0", "gaps.days");
+        check("[gaps]\nsimilarity = -0.1", "gaps.similarity");
         check("[gaps]\ntext = \"burnt\"", "gaps.text");
         check("[catalog]\nnear_duplicates = \"maybe\"", "catalog.near_duplicates");
         check("[catalog]\nnear_duplicate_similarity = 1.5", "catalog.near_duplicate_similarity");

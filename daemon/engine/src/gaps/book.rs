@@ -1,7 +1,7 @@
 //! Intents and the gaps that they make up, in memory: grouping, counting, forgetting.
 //!
-//! An intent joins the gap with whose intents it has the greatest mean cosine, where that reaches [`LIKENESS`]; otherwise it
-//! founds one. Two gaps whose intents reach it between them become one, under the older one's id. This is average linkage
+//! An intent joins the gap with whose intents it has the greatest mean cosine, where that reaches the
+//! policy's threshold; otherwise it founds one. Two gaps whose intents reach it between them become one, under the older one's id. This is average linkage
 //! (Sokal and Michener, 1958) one intent at a time: where it puts an intent is kept, so that ids stay. Where intents of one
 //! theme all reach the threshold with each other and those of different themes never do, any order gives the same gaps;
 //! otherwise it depends on the order in which they were asked.
@@ -16,8 +16,6 @@ use super::code::{Code, unit};
 use super::report::GapLink;
 use crate::decisions::DecidedIntent;
 
-/// Mean cosine from which on intents are of one gap.
-pub(crate) const LIKENESS: f32 = 0.5;
 /// Ids of merged gaps that one gap remembers.
 const MAX_EARLIER: usize = 64;
 /// Hexadecimal digits of a gap's id.
@@ -222,7 +220,7 @@ impl Book {
     /// ones.
     fn nearest(&self, vector: &[f32]) -> Option<String> {
         let near = self.gaps.iter().map(|(id, gap)| (gap.likeness(vector), id));
-        let near = near.filter(|(likeness, _)| *likeness >= LIKENESS);
+        let near = near.filter(|(likeness, _)| *likeness >= self.policy.similarity);
         near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, id)| id.clone())
     }
 
@@ -243,7 +241,7 @@ impl Book {
         while let Some(kept) = self.gaps.get(&id).filter(|gap| gap.record.link.is_none()) {
             let open = self.gaps.iter().filter(|(other, gap)| **other != id && gap.record.link.is_none());
             let near = open.map(|(other, gap)| (kept.likeness_with(gap), other));
-            let near = near.filter(|(likeness, _)| *likeness >= LIKENESS);
+            let near = near.filter(|(likeness, _)| *likeness >= self.policy.similarity);
             let Some((_, other)) = near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))) else { return };
             let other = other.clone();
             let age = |id: &String| self.gaps.get(id).map(|gap| gap.record.founded);
