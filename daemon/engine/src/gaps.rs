@@ -11,6 +11,8 @@ mod code;
 mod draft;
 mod log;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

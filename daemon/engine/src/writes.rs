@@ -113,6 +113,9 @@ struct Accepted {
     allow_near_duplicate: bool,
 }
 
+/// What a version is nearly the same as, or why it is refused.
+type Admission = Result<Vec<NearDuplicate>, EngineError>;
+
 /// Versions that are about to be written.
 struct Batch {
     versions: Vec<NewVersion>,
@@ -420,10 +423,7 @@ impl Shared {
 
     /// What is written of a batch, and of each version what it is nearly the same as, or why it is refused. Under the lock
     /// of writing: of two near-duplicates that come at once, the second finds the first.
-    fn admit(
-        &self,
-        batch: Batch,
-    ) -> Result<(Vec<NewVersion>, Vec<Result<Vec<NearDuplicate>, EngineError>>), EngineError> {
+    fn admit(&self, batch: Batch) -> Result<(Vec<NewVersion>, Vec<Admission>), EngineError> {
         let Batch { versions, allowed, mut near, searched } = batch;
         let CatalogPolicy { near_duplicates: policy, near_duplicate_similarity: least } = self.catalog_policy;
         if policy == NearDuplicates::Off {

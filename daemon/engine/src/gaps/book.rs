@@ -15,6 +15,7 @@ use super::GapPolicy;
 use super::code::{Code, unit};
 use super::report::GapLink;
 use crate::decisions::DecidedIntent;
+use crate::pipeline::Outcome;
 
 /// Ids of merged gaps that one gap remembers.
 const MAX_EARLIER: usize = 64;
@@ -228,7 +229,7 @@ impl Book {
     fn found(&mut self, key: IntentKey, time: jiff::Timestamp) -> String {
         let taken = |id: &String| self.gaps.iter().any(|(other, gap)| other == id || gap.record.earlier.contains(id));
         // An intent that was forgotten and is asked again may find its old gap's id taken.
-        let id = (0u32..).map(|n| gap_id(key, n)).find(|id| !taken(id)).unwrap_or_default();
+        let id = (0..=u32::MAX).map(|n| gap_id(key, n)).find(|id| !taken(id)).unwrap_or_default();
         let record = GapRecord { founded: time, link: None, earlier: Vec::new() };
         self.gaps.insert(id.clone(), KeptGap::new(record, self.dimension));
         self.unwritten.gaps.insert(id.clone());
@@ -351,6 +352,16 @@ fn total<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Tally {
         add(&mut total, tally);
         total
     })
+}
+
+/// The place of an outcome in a tally.
+pub(super) fn place(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::ZeroGeneration => 0,
+        Outcome::MinimalGeneration => 1,
+        Outcome::RawGeneration => 2,
+        Outcome::Candidates => 3,
+    }
 }
 
 /// Adds one tally to another.

@@ -10,7 +10,7 @@ use fitment_catalog::Digest;
 use fitment_models::TextRole;
 use parking_lot::{Condvar, Mutex};
 
-use super::book::{Asked, Book, Day, IntentKey, StoredIntent, Tally, add, day_of, key_of};
+use super::book::{Asked, Book, Day, IntentKey, StoredIntent, Tally, add, day_of, key_of, place};
 use super::code::Code;
 use super::{GapPolicy, GapText};
 use crate::decisions::DecidedIntent;
@@ -219,23 +219,15 @@ impl Shared {
     }
 }
 
-fn place(outcome: Outcome) -> usize {
-    match outcome {
-        Outcome::ZeroGeneration => 0,
-        Outcome::MinimalGeneration => 1,
-        Outcome::RawGeneration => 2,
-        Outcome::Candidates => 3,
-    }
-}
-
 /// An intent as far as the policy keeps it. Its key is of its text, or of its vector where nothing of the text is kept.
 fn asked(policy: GapPolicy, intent: &str, vector: &[f32], time: jiff::Timestamp) -> Asked {
     let code = Code::of(vector);
     let (text, key) = match policy.text {
-        GapText::Keep => (
-            DecidedIntent::Kept(intent[..intent.floor_char_boundary(MAX_TEXT_BYTES)].to_owned()),
-            key_of(intent.as_bytes()),
-        ),
+        GapText::Keep => {
+            // The longest beginning within the limit that ends with a whole character.
+            let end = (0..=intent.len().min(MAX_TEXT_BYTES)).rev().find(|&end| intent.is_char_boundary(end));
+            (DecidedIntent::Kept(intent[..end.unwrap_or(0)].to_owned()), key_of(intent.as_bytes()))
+        }
         GapText::Hash => (DecidedIntent::Hashed(Digest::of(intent.as_bytes()).to_string()), key_of(intent.as_bytes())),
         GapText::Off => (DecidedIntent::Dropped, key_of(&code.to_bytes())),
     };

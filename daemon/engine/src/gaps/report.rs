@@ -9,7 +9,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::GapText;
-use super::book::{Book, Day, IntentKey, KeptGap, KeptIntent, Tally, day_of};
+use super::book::{Book, Day, IntentKey, KeptGap, KeptIntent, Tally, day_of, place};
 use super::draft::{Draft, Surroundings, draft};
 use super::log::kept_text;
 use crate::audit::{Act, Author};
@@ -32,6 +32,8 @@ const REPRESENTATIVES: usize = 3;
 const NEAREST: usize = 3;
 /// Intents that a gap is shown with.
 const SHOWN: usize = 200;
+/// Cosine from which on a draft takes the nearest component's namespace and kind.
+const KINDRED: f64 = 0.5;
 /// Intents that are asked again at most.
 const REPLAYED: usize = 256;
 
@@ -252,7 +254,8 @@ impl Engine {
             })?;
             let gap = with_nearest(shared, seen)?;
             let index = shared.index.searchable();
-            let nearest = gap.nearest.first();
+            // What is not near says nothing about where it belongs.
+            let nearest = gap.nearest.first().filter(|near| near.cosine >= KINDRED);
             let kind = nearest.and_then(|near| index.view.card(index.view.find(&near.name, &near.version)?));
             let around = Surroundings {
                 namespace: nearest.map_or("draft", |near| near.name.namespace()),
@@ -336,7 +339,7 @@ impl Engine {
         let replayed_intents = texts.len();
         for (text, asked) in texts {
             let (outcome, component) = self.ask_again(text).await?;
-            replayed[outcome_place(outcome)] += asked;
+            replayed[place(outcome)] += asked;
             if let Some(component) = component {
                 *answered.entry(component).or_default() += asked;
             }
@@ -363,16 +366,6 @@ impl Engine {
             by.get_or_insert(component);
         }
         Ok(by)
-    }
-}
-
-/// The place of an outcome in a tally.
-fn outcome_place(outcome: Outcome) -> usize {
-    match outcome {
-        Outcome::ZeroGeneration => 0,
-        Outcome::MinimalGeneration => 1,
-        Outcome::RawGeneration => 2,
-        Outcome::Candidates => 3,
     }
 }
 
