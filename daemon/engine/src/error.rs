@@ -112,8 +112,10 @@ pub enum EngineError {
         /// What was looked for.
         id: String,
     },
-    /// A manifest cannot be drafted from intents of which nothing is kept.
-    #[error("no text of the intents of gap `{id}` is kept (gaps.text), so no manifest can be drafted from them")]
+    /// A manifest cannot be drafted from intents of which no text is kept, or none that it may hold.
+    #[error(
+        "no text of the intents of gap `{id}` is kept (gaps.text), or none that a manifest may hold: nothing can be drafted from them"
+    )]
     GapWithoutText {
         /// The gap.
         id: String,

@@ -32,7 +32,7 @@ pub struct GapPolicy {
     /// Days that an intent is kept after it was last asked, and that counts reach back, 1..=3,650.
     pub days: u64,
     /// Mean cosine from which on intents are of one gap, 0..=1. It goes with the model.
-    pub similarity: f32,
+    pub similarity: f64,
 }
 
 /// What is kept of an intent's text.

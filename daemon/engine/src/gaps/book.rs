@@ -221,7 +221,7 @@ impl Book {
     /// ones.
     fn nearest(&self, vector: &[f32]) -> Option<String> {
         let near = self.gaps.iter().map(|(id, gap)| (gap.likeness(vector), id));
-        let near = near.filter(|(likeness, _)| *likeness >= self.policy.similarity);
+        let near = near.filter(|(likeness, _)| f64::from(*likeness) >= self.policy.similarity);
         near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, id)| id.clone())
     }
 
@@ -242,7 +242,7 @@ impl Book {
         while let Some(kept) = self.gaps.get(&id).filter(|gap| gap.record.link.is_none()) {
             let open = self.gaps.iter().filter(|(other, gap)| **other != id && gap.record.link.is_none());
             let near = open.map(|(other, gap)| (kept.likeness_with(gap), other));
-            let near = near.filter(|(likeness, _)| *likeness >= self.policy.similarity);
+            let near = near.filter(|(likeness, _)| f64::from(*likeness) >= self.policy.similarity);
             let Some((_, other)) = near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))) else { return };
             let other = other.clone();
             let age = |id: &String| self.gaps.get(id).map(|gap| gap.record.founded);
