@@ -87,43 +87,67 @@ pub(super) struct KeptIntent {
 pub(super) struct KeptGap {
     pub(super) record: GapRecord,
     pub(super) members: BTreeSet<IntentKey>,
-    /// Sum of the members' vectors.
-    sum: Vec<f32>,
+    /// Sum of the members' vectors in units of 1 / [`ONE`]: whole numbers, so that it is the same in any order.
+    sum: Vec<i64>,
+    /// Their mean.
+    mean: Vec<f32>,
 }
+
+/// What a value of 1 is in a sum.
+const ONE: f64 = 4_294_967_296.0;
 
 impl KeptGap {
     fn new(record: GapRecord, dimension: usize) -> Self {
-        Self { record, members: BTreeSet::new(), sum: vec![0.0; dimension] }
+        Self { record, members: BTreeSet::new(), sum: vec![0; dimension], mean: vec![0.0; dimension] }
     }
 
-    fn add(&mut self, key: IntentKey, vector: &[f32], sign: f32) {
-        if sign > 0.0 {
-            self.members.insert(key);
-        } else {
-            self.members.remove(&key);
-        }
-        self.sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += sign * value);
+    fn add(&mut self, key: IntentKey, vector: &[f32]) {
+        self.members.insert(key);
+        self.sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += fixed(*value));
+        self.refresh();
+    }
+
+    fn remove(&mut self, key: IntentKey, vector: &[f32]) {
+        self.members.remove(&key);
+        self.sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum -= fixed(*value));
+        self.refresh();
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.members.extend(other.members);
+        self.sum.iter_mut().zip(&other.sum).for_each(|(sum, value)| *sum += value);
+        self.refresh();
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a mean of at most 50,000 values of -1..=1"
+    )]
+    fn refresh(&mut self) {
+        let size = ONE * self.members.len().max(1) as f64;
+        self.mean = self.sum.iter().map(|&sum| (sum as f64 / size) as f32).collect();
     }
 
     /// Mean cosine of a vector with the members.
     pub(super) fn likeness(&self, vector: &[f32]) -> f32 {
-        fitment_index::dot(&self.sum, vector) / self.size()
+        fitment_index::dot(&self.mean, vector)
     }
 
     /// Mean cosine of its members with another one's.
     fn likeness_with(&self, other: &Self) -> f32 {
-        fitment_index::dot(&self.sum, &other.sum) / (self.size() * other.size())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "at most 50,000")]
-    fn size(&self) -> f32 {
-        self.members.len().max(1) as f32
+        fitment_index::dot(&self.mean, &other.mean)
     }
 
     /// Its middle, of length 1.
     pub(super) fn middle(&self) -> Vec<f32> {
-        unit(self.sum.clone())
+        unit(self.mean.clone())
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "values of a unit vector")]
+fn fixed(value: f32) -> i64 {
+    (f64::from(value) * ONE).round() as i64
 }
 
 /// An intent on its way into the book.
@@ -186,7 +210,7 @@ impl Book {
         let gap = self.gaps.entry(record.gap.clone()).or_insert_with(|| {
             KeptGap::new(GapRecord { founded: record.first, link: None, earlier: Vec::new() }, dimension)
         });
-        gap.add(key, &code.vector(), 1.0);
+        gap.add(key, &code.vector());
         self.intents.insert(key, KeptIntent { record, code });
     }
 
@@ -203,7 +227,7 @@ impl Book {
         let vector = code.vector();
         let gap = self.nearest(&vector).unwrap_or_else(|| self.found(key, time));
         if let Some(kept) = self.gaps.get_mut(&gap) {
-            kept.add(key, &vector, 1.0);
+            kept.add(key, &vector);
         }
         let days = BTreeMap::from([(day, 1)]);
         let record = StoredIntent { text, gap: gap.clone(), model: self.model.clone(), first: time, last: time, days };
@@ -254,18 +278,17 @@ impl Book {
 
     fn merge(&mut self, into: &str, from: &str) {
         let (Some(gone), Some(kept)) = (self.gaps.remove(from), self.gaps.get_mut(into)) else { return };
-        kept.sum.iter_mut().zip(&gone.sum).for_each(|(sum, value)| *sum += value);
-        kept.record.earlier.extend(gone.record.earlier);
+        kept.record.earlier.extend_from_slice(&gone.record.earlier);
         kept.record.earlier.push(from.to_owned());
         let surplus = kept.record.earlier.len().saturating_sub(MAX_EARLIER);
         kept.record.earlier.drain(..surplus);
-        for key in gone.members {
-            kept.members.insert(key);
+        for &key in &gone.members {
             if let Some(intent) = self.intents.get_mut(&key) {
                 into.clone_into(&mut intent.record.gap);
             }
             self.unwritten.intents.insert(key);
         }
+        kept.absorb(gone);
         self.unwritten.gaps.extend([into.to_owned(), from.to_owned()]);
     }
 
@@ -302,7 +325,7 @@ impl Book {
         let Some(KeptIntent { record, code }) = self.intents.remove(&key) else { return };
         self.unwritten.intents.insert(key);
         if let Some(gap) = self.gaps.get_mut(&record.gap) {
-            gap.add(key, &code.vector(), -1.0);
+            gap.remove(key, &code.vector());
             if gap.members.is_empty() {
                 self.gaps.remove(&record.gap);
                 self.unwritten.gaps.insert(record.gap);
