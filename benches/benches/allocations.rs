@@ -10,7 +10,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use fitment_engine::{
-    EncoderLimits, Engine, EngineOptions, FeedbackPolicy, MatchQuery, Ranking, evaluate, system_clock,
+    CatalogPolicy, EncoderLimits, Engine, EngineOptions, FeedbackPolicy, GapPolicy, MatchQuery, Ranking, evaluate,
+    system_clock,
 };
 use fitment_models::{DEFAULT_MODEL, Embedder, LoadOptions, ModelCache, Silent, TextRole, Tokens, load};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -78,6 +79,8 @@ fn allocations(embedder: Box<dyn Embedder>) {
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 64 << 20, batch_tokens: 4096 },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
+        catalog: CatalogPolicy::default(),
+        gaps: GapPolicy::default(),
     };
     let engine = Engine::open(options, embedder, &|_, _, _| {}).expect("an engine");
     let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();

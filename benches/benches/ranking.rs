@@ -8,7 +8,8 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use fitment_catalog::Format;
 use fitment_engine::{
-    Author, EncoderLimits, Engine, EngineOptions, FeedbackPolicy, Import, MatchQuery, Ranking, system_clock,
+    Author, CatalogPolicy, EncoderLimits, Engine, EngineOptions, FeedbackPolicy, GapPolicy, Import, MatchQuery,
+    Ranking, system_clock,
 };
 use fitment_models::{
     Architecture, Compute, Embedder, ModelDigest, ModelError, ModelInfo, Pooling, TextRole, Tokens, UnitVector,
@@ -115,6 +116,7 @@ fn manifest(number: usize, random: &mut SmallRng) -> Import {
         expected_digest: String::new(),
         request_id: String::new(),
         author: Author::default(),
+        allow_near_duplicate: true,
     }
 }
 
@@ -126,6 +128,8 @@ async fn filled(folder: &std::path::Path, components: usize) -> Engine {
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, batch_tokens: 4096 },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
+        catalog: CatalogPolicy::default(),
+        gaps: GapPolicy::default(),
     };
     let engine = Engine::open(options, Box::new(Sums::new()), &|_, _, _| {}).expect("an engine");
     let mut random = SmallRng::seed_from_u64(11);

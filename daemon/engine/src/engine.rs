@@ -16,7 +16,9 @@ use crate::encoder::{Encoded, Encoder, EncoderLimits};
 use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
 use crate::figures::CalibrationStanding;
+use crate::gaps::{GapPolicy, Gaps};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
+use crate::near::CatalogPolicy;
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store};
@@ -42,6 +44,10 @@ pub struct EngineOptions {
     pub clock: Clock,
     /// What is remembered of answers; checked by the caller with [`FeedbackPolicy::fault`].
     pub feedback: FeedbackPolicy,
+    /// What is done about near-duplicates; checked by the caller with [`CatalogPolicy::fault`].
+    pub catalog: CatalogPolicy,
+    /// What is kept of unmet intents; checked by the caller with [`GapPolicy::fault`].
+    pub gaps: GapPolicy,
 }
 
 /// Answers intents from a catalogue.
@@ -63,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) trust: Trust,
     pub(crate) clock: Clock,
     pub(crate) feedback: Feedback,
+    pub(crate) catalog_policy: CatalogPolicy,
+    pub(crate) gaps: Gaps,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
     pub(crate) writing: Mutex<()>,
     /// The revision that searches see, for those who follow.
@@ -104,7 +112,16 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
-        let EngineOptions { data_dir, ranking, second_embedder, encoder: limits, clock, feedback } = options;
+        let EngineOptions {
+            data_dir,
+            ranking,
+            second_embedder,
+            encoder: limits,
+            clock,
+            feedback,
+            catalog: catalog_policy,
+            gaps,
+        } = options;
         if second_embedder.is_some() != ranking.second_stage.is_on() {
             return Err(EngineError::Internal("the second stage is on without its model, or off with one".into()));
         }
@@ -124,6 +141,8 @@ impl Engine {
             ranker: RankerState::default(),
             calibration: CalibrationState::default(),
             feedback: Feedback::start(&store, feedback)?,
+            catalog_policy,
+            gaps: Gaps::start(&store, gaps, &encoder, &clock, on_progress)?,
             store,
             index,
             encoder,

@@ -95,6 +95,31 @@ pub enum EngineError {
         /// Digest of what is, or was, stored there.
         existing: String,
     },
+    /// A near-duplicate of another component, where the policy refuses them.
+    #[error(
+        "{version} is nearly the same as {near}; extend that component, or say that both are wanted with --allow-near-duplicate \
+         (allow_near_duplicate)"
+    )]
+    NearDuplicate {
+        /// `namespace/name@version`.
+        version: String,
+        /// What it is nearly the same as, with the cosines.
+        near: String,
+    },
+    /// No such gap.
+    #[error("gap `{id}` not found; `fitment gaps list` shows them")]
+    GapUnknown {
+        /// What was looked for.
+        id: String,
+    },
+    /// A manifest cannot be drafted from intents of which no text is kept, or none that it may hold.
+    #[error(
+        "no text of the intents of gap `{id}` is kept (gaps.text), or none that a manifest may hold: nothing can be drafted from them"
+    )]
+    GapWithoutText {
+        /// The gap.
+        id: String,
+    },
     /// The etag is of another state.
     #[error("etag: {name}@{version} has etag {actual}, not {expected}; read it again and decide again")]
     EtagMismatch {
@@ -301,6 +326,9 @@ impl EngineError {
             Self::DecisionUnknown { .. } => (ErrorKind::NotFound, "DECISION_UNKNOWN"),
             Self::LabelUnknown { .. } => (ErrorKind::NotFound, "LABEL_UNKNOWN"),
             Self::VersionTaken { .. } => (ErrorKind::AlreadyExists, "VERSION_TAKEN"),
+            Self::NearDuplicate { .. } => (ErrorKind::AlreadyExists, "NEAR_DUPLICATE"),
+            Self::GapUnknown { .. } => (ErrorKind::NotFound, "GAP_UNKNOWN"),
+            Self::GapWithoutText { .. } => (ErrorKind::FailedPrecondition, "GAP_WITHOUT_TEXT"),
             Self::EtagMismatch { .. } => (ErrorKind::Aborted, "ETAG_MISMATCH"),
             Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),
             Self::RevisionNotReached { .. } => (ErrorKind::FailedPrecondition, "REVISION_NOT_REACHED"),

@@ -68,6 +68,7 @@ pub async fn load(
             source,
             expected_digest: String::new(),
             request_id: String::new(),
+            allow_near_duplicate: true,
         });
         for result in engine.import(items.collect()).await? {
             result?;

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`Engine`] holds the parts; `pipeline` answers an intent; `rank` scores; `writes` changes the
 //! catalogue; `store` is the truth; `live` and `view` are what is searched; `calibration` bounds errors; `evaluate`
-//! measures; `decisions`, `feedback` and `drift` learn from use; `figures` and `meters` are for who watches.
+//! measures; `decisions`, `feedback` and `drift` learn from use; `gaps` keeps what nothing met; `near` finds
+//! near-duplicates; `figures` and `meters` are for who watches.
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
@@ -17,10 +18,12 @@ mod engine;
 mod error;
 mod feedback;
 mod figures;
+mod gaps;
 mod language;
 mod learning;
 mod live;
 mod meters;
+mod near;
 mod normalize;
 mod pipeline;
 mod rank;
@@ -51,10 +54,14 @@ pub use feedback::{
 pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
 pub use fitment_index::{DenseFigures, Plan};
 pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
+pub use gaps::{
+    Draft, Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapPolicy, GapReport, GapText, NearComponent,
+};
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
 pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
 pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,

@@ -188,7 +188,10 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
         profiles.insert(doc, profile);
     })?;
     let model_digest = model.digest.to_string();
-    reader.cards(|doc, card| {
+    reader.cards(|doc, mut card| {
+        if card.supersedes.is_none() {
+            card.supersedes = Some(stored_claim(reader, doc)?);
+        }
         let text = match profiles.remove(&doc) {
             Some(profile) => profile,
             // Written by a build that kept none.
@@ -208,6 +211,19 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
         Ok(())
     })?;
     Ok(view)
+}
+
+/// What a stored manifest says that it supersedes; empty: nothing.
+fn stored_claim(reader: &StoreReader, doc: DocId) -> Result<String, EngineError> {
+    #[derive(serde::Deserialize)]
+    struct Claim {
+        #[serde(default)]
+        supersedes: String,
+    }
+    let Some(manifest) = reader.manifest(doc)? else { return Ok(String::new()) };
+    let claim: Claim = serde_json::from_slice(&manifest)
+        .map_err(|error| EngineError::Internal(format!("a stored manifest cannot be read: {error}")))?;
+    Ok(claim.supersedes)
 }
 
 /// What a dense segment was built from.

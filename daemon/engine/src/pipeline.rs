@@ -131,6 +131,8 @@ pub struct Candidate {
     pub open_properties: Vec<String>,
     /// What certifies it now; `None` without a trust root.
     pub certified: Option<Certified>,
+    /// `namespace/name@version` of a version that may answer and says that it supersedes this one.
+    pub superseded_by: Option<String>,
 }
 
 /// Where the time of one answer went.
@@ -230,7 +232,9 @@ impl Engine {
             timings.rank += decision.elapsed();
             if query.remember {
                 let model = shared.encoder.info().digest.to_string();
-                shared.feedback.remember((shared.clock)(), &model, &intent, vector.as_slice(), &answer);
+                let now = (shared.clock)();
+                shared.feedback.remember(now, &model, &intent, vector.as_slice(), &answer);
+                shared.gaps.remember(now, &intent, vector.as_slice(), &answer, query.filter.is_some());
             }
             answer.timings = Timings { second_stage: second.waited, total: started.elapsed(), ..timings };
             Ok(answer)
@@ -418,8 +422,13 @@ fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> 
         let Some(version) = reader.version(scored.doc)? else { continue };
         let open_properties = open_properties(&version, &query.bound)?;
         let generation = if open_properties.is_empty() { Outcome::ZeroGeneration } else { Outcome::MinimalGeneration };
-        let certified = shared.index.searchable().view.known(scored.doc).and_then(|known| known.certified.clone());
-        candidates.push(Candidate { version, scored, is_match: false, generation, open_properties, certified });
+        let (certified, superseded_by) = {
+            let index = shared.index.searchable();
+            let certified = index.view.known(scored.doc).and_then(|known| known.certified.clone());
+            (certified, index.view.superseded_by(scored.doc))
+        };
+        let is_match = false;
+        candidates.push(Candidate { version, scored, is_match, generation, open_properties, certified, superseded_by });
     }
     Ok(candidates)
 }

@@ -308,6 +308,8 @@ mod tests {
     use crate::audit::Author;
     use crate::engine::EngineOptions;
     use crate::feedback::FeedbackPolicy;
+    use crate::gaps::GapPolicy;
+    use crate::near::CatalogPolicy;
     use crate::pipeline::{MatchAnswer, MatchQuery};
     use crate::rank::{Ranking, SecondStageSettings};
     use crate::writes::Import;
@@ -393,6 +395,8 @@ mod tests {
             encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
             clock: Arc::new(crate::system_clock),
             feedback: FeedbackPolicy::default(),
+            catalog: CatalogPolicy::default(),
+            gaps: GapPolicy::default(),
         };
         Engine::open(options, OneWord::boxed("nothing", 2, Duration::ZERO, &none), &|_, _, _| {})
     }
@@ -409,6 +413,7 @@ mod tests {
             expected_digest: String::new(),
             request_id: String::new(),
             author: Author::default(),
+            allow_near_duplicate: false,
         };
         engine.create(import).await.expect("written");
     }

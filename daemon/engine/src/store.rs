@@ -8,6 +8,7 @@ mod certificates;
 mod changes;
 mod columns;
 mod feedback;
+mod gaps;
 mod rankers;
 mod reader;
 mod records;
@@ -154,6 +155,7 @@ impl Store {
         feedback::create_tables(&transaction)?;
         rankers::create_tables(&transaction)?;
         second_stage::create_table(&transaction)?;
+        gaps::create_tables(&transaction)?;
         audit::create_table(&transaction)?;
         certificates::create_tables(&transaction)?;
         transaction.commit()?;

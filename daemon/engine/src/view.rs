@@ -29,8 +29,15 @@ pub(crate) struct CatalogView {
     components: usize,
     all: DocSet,
     matchable: DocSet,
-    /// Matchable versions that a newer matchable version of the same component stands in front of.
+    /// Matchable versions that do not answer a request without a filter: another of their component stands in front of
+    /// them, or they are pre-releases.
     overtaken: DocSet,
+    /// Matchable versions of which there are others of the same component.
+    contested: DocSet,
+    /// Matchable pre-releases.
+    prereleases: DocSet,
+    /// What supersedes a component, with the version that its claim ends with.
+    superseding: BTreeMap<ComponentName, Vec<(Option<Version>, DocId)>>,
     /// Matchable versions without a vector of the second stage's model.
     without_second_stage: DocSet,
     tags: Postings<String>,
@@ -87,6 +94,9 @@ impl Default for CatalogView {
             all: DocSet::new(),
             matchable: DocSet::new(),
             overtaken: DocSet::new(),
+            contested: DocSet::new(),
+            prereleases: DocSet::new(),
+            superseding: BTreeMap::new(),
             without_second_stage: DocSet::new(),
             tags: Postings::default(),
             kinds: Postings::default(),
@@ -121,6 +131,11 @@ impl CatalogView {
                 self.requirements.insert((standard.clone(), requirement.clone()), doc);
             }
         }
+        if let Some((name, version)) = superseded(&card) {
+            let claims = self.superseding.entry(name).or_default();
+            claims.retain(|(_, other)| *other != doc);
+            claims.push((version, doc));
+        }
         let name = card.name.to_string();
         let place = self.ranker.labels.as_ref().and_then(|labels| labels.place(&name));
         let certified = self.under_trust_root.then(Certified::not);
@@ -139,8 +154,15 @@ impl CatalogView {
         let Some(Known { card, clues, place, certified: _ }) = self.known.remove(&doc) else { return false };
         self.statistics.remove(&clues.text);
         self.unlabel(doc, place);
-        for set in [&mut self.all, &mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
-            set.remove(doc);
+        self.all.remove(doc);
+        self.leave_answers(doc);
+        if let Some((name, _)) = superseded(&card)
+            && let Some(claims) = self.superseding.get_mut(&name)
+        {
+            claims.retain(|(_, other)| *other != doc);
+            if claims.is_empty() {
+                self.superseding.remove(&name);
+            }
         }
         for tag in &card.tags {
             self.tags.remove(tag, doc);
@@ -200,15 +222,28 @@ impl CatalogView {
         let name = known.card.name.clone();
         if known.may_answer() {
             self.matchable.insert(doc);
+            if !known.card.version.pre.is_empty() {
+                self.prereleases.insert(doc);
+            }
             if known.clues.second_stage.is_none() {
                 self.without_second_stage.insert(doc);
             }
         } else {
-            for set in [&mut self.matchable, &mut self.overtaken, &mut self.without_second_stage] {
-                set.remove(doc);
-            }
+            self.leave_answers(doc);
         }
         self.reorder(&name);
+    }
+
+    fn leave_answers(&mut self, doc: DocId) {
+        for set in [
+            &mut self.matchable,
+            &mut self.overtaken,
+            &mut self.contested,
+            &mut self.prereleases,
+            &mut self.without_second_stage,
+        ] {
+            set.remove(doc);
+        }
     }
 
     fn unlabel(&mut self, doc: DocId, place: Option<u32>) {
@@ -241,13 +276,46 @@ impl CatalogView {
         self.labelled.get(place as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Marks which matchable versions of a component are overtaken by a newer one.
+    /// Marks which matchable versions of a component do not answer without being asked for.
     fn reorder(&mut self, name: &ComponentName) {
         let docs: Vec<DocId> =
             self.versions(name).map(|(_, doc)| doc).filter(|&doc| self.matchable.contains(doc)).collect();
-        let Some((newest, older)) = docs.split_last() else { return };
-        self.overtaken.remove(*newest);
-        self.overtaken.extend(older.iter().copied());
+        let releases = docs.iter().copied().filter(|&doc| !self.prereleases.contains(doc));
+        let answering = releases.max_by_key(|&doc| self.standing(doc));
+        for &doc in &docs {
+            if Some(doc) == answering {
+                self.overtaken.remove(doc);
+            } else {
+                self.overtaken.insert(doc);
+            }
+            if docs.len() > 1 {
+                self.contested.insert(doc);
+            } else {
+                self.contested.remove(doc);
+            }
+        }
+    }
+
+    /// Which of several versions of a component answers is the greatest of these: certified before deprecated, then the
+    /// newest.
+    fn standing(&self, doc: DocId) -> Option<(bool, &Version)> {
+        self.card(doc).map(|card| (card.lifecycle == Lifecycle::Certified, &card.version))
+    }
+
+    /// `namespace/name@version` of what may answer and says that it supersedes a version: the greatest by name and version.
+    pub(crate) fn superseded_by(&self, doc: DocId) -> Option<String> {
+        let card = self.card(doc)?;
+        let claims = self.superseding.get(&card.name)?.iter();
+        let holding = claims.filter(|(last, successor)| {
+            let covers = last.as_ref().is_none_or(|last| card.version.cmp_precedence(last).is_le());
+            covers && *successor != doc && self.matchable.contains(*successor)
+        });
+        let successors = holding.filter_map(|&(_, successor)| self.card(successor));
+        // A component that supersedes itself does so by its newer versions.
+        let successors = successors.filter(|other| other.name != card.name || other.version > card.version);
+        let best =
+            successors.max_by_key(|other| (other.lifecycle == Lifecycle::Certified, &other.name, &other.version))?;
+        Some(format!("{}@{}", best.name, best.version))
     }
 
     /// Versions of a component, oldest first.
@@ -344,23 +412,37 @@ impl CatalogView {
             note(condition.to_string(), before, allowed.len());
         }
         let before = allowed.len();
+        self.keep_asked_prereleases(filter, &mut allowed);
         self.keep_newest(&mut allowed);
         note("newest version".into(), before, allowed.len());
         allowed
     }
 
+    /// Takes out pre-releases that no version condition of the filter names.
+    fn keep_asked_prereleases(&self, filter: &Filter, allowed: &mut DocSet) {
+        let present = allowed.and(&self.prereleases);
+        if present.is_empty() {
+            return;
+        }
+        let mut asked = DocSet::new();
+        for condition in version_conditions(filter).into_iter().filter(|condition| names_prerelease(condition)) {
+            asked = asked.or(&self.select(condition));
+        }
+        for doc in present.and_not(&asked).iter() {
+            allowed.remove(doc);
+        }
+    }
+
+    /// Leaves of each component the version that answers.
     fn keep_newest(&self, allowed: &mut DocSet) {
-        // Only components with an overtaken version in the set have more than one there.
-        for doc in allowed.and(&self.overtaken).iter() {
+        let mut best: BTreeMap<&ComponentName, DocId> = BTreeMap::new();
+        // Only components with several versions that may answer can have more than one here.
+        for doc in allowed.and(&self.contested).iter() {
             let Some(card) = self.card(doc) else { continue };
-            let newer = (Bound::Excluded((card.name.clone(), card.version.clone())), Bound::Unbounded);
-            let overtaken = self
-                .names
-                .range(newer)
-                .take_while(|((name, _), _)| *name == card.name)
-                .any(|(_, &newer)| allowed.contains(newer));
-            if overtaken {
-                allowed.remove(doc);
+            let place = best.entry(&card.name).or_insert(doc);
+            let behind = if self.standing(*place) < self.standing(doc) { std::mem::replace(place, doc) } else { doc };
+            if behind != *place {
+                allowed.remove(behind);
             }
         }
     }
@@ -406,6 +488,39 @@ fn conjuncts(filter: &Filter) -> &[Filter] {
         Filter::And(all) => all,
         one => std::slice::from_ref(one),
     }
+}
+
+/// Every condition on the version, wherever it stands in the filter.
+fn version_conditions(filter: &Filter) -> Vec<&Filter> {
+    match filter {
+        Filter::And(filters) | Filter::Or(filters) => filters.iter().flat_map(version_conditions).collect(),
+        Filter::Not(filter) => version_conditions(filter),
+        Filter::MinimumVersion(_) | Filter::VersionRange(_) => vec![filter],
+        Filter::Tag(_)
+        | Filter::Kind(_)
+        | Filter::Lifecycle(_)
+        | Filter::Compliance { .. }
+        | Filter::License(_)
+        | Filter::Namespace(_)
+        | Filter::Name(_) => Vec::new(),
+    }
+}
+
+/// Whether a condition on the version names a pre-release.
+fn names_prerelease(condition: &Filter) -> bool {
+    match condition {
+        Filter::MinimumVersion(version) => !version.pre.is_empty(),
+        Filter::VersionRange(range) => range.comparators.iter().any(|bound| !bound.pre.is_empty()),
+        _ => false,
+    }
+}
+
+/// What a version says that it supersedes: a component, up to a version.
+fn superseded(card: &Card) -> Option<(ComponentName, Option<Version>)> {
+    let text = card.supersedes.as_deref().filter(|text| !text.is_empty())?;
+    let (name, version) = text.split_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+    // A manifest that was written is well-formed; a record that is not claims nothing.
+    Some((name.parse().ok()?, version.map(Version::parse).transpose().ok()?))
 }
 
 /// Whether versions at this point of their life may answer a match.
@@ -538,13 +653,20 @@ mod tests {
             prop_assert_eq!(view.components(), names.len());
 
             for filter in [None, Some(&filter)] {
-                // In the map's order later versions come later: the last one of a name stands.
-                let newest: BTreeMap<&ComponentName, DocId> = stored
-                    .iter()
-                    .filter(|(_, (_, manifest))| matchable(manifest.lifecycle()))
-                    .filter(|(_, (_, manifest))| filter.is_none_or(|filter| filter.matches(manifest)))
-                    .map(|((name, _), (doc, _))| (name, *doc))
+                let conditions = filter.map(version_conditions).unwrap_or_default();
+                let asked = |manifest: &Manifest| {
+                    conditions.iter().any(|condition| names_prerelease(condition) && condition.matches(manifest))
+                };
+                let mut standing: Vec<_> = stored
+                    .values()
+                    .filter(|(_, manifest)| matchable(manifest.lifecycle()))
+                    .filter(|(_, manifest)| filter.is_none_or(|filter| filter.matches(manifest)))
+                    .filter(|(_, manifest)| manifest.version().pre.is_empty() || asked(manifest))
                     .collect();
+                standing.sort_by_key(|(_, manifest)| (manifest.lifecycle() == Lifecycle::Certified, manifest.version()));
+                // The last one of a name stands.
+                let newest: BTreeMap<&ComponentName, DocId> =
+                    standing.into_iter().map(|(doc, manifest)| (manifest.name(), *doc)).collect();
                 let mut stages = Vec::new();
                 let allowed = view.allowed(filter, Some(&mut stages));
                 prop_assert_eq!(&allowed, &newest.into_values().collect::<DocSet>());

@@ -12,6 +12,7 @@ use crate::calibration::Calibration;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::Entry;
+use crate::near::{CatalogPolicy, NearDuplicate, NearDuplicates, with_batch};
 use crate::normalize::normalize_text;
 use crate::store::{NewVersion, Revision, StoredVersion, Written};
 
@@ -39,6 +40,8 @@ pub struct Import {
     pub request_id: String,
     /// Who writes it, and why.
     pub author: Author,
+    /// Write it also where the policy refuses near-duplicates.
+    pub allow_near_duplicate: bool,
 }
 
 /// What became of a manifest.
@@ -50,6 +53,8 @@ pub struct Imported {
     pub created: bool,
     /// The revision that it was written at, or the current one.
     pub revision: Revision,
+    /// Other components that what was created is nearly the same as, nearest first.
+    pub near_duplicates: Vec<NearDuplicate>,
 }
 
 /// Names one version.
@@ -97,8 +102,29 @@ pub struct Listing {
 enum Checked {
     /// Needs no write.
     Done(Box<Result<Imported, EngineError>>),
-    /// To be written, with its idempotency key.
-    New(Box<Manifest>, String),
+    /// To be written.
+    New(Box<Accepted>),
+}
+
+/// A manifest that was read, and how it is to be written.
+struct Accepted {
+    manifest: Manifest,
+    request_id: String,
+    allow_near_duplicate: bool,
+}
+
+/// What a version is nearly the same as, or why it is refused.
+type Admission = Result<Vec<NearDuplicate>, EngineError>;
+
+/// Versions that are about to be written.
+struct Batch {
+    versions: Vec<NewVersion>,
+    /// Which of them may be near-duplicates.
+    allowed: Vec<bool>,
+    /// What is indexed that each is nearly the same as.
+    near: Vec<Vec<NearDuplicate>>,
+    /// The revision that was indexed then.
+    searched: Revision,
 }
 
 impl Engine {
@@ -148,16 +174,23 @@ impl Engine {
         for item in checked {
             slots.push(match item {
                 Checked::Done(result) => Some(*result),
-                Checked::New(manifest, request_id) => {
-                    manifests.push((*manifest, request_id));
+                Checked::New(accepted) => {
+                    manifests.push(*accepted);
                     None
                 }
             });
         }
+        let allowed = manifests.iter().map(|accepted| accepted.allow_near_duplicate).collect();
         let versions = self.with_vectors(manifests).await?;
+        let batch = self
+            .compute(move |shared| {
+                let searched = shared.index.revision();
+                Ok(Batch { near: shared.indexed_near(&versions)?, versions, allowed, searched })
+            })
+            .await?;
         // A write that has begun is finished even when its caller leaves: half a write helps nobody.
         let shared = Arc::clone(self.shared());
-        let written = tokio::task::spawn_blocking(move || shared.write(&versions, &author))
+        let written = tokio::task::spawn_blocking(move || shared.write(batch, &author))
             .await
             .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
         let mut written = written.into_iter();
@@ -181,18 +214,21 @@ impl Engine {
                     && let Some(doc) = reader.by_digest(&manifest.digest())?
                     && let Some(version) = reader.version(doc)?
                 {
-                    return Ok(Checked::Done(Box::new(Ok(Imported { version, created: false, revision }))));
+                    let near_duplicates = Vec::new();
+                    let imported = Imported { version, created: false, revision, near_duplicates };
+                    return Ok(Checked::Done(Box::new(Ok(imported))));
                 }
-                Ok(Checked::New(Box::new(manifest), item.request_id))
+                let Import { request_id, allow_near_duplicate, .. } = item;
+                Ok(Checked::New(Box::new(Accepted { manifest, request_id, allow_near_duplicate })))
             })
             .collect()
     }
 
     /// Encodes every facet and counter-example of the manifests.
-    async fn with_vectors(&self, manifests: Vec<(Manifest, String)>) -> Result<Vec<NewVersion>, EngineError> {
+    async fn with_vectors(&self, manifests: Vec<Accepted>) -> Result<Vec<NewVersion>, EngineError> {
         let mut texts = Vec::new();
         let mut counts = Vec::with_capacity(manifests.len());
-        for (manifest, _) in &manifests {
+        for Accepted { manifest, .. } in &manifests {
             let facets = fitment_catalog::facets(manifest);
             let counter_examples = manifest.counter_examples();
             counts.push(facets.len() + counter_examples.len());
@@ -203,7 +239,7 @@ impl Engine {
         Ok(manifests
             .into_iter()
             .zip(counts)
-            .map(|((manifest, request_id), count)| NewVersion {
+            .map(|(Accepted { manifest, request_id, allow_near_duplicate: _ }, count)| NewVersion {
                 manifest,
                 vectors: vectors.by_ref().take(count).collect(),
                 request_id,
@@ -343,20 +379,17 @@ impl Engine {
 
 impl Shared {
     /// One commit and its indexing.
-    fn write(
-        &self,
-        versions: &[NewVersion],
-        author: &Author,
-    ) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+    fn write(&self, batch: Batch, author: &Author) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
         // A batch of which everything was there already needs no commit.
-        if versions.is_empty() {
+        if batch.versions.is_empty() {
             return Ok(Vec::new());
         }
         let _writing = self.writing.lock();
-        let (revision, written) = self.store.put(self.encoder.info(), versions, author, (self.clock)())?;
+        let (versions, standings) = self.admit(batch)?;
+        let (revision, written) = self.store.put(self.encoder.info(), &versions, author, (self.clock)())?;
         let entries: Vec<Entry<'_>> = written
             .iter()
-            .zip(versions)
+            .zip(&versions)
             .filter_map(|(written, NewVersion { manifest, vectors, request_id: _ })| match written {
                 Written::Created(doc, record) => {
                     let vectors = vectors.iter().map(UnitVector::as_slice).collect();
@@ -374,14 +407,50 @@ impl Shared {
                 second.wake();
             }
         }
-        Ok(written
-            .into_iter()
-            .map(|written| match written {
-                Written::Created(_, version) => Ok(Imported { version: *version, created: true, revision }),
-                Written::Unchanged(_, version) => Ok(Imported { version: *version, created: false, revision }),
-                Written::Refused(error) => Err(error),
-            })
-            .collect())
+        let mut written = written.into_iter();
+        let mut next = |near_duplicates| match written.next() {
+            Some(Written::Created(_, version)) => {
+                Ok(Imported { version: *version, created: true, revision, near_duplicates })
+            }
+            Some(Written::Unchanged(_, version)) => {
+                Ok(Imported { version: *version, created: false, revision, near_duplicates: Vec::new() })
+            }
+            Some(Written::Refused(error)) => Err(error),
+            None => Err(EngineError::Internal("a write gave no result".into())),
+        };
+        Ok(standings.into_iter().map(|standing| standing.and_then(&mut next)).collect())
+    }
+
+    /// What is written of a batch, and of each version what it is nearly the same as, or why it is refused. Under the lock
+    /// of writing: of two near-duplicates that come at once, the second finds the first.
+    fn admit(&self, batch: Batch) -> Result<(Vec<NewVersion>, Vec<Admission>), EngineError> {
+        let Batch { versions, allowed, mut near, searched } = batch;
+        let CatalogPolicy { near_duplicates: policy, near_duplicate_similarity: least } = self.catalog_policy;
+        if policy == NearDuplicates::Off {
+            let none = versions.iter().map(|_| Ok(Vec::new())).collect();
+            return Ok((versions, none));
+        }
+        if self.index.revision() != searched {
+            near = self.indexed_near(&versions)?;
+        }
+        let reader = self.store.read()?;
+        let mut written: Vec<NewVersion> = Vec::with_capacity(versions.len());
+        let mut standings = Vec::with_capacity(versions.len());
+        for ((version, allowed), near) in versions.into_iter().zip(allowed).zip(near) {
+            let near = with_batch(near, &version, written.iter(), least);
+            let refused = policy == NearDuplicates::Refuse && !allowed && !near.is_empty();
+            // What is there already is no news, whatever it is like.
+            if refused && reader.by_digest(&version.manifest.digest())?.is_none() {
+                standings.push(Err(EngineError::NearDuplicate {
+                    version: version.manifest.to_string(),
+                    near: near.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                }));
+                continue;
+            }
+            standings.push(Ok(near));
+            written.push(version);
+        }
+        Ok((written, standings))
     }
 }
 

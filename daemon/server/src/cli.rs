@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod feedback;
 mod fit;
+mod gaps;
 mod laboratory;
 mod matching;
 mod model;
@@ -66,6 +67,8 @@ enum Command {
     Catalog(catalog::CatalogArguments),
     /// Say what became of answers, review labelled intents, watch drift.
     Feedback(feedback::FeedbackArguments),
+    /// Show what is asked for and nothing certified meets; draft, link and report.
+    Gaps(gaps::GapArguments),
     /// Measure the ranking on labelled intents, in a scratch store; compare two runs.
     Eval(eval::EvalArguments),
     /// Learn how to rank from labelled intents.
@@ -102,6 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Model(arguments) => model::run(arguments, &config),
         Command::Catalog(arguments) => catalog::run(arguments),
         Command::Feedback(arguments) => feedback::run(arguments),
+        Command::Gaps(arguments) => gaps::run(arguments),
         Command::Eval(arguments) => eval::run(&arguments, &config),
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),

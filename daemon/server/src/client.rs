@@ -8,6 +8,7 @@ use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
+use fitment_proto::v1::gap_service_client::GapServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -87,6 +88,13 @@ impl ServerFlags {
     /// A client for verdicts and what comes of them.
     pub(crate) async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Channel>> {
         Ok(FeedbackServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for gaps.
+    pub(crate) async fn gaps(&self) -> anyhow::Result<GapServiceClient<Channel>> {
+        Ok(GapServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

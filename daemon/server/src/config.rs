@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{EncoderLimits, FeedbackPolicy, Ranking};
+use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,8 @@ pub(crate) struct RawConfig {
     encoder: RawEncoder,
     ranking: Ranking,
     feedback: FeedbackPolicy,
+    catalog: CatalogPolicy,
+    gaps: GapPolicy,
     snapshots: RawSnapshots,
 }
 
@@ -201,6 +203,8 @@ impl Default for RawConfig {
             encoder: RawEncoder::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
+            catalog: CatalogPolicy::default(),
+            gaps: GapPolicy::default(),
             snapshots: RawSnapshots::default(),
         }
     }
@@ -235,6 +239,10 @@ pub(crate) struct Config {
     pub(crate) ranking: Ranking,
     /// What is remembered of answers.
     pub(crate) feedback: FeedbackPolicy,
+    /// What is done about near-duplicates.
+    pub(crate) catalog: CatalogPolicy,
+    /// What is kept of unmet intents.
+    pub(crate) gaps: GapPolicy,
     /// Where snapshots are written.
     pub(crate) snapshots_dir: PathBuf,
 }
@@ -358,6 +366,8 @@ impl TryFrom<RawConfig> for Config {
             encoder,
             ranking,
             feedback,
+            catalog,
+            gaps,
             snapshots: RawSnapshots { dir: snapshots_dir },
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
@@ -374,7 +384,9 @@ impl TryFrom<RawConfig> for Config {
         if drain_seconds > 3600 {
             bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
         }
-        if let Some(fault) = ranking.fault().or_else(|| feedback.fault()) {
+        if let Some(fault) =
+            ranking.fault().or_else(|| feedback.fault()).or_else(|| catalog.fault()).or_else(|| gaps.fault())
+        {
             bail!("{fault}");
         }
         let second = &ranking.second_stage;
@@ -413,6 +425,8 @@ impl TryFrom<RawConfig> for Config {
             encoder_limits,
             ranking,
             feedback,
+            catalog,
+            gaps,
         })
     }
 }
@@ -464,6 +478,12 @@ mod tests {
         check("[feedback]\nagreement = 0", "feedback.agreement");
         check("[feedback]\ngate = \"ajar\"", "feedback.gate");
         check("[feedback]\nintent_text = \"burnt\"", "feedback.intent_text");
+        check("[gaps]\nintents = 50001", "gaps.intents");
+        check("[gaps]\ndays = 0", "gaps.days");
+        check("[gaps]\nsimilarity = -0.1", "gaps.similarity");
+        check("[gaps]\ntext = \"burnt\"", "gaps.text");
+        check("[catalog]\nnear_duplicates = \"maybe\"", "catalog.near_duplicates");
+        check("[catalog]\nnear_duplicate_similarity = 1.5", "catalog.near_duplicate_similarity");
         check("[snapshots]\ndir = \"\"", "snapshots.dir: is empty");
         check("[snapshots]\nfolder = \"x\"", "folder");
         check("[feedback]\ngates = \"open\"", "gates");

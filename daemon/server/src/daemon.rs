@@ -15,6 +15,7 @@ use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
 use fitment_proto::v1::certification_service_server::CertificationServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
 use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
+use fitment_proto::v1::gap_service_server::GapServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
 use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
@@ -30,7 +31,7 @@ use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AuditService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService,
-    InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
+    GapService, InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
 };
 
 /// Largest answer.
@@ -41,10 +42,11 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
+    "fitment.v1.GapService",
     "fitment.v1.EvaluationService",
     "fitment.v1.AuditService",
     "fitment.v1.CertificationService",
@@ -72,6 +74,8 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
         encoder: config.encoder_limits,
         clock: Arc::new(fitment_engine::system_clock),
         feedback: config.feedback,
+        catalog: config.catalog,
+        gaps: config.gaps,
     };
     Ok(Engine::open(options, embedder, on_progress)?)
 }
@@ -209,6 +213,7 @@ fn services(
         .add_service(bounded!(CatalogServiceServer::new(catalog)))
         .add_service(bounded!(certification, fitment_engine::MAX_EVIDENCE_BYTES + REST))
         .add_service(bounded!(FeedbackServiceServer::new(FeedbackService { engine: slot() })))
+        .add_service(bounded!(GapServiceServer::new(GapService { engine: slot() })))
         .add_service(bounded!(EvaluationServiceServer::new(evaluation), MAX_CSV_BYTES + REST))
         .add_service(bounded!(AuditServiceServer::new(AuditService { engine: slot() })))
         .add_service(bounded!(SnapshotServiceServer::new(snapshots)))

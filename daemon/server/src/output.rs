@@ -170,6 +170,16 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// A text for a cell of a table.
+pub(crate) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 72;
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(LONGEST).collect::<String>())
+    }
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)

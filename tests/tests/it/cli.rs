@@ -13,6 +13,7 @@ fn every_command_has_help_with_examples() -> anyhow::Result<()> {
         "model",
         "catalog",
         "feedback",
+        "gaps",
         "eval",
         "calibrate",
         "certify",

@@ -102,6 +102,9 @@ pub struct Card {
     /// Vectors after the facets': of its counter-examples.
     #[serde(default)]
     pub counter_examples: usize,
+    /// What it supersedes, as its manifest says; empty: nothing; `None`: written by a build that did not keep it.
+    #[serde(default)]
+    pub supersedes: Option<String>,
 }
 
 /// A [`StoredVersion`] of which the rest is skipped unread.
@@ -177,6 +180,7 @@ impl Card {
             centroid_norm: centroid_norm(&vectors[..vectors.len() - counter_examples]),
             revision,
             counter_examples,
+            supersedes: Some(manifest.supersedes().map(ToString::to_string).unwrap_or_default()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use redb::{TableDefinition, TableHandle};
 
 use super::columns::{Column, RowKey};
-use super::{audit, certificates, changes, feedback, rankers, second_stage};
+use super::{audit, certificates, changes, feedback, gaps, rankers, second_stage};
 use crate::error::EngineError;
 
 /// What is done to each table.
@@ -57,6 +57,10 @@ tables!(
     certificates::CERTIFICATES,
     certificates::REVOCATIONS,
     certificates::EVIDENCE,
+    gaps::GAP_INTENTS,
+    gaps::GAP_VECTORS,
+    gaps::GAPS,
+    gaps::GAP_TRAFFIC,
 );
 
 #[cfg(test)]

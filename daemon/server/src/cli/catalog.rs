@@ -41,6 +41,9 @@ enum CatalogCommand {
     Import {
         /// The folder or file.
         path: PathBuf,
+        /// Write near-duplicates of other components also where the daemon refuses them.
+        #[arg(long)]
+        allow_near_duplicate: bool,
         #[command(flatten)]
         author: AuthorFlags,
         #[command(flatten)]
@@ -114,7 +117,9 @@ struct Common {
 pub(super) fn run(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
     super::client_runtime()?.block_on(async {
         match arguments.command {
-            CatalogCommand::Import { path, author, common } => import(&path, &author, &common).await,
+            CatalogCommand::Import { path, allow_near_duplicate, author, common } => {
+                import(&path, allow_near_duplicate, &author, &common).await
+            }
             CatalogCommand::Export { folder, common } => export(&folder, &common).await,
             CatalogCommand::Get { component, common } => get(&component, &common).await,
             CatalogCommand::List { filter, common } => list(filter, &common).await,
@@ -129,7 +134,12 @@ pub(super) fn run(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn import(path: &Path, author: &AuthorFlags, common: &Common) -> anyhow::Result<ExitCode> {
+async fn import(
+    path: &Path,
+    allow_near_duplicate: bool,
+    author: &AuthorFlags,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
     let manifests = if path.is_file() {
         vec![(path.display().to_string(), std::fs::read(path).with_context(|| path.display().to_string())?)]
     } else {
@@ -145,10 +155,11 @@ async fn import(path: &Path, author: &AuthorFlags, common: &Common) -> anyhow::R
         source,
         actor: author.actor.clone(),
         reason: author.reason.clone(),
+        allow_near_duplicate,
     }));
     // No deadline: a large import takes what it takes, and every answered item is durable.
     let mut results = client.import_components(items).await?.into_inner();
-    let (mut created, mut unchanged, mut failed, mut revision) = (0u64, 0u64, Vec::new(), 0);
+    let (mut created, mut unchanged, mut failed, mut near, mut revision) = (0u64, 0u64, Vec::new(), Vec::new(), 0);
     while let Some(result) = results.message().await? {
         match result.result() {
             v1::ImportResult::Created => created += 1,
@@ -156,29 +167,53 @@ async fn import(path: &Path, author: &AuthorFlags, common: &Common) -> anyhow::R
             v1::ImportResult::Failed | v1::ImportResult::Unspecified => failed.push(result.clone()),
         }
         revision = revision.max(result.revision);
+        if !result.near_duplicates.is_empty() {
+            near.push(result.clone());
+        }
         steps.tell("importing", result.index + 1, total);
     }
     steps.finish();
     if common.json {
-        let failed: Vec<_> = failed
-            .iter()
-            .map(|item| output::message_json("fitment.v1.ImportComponentsResponse", item))
-            .collect::<Result<_, _>>()?;
-        output::json(
-            &serde_json::json!({"created": created, "unchanged": unchanged, "failed": failed, "revision": revision}),
-        )?;
+        let items = |items: &[v1::ImportComponentsResponse]| -> anyhow::Result<Vec<_>> {
+            items.iter().map(|item| output::message_json("fitment.v1.ImportComponentsResponse", item)).collect()
+        };
+        output::json(&serde_json::json!({
+            "created": created, "unchanged": unchanged, "failed": items(&failed)?, "near_duplicates": items(&near)?,
+            "revision": revision,
+        }))?;
     } else {
         for item in &failed {
             eprintln!("{}", item.status.clone().unwrap_or_default().message);
         }
+        if !near.is_empty() {
+            output::line(near_table(&near))?;
+        }
         let took = started.elapsed();
         let rate = f64::from(u32::try_from(total).unwrap_or(u32::MAX)) / took.as_secs_f64().max(1e-3);
         output::line(format!(
-            "{created} created, {unchanged} unchanged, {} failed; revision {revision}; {rate:.0} a second",
-            failed.len()
+            "{created} created, {unchanged} unchanged, {} failed, {} near-duplicates; revision {revision}; {rate:.0} a second",
+            failed.len(),
+            near.len()
         ))?;
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(output::Exit::InvalidInput as u8) })
+}
+
+/// What was written and is nearly the same as something else; a long list is cut.
+fn near_table(near: &[v1::ImportComponentsResponse]) -> comfy_table::Table {
+    /// Rows that people read.
+    const ROWS: usize = 20;
+    let mut table = output::table(&["written", "nearly the same as", "likeness"]);
+    for item in near.iter().take(ROWS) {
+        let neighbours = item.near_duplicates.iter();
+        let names = neighbours.clone().map(|other| format!("{}@{}", other.name, other.version)).collect::<Vec<_>>();
+        let likeness = neighbours.map(|other| format!("{:.3}", other.similarity)).collect::<Vec<_>>();
+        table.add_row([format!("{}@{}", item.name, item.version), names.join("\n"), likeness.join("\n")]);
+    }
+    if near.len() > ROWS {
+        table.add_row([format!("and {} more; --json has them all", near.len() - ROWS), String::new(), String::new()]);
+    }
+    table
 }
 
 async fn export(folder: &Path, common: &Common) -> anyhow::Result<ExitCode> {

@@ -14,6 +14,7 @@ Examples:
   fitment match \"let people pay by card\"
   fitment match --top-k 3 --filter 'tag:payments and not kind:ui' \"refund an order\"
   fitment match --bind '{\"currency\": \"EUR\"}' \"let people pay by card\"
+  fitment match --pin payments/card-checkout@1.2.3 --pin 'ui/data-table@^1.2' \"show paid orders\"
   fitment match --explain --json \"sign in with the company account\"
 
 An answer that abstains (raw generation) is an answer: exit code 0.")]
@@ -26,6 +27,10 @@ pub(super) struct MatchArguments {
     /// Which components may answer, for example `kind:ui and not tag:legacy`.
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Let this component answer with this version only, or with the newest in this range (^1.2, ~1.2.3, 1.*); others are as
+    /// they would be.
+    #[arg(long = "pin", value_name = "NAMESPACE/NAME@VERSION")]
+    pins: Vec<String>,
     /// Configuration that is already settled, as a JSON object.
     #[arg(long, value_name = "JSON")]
     bind: Option<String>,
@@ -46,7 +51,8 @@ pub(super) struct MatchArguments {
 }
 
 pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
-    let MatchArguments { intent, top_k, filter, bind, min_revision, set, explain, json, server } = arguments;
+    let MatchArguments { intent, top_k, filter, pins, bind, min_revision, set, explain, json, server } = arguments;
+    let filter = pinned(filter, &pins)?;
     let bound_configuration = bind.as_deref().map(parse_binding).transpose()?;
     let request = v1::MatchRequest {
         intent,
@@ -76,6 +82,23 @@ pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
         show(&response)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A filter within which each pinned component has the versions of its pin.
+fn pinned(filter: Option<String>, pins: &[String]) -> anyhow::Result<Option<String>> {
+    let mut conditions: Vec<String> = filter.into_iter().map(|filter| format!("({filter})")).collect();
+    for pin in pins {
+        let fault = |what: String| output::Invalid(format!("--pin `{pin}`: {what}"));
+        let (name, range) = pin
+            .split_once('@')
+            .ok_or_else(|| fault("names no version; write NAMESPACE/NAME@VERSION or NAMESPACE/NAME@^1.2".into()))?;
+        let name: fitment_catalog::ComponentName =
+            name.parse().map_err(|error: fitment_catalog::CatalogError| fault(error.to_string()))?;
+        let range = if semver::Version::parse(range).is_ok() { format!("={range}") } else { range.to_owned() };
+        fitment_catalog::Filter::version_range(&range).map_err(|error| fault(error.to_string()))?;
+        conditions.push(format!("(not name:{name} or version:\"{range}\")"));
+    }
+    Ok((!conditions.is_empty()).then(|| conditions.join(" and ")))
 }
 
 fn parse_binding(text: &str) -> anyhow::Result<prost_types::Struct> {
@@ -169,11 +192,14 @@ fn candidates_table(candidates: &[v1::Candidate]) -> Table {
         let why = candidate
             .matched_facet
             .as_ref()
-            .map(|facet| format!("{} “{}” ({:.2})", facet.kind, shorten(&facet.text), facet.cosine))
+            .map(|facet| format!("{} “{}” ({:.2})", facet.kind, output::shorten(&facet.text), facet.cosine))
             .unwrap_or_default();
         table.add_row([
             if candidate.is_match { "✔".to_owned() } else { candidate.rank.to_string() },
-            format!("{}@{}", candidate.name, candidate.version),
+            match candidate.superseded_by.as_str() {
+                "" => format!("{}@{}", candidate.name, candidate.version),
+                successor => format!("{}@{}\n(see {successor})", candidate.name, candidate.version),
+            },
             format!("{:.3}", candidate.score),
             format!("{:.3}", candidate.dense_score),
             format!("{:.3}", candidate.lexical_score),
@@ -190,7 +216,7 @@ fn candidates_table(candidates: &[v1::Candidate]) -> Table {
 fn show_explanation(explanation: &v1::Explanation) -> anyhow::Result<()> {
     output::line(format!(
         "\nhow: “{}”, {} tokens{}; dense search: {}, {} vectors",
-        shorten(&explanation.normalized_intent),
+        output::shorten(&explanation.normalized_intent),
         explanation.tokens,
         if explanation.truncated { " (cut)" } else { "" },
         explanation.dense_plan,
@@ -235,11 +261,28 @@ fn millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 72;
-    if text.chars().count() <= LONGEST {
-        text.to_owned()
-    } else {
-        format!("{}…", text.chars().take(LONGEST).collect::<String>())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(filter: Option<&str>, pins: &[&str], expect: Option<&str>) {
+        let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
+        let found = pinned(filter.map(str::to_owned), &pins).expect("good pins");
+        assert_eq!(found.as_deref(), expect);
+        if let Some(found) = found {
+            fitment_catalog::Filter::parse(&found).expect("a filter");
+        }
+    }
+
+    #[test]
+    fn pins_narrow_only_their_components() {
+        check(None, &[], None);
+        check(Some("kind:ui or kind:data"), &[], Some("(kind:ui or kind:data)"));
+        check(None, &["a/b@1.2.3"], Some("(not name:a/b or version:\"=1.2.3\")"));
+        check(Some("*"), &["a/b@>=1, <2"], Some("(*) and (not name:a/b or version:\">=1, <2\")"));
+        for bad in ["a/b", "b@1.0.0", "a/b@1.2", "a/b@one"] {
+            assert!(pinned(None, &[bad.to_owned()]).is_err(), "{bad}");
+        }
     }
 }

@@ -174,16 +174,18 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
         validate_only,
         actor,
         reason,
+        allow_near_duplicate,
     } = request;
     let (format, author) = (convert::format(format)?, Author::new(actor, reason)?);
-    let import = Import { manifest, format, source, expected_digest, request_id, author };
+    let import = Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate };
     if validate_only {
         let manifest = engine.check_manifest(&import)?;
         return Ok(convert::checked_component(&manifest));
     }
-    let Imported { version, .. } = engine.create(import).await?;
+    let Imported { version, created: _, revision: _, near_duplicates } = engine.create(import).await?;
     let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
-    Ok(convert::component(version, manifest))
+    let near_duplicates = convert::near_duplicates(near_duplicates);
+    Ok(v1::Component { near_duplicates, ..convert::component(version, manifest) })
 }
 
 /// A manifest that is stored, or sent along.
@@ -299,10 +301,11 @@ async fn read_items(
 ) {
     while let Some(request) = requests.next().await {
         let item = request.map_err(|status| explain_transport(&status)).and_then(|request| {
-            let v1::ImportComponentsRequest { manifest, format, source, actor, reason } = request;
+            let v1::ImportComponentsRequest { manifest, format, source, actor, reason, allow_near_duplicate } = request;
             let format = convert::format(format).map_err(|error| status_of(&error))?;
             let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
-            Ok(Import { manifest, format, source, expected_digest: String::new(), request_id: String::new(), author })
+            let (expected_digest, request_id) = Default::default();
+            Ok(Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate })
         });
         let broken = item.is_err();
         if gathered.send(item).await.is_err() || broken {
@@ -313,7 +316,7 @@ async fn read_items(
 
 fn item_response(index: u64, source: String, result: Result<Imported, EngineError>) -> v1::ImportComponentsResponse {
     match result {
-        Ok(Imported { version, created, revision }) => v1::ImportComponentsResponse {
+        Ok(Imported { version, created, revision, near_duplicates }) => v1::ImportComponentsResponse {
             index,
             source,
             result: if created { v1::ImportResult::Created } else { v1::ImportResult::Unchanged } as i32,
@@ -322,6 +325,7 @@ fn item_response(index: u64, source: String, result: Result<Imported, EngineErro
             version: version.card.version.to_string(),
             digest: version.card.digest.to_string(),
             revision,
+            near_duplicates: convert::near_duplicates(near_duplicates),
         },
         Err(error) => v1::ImportComponentsResponse {
             index,

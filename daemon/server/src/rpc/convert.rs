@@ -4,8 +4,8 @@ use fitment_catalog::{
     Compatibility, ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest,
 };
 use fitment_engine::{
-    Candidate, Certified, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, Outcome,
-    RecordedDecision, SecondStageUse, Signal, StoredVersion, Timings,
+    Candidate, Certified, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, NearDuplicate,
+    Outcome, RecordedDecision, SecondStageUse, Signal, StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -267,7 +267,18 @@ pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::C
         delete_time,
         deleted_by,
         delete_reason,
+        near_duplicates: Vec::new(),
     }
+}
+
+/// Components that a written one is nearly the same as, on the wire.
+pub(super) fn near_duplicates(found: Vec<NearDuplicate>) -> Vec<v1::NearDuplicate> {
+    let to = |NearDuplicate { name, version, similarity }: NearDuplicate| v1::NearDuplicate {
+        name: name.to_string(),
+        version: version.to_string(),
+        similarity,
+    };
+    found.into_iter().map(to).collect()
 }
 
 fn move_to(step: Move) -> v1::LifecycleMove {
@@ -414,7 +425,7 @@ fn timings_to(timings: Timings) -> v1::Timings {
 }
 
 fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
-    let Candidate { version, scored, is_match, generation, open_properties, certified } = candidate;
+    let Candidate { version, scored, is_match, generation, open_properties, certified, superseded_by } = candidate;
     let (certificates, certified_until) = certified
         .map(|Certified { certified: _, changes_at, certificates }| (certificates, changes_at))
         .unwrap_or_default();
@@ -449,6 +460,7 @@ fn candidate_to(rank: usize, candidate: Candidate) -> v1::Candidate {
         lifecycle: lifecycle_to(card.lifecycle) as i32,
         certificates: certificates.iter().map(ToString::to_string).collect(),
         certified_until: certified_until.map(timestamp),
+        superseded_by: superseded_by.unwrap_or_default(),
     }
 }
 
