@@ -50,7 +50,7 @@ pub use feedback::{
 };
 pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
 pub use fitment_index::{DenseFigures, Plan};
-pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
+pub use fitment_ranking::{Choice, Fingerprints, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
