@@ -102,6 +102,13 @@ pub(crate) fn intents_of<'d>(
     Ok(intents)
 }
 
+/// Whether the labels of a split speak of components that the catalogue holds; nothing is encoded for it.
+///
+/// Errors: a split without intents; a label that names a component which the catalogue does not hold.
+pub fn check_known(engine: &Engine, dataset: &Dataset, split: &str) -> Result<(), EngineError> {
+    intents_of(engine, dataset, split).map(|_| ())
+}
+
 /// Answers every intent of a split, one after the other, so that the time of each is its own; vectors are made in batches.
 ///
 /// Errors: as [`Engine::training_set`].

@@ -111,6 +111,7 @@ pub(super) async fn fit(
     tell: Tell,
 ) -> Result<KeptRanker, EngineError> {
     let Labelled { dataset, name, split } = labelled;
+    evaluate::check_known(&engine, &dataset, &split)?;
     evaluate::check_learnable([(&dataset, split.as_str())])?;
     let set = engine.training_set(&name, &dataset, &split, &*tell).await?;
     let Fit { weights_only, seed, dry_run } = fit;
@@ -167,6 +168,7 @@ pub(super) async fn calibrate(
         }
         Some(Labelled { dataset, name, split }) => {
             refuse_changed(&ranker, &dataset, &name, &split)?;
+            evaluate::check_known(&engine, &dataset, &split)?;
             evaluate::check_promisable(&dataset, &split, max_error, confidence)?;
             let measured = evaluate::measure(&engine, &dataset, &split, Method::Fused, &*tell).await?;
             let (seen, evidence) = evaluate::observations(&engine, &dataset, &split, &measured);
