@@ -229,6 +229,12 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
     }
     assert_eq!(files.json("answers.json")?["answers"].as_array().map(Vec::len), Some(29));
 
+    the_same_figures_from_trec_files(&files, &report)
+}
+
+/// The figures of the TREC files of a report, by our own reader and by `trec_eval` itself.
+fn the_same_figures_from_trec_files(files: &Files, report: &Value) -> anyhow::Result<()> {
+    let [run, qrels] = ["run.txt", "qrels.txt"].map(|name| files.name(name));
     // The files carry the corpus' own ids, as its own qrels do.
     assert!(files.text("run.txt")?.lines().all(|line| !line.contains('/')), "{}", files.text("run.txt")?);
     assert!(files.text("qrels.txt")?.contains(" invoices 2\n"));
@@ -266,7 +272,7 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
         ("map", "map"),
     ] {
         let expect = trec["mean"][theirs].as_f64().expect("a figure");
-        for (from, report) in [("eval", &report), ("eval trec", &foreign), ("eval trec on BEIR's qrels", &beir)] {
+        for (from, report) in [("eval", report), ("eval trec", &foreign), ("eval trec on BEIR's qrels", &beir)] {
             let found = report["metrics"][ours].as_f64().expect("a figure");
             assert!((found - expect).abs() < 1e-6, "{from}: {ours} is {found}, trec_eval's {theirs} {expect}");
         }
