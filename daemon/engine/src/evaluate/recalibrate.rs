@@ -45,8 +45,8 @@ mod tests {
             #[expect(clippy::cast_precision_loss, reason = "a few")]
             let confidence = place as f64 / 1200.0;
             Seen {
-                observation: Observation { confidence, correct, in_scope: correct || place % 2 == 0 },
-                minimal: place % 3 == 0,
+                observation: Observation { confidence, correct, in_scope: correct || place.is_multiple_of(2) },
+                minimal: place.is_multiple_of(3),
             }
         };
         (0..1200).map(at).collect()
