@@ -88,7 +88,10 @@ fn wilson(part: u64, whole: u64) -> [f64; 2] {
     let (n, share) = (ratio(whole, 1), ratio(part, whole));
     let middle = (share + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    [(middle - half).max(0.0), (middle + half).min(1.0)]
+    // Exact at the ends, where rounding would leave a trace.
+    let low = if part == 0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if part == whole { 1.0 } else { (middle + half).min(1.0) };
+    [low, high]
 }
 
 #[cfg(test)]
@@ -116,6 +119,7 @@ mod tests {
         let [low, high] = found.broken_interval;
         // Wilson's of 2 of 4.
         assert!((low - 0.1500).abs() < 1e-3 && (high - 0.8500).abs() < 1e-3, "{low} to {high}");
+        assert_eq!(wilson(0, 30)[0].to_bits(), 0f64.to_bits());
         assert_eq!(Recalibration::of(&[], 0.05, 0.9).broken_interval.map(f64::to_bits), [0f64, 1.0].map(f64::to_bits));
     }
 }

@@ -75,7 +75,10 @@ fn heading(report: &Report) -> String {
         count(report.n_components as u64),
         if report.model.is_empty() { "none".to_owned() } else { cut(&report.model, NAME_CHARS) },
     );
-    let _ = writeln!(text, "fitted on {}", wording::fitted_on(&report.fitted_on));
+    // Of somebody else's system it is not known.
+    if !report.model.is_empty() {
+        let _ = writeln!(text, "fitted on {}", wording::fitted_on(&report.fitted_on));
+    }
     if let Some(warning) = wording::in_sample(report.in_sample, report.n_in_scope + report.n_out_of_scope) {
         let _ = writeln!(text, "!!! {warning}:\n!!! {}", wording::FLATTERED);
     }

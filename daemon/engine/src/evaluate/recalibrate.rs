@@ -56,7 +56,7 @@ mod tests {
     fn a_promise_that_can_be_kept_is_broken_seldom() {
         let found = recalibrate(&seen(1), 0.1, 0.9, 30);
         assert_eq!((found.repeats, found.refused), (30, 0), "{found:?}");
-        assert!(found.broken_share <= found.allowed_share && found.coverage > 0.8, "{found:?}");
+        assert!(found.broken_share <= found.allowed_share && found.coverage > 0.7, "{found:?}");
         assert_eq!(found, recalibrate(&seen(1), 0.1, 0.9, 30));
     }
 

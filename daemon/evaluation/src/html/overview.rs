@@ -93,8 +93,7 @@ pub(super) fn provenance(report: &Report) -> Markup {
             dl {
                 dt { "data set digest" } dd { code { (cut(&report.dataset_digest, 80)) } }
                 @if !report.model_digest.is_empty() { dt { "model digest" } dd { code { (cut(&report.model_digest, 80)) } } }
-                dt { "fitted on" }
-                dd { (wording::fitted_on(&report.fitted_on)) }
+                @if !report.model.is_empty() { dt { "fitted on" } dd { (wording::fitted_on(&report.fitted_on)) } }
                 @for (name, latency) in times {
                     @if let Some(found) = latency {
                         dt { (name) " time" }
