@@ -3,7 +3,7 @@
 //! The mathematics is in `fitment_ranking`: fixed-sequence testing of the one-sided Clopper-Pearson bound on the error among
 //! answered intents; an out-of-scope intent that is answered counts as an error.
 
-use fitment_ranking::{Observation, RankingError, Seen, Threshold, intents_needed, threshold};
+use fitment_ranking::{Fingerprints, Observation, RankingError, Seen, Threshold, intents_needed, threshold};
 use serde::{Deserialize, Serialize};
 
 use crate::drift::Reference;
@@ -55,6 +55,9 @@ pub struct Calibration {
     pub out_of_scope: u64,
     /// What the confidences looked like, so that drift can be seen.
     pub reference: Option<Reference>,
+    /// The labelled intents that it was fitted on; none in one from before they were kept, and in a synthetic one.
+    #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
+    pub intents: Fingerprints,
 }
 
 /// Where the intents of a calibration came from.
@@ -92,19 +95,33 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     let all: Vec<Observation> = seen.iter().map(|seen| seen.observation).collect();
     if in_scope == all.len() {
         // Said of the whole, not of one sort.
-        threshold(&all, max_error, confidence_level).map_err(|error| refused(&error))?;
+        threshold(&all, max_error, confidence_level).map_err(|error: RankingError| refused(error.to_string()))?;
     }
     let mut warnings = Vec::new();
-    let mut fitted = |minimal: bool, name: &str| -> Result<Option<Threshold>, RankingError> {
+    let mut fitted = |minimal: bool, name: &str| -> Result<Option<Threshold>, String> {
         let observations = of_sort(minimal);
         if observations.is_empty() {
             return Ok(None);
         }
         if observations.iter().all(|seen| seen.in_scope) {
-            warnings.push(format!("no out-of-scope intent ended in a {name} candidate, so none of these is promised"));
+            warnings.push(format!(
+                "no out-of-scope intent ended in a {name} candidate, so none of these is promised; add out-of-scope intents that \
+                 come near to such components, {} at least",
+                intents_needed(max_error, confidence_level)
+            ));
             return Ok(None);
         }
-        let found = threshold(&observations, max_error, confidence_level)?;
+        let of_all = if observations.len() < all.len() {
+            format!(
+                " (counted over the {} of {} intents that ended in a {name} candidate)",
+                observations.len(),
+                all.len()
+            )
+        } else {
+            String::new()
+        };
+        let found =
+            threshold(&observations, max_error, confidence_level).map_err(|error| format!("{error}{of_all}"))?;
         let of_these = observations.iter().filter(|seen| seen.in_scope).count();
         #[expect(clippy::cast_precision_loss, reason = "counts of intents")]
         let share = of_these as f64 / in_scope.max(1) as f64;
@@ -113,13 +130,13 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     let (zero, minimal) = (fitted(false, "zero-generation"), fitted(true, "minimal-generation"));
     let most_are_minimal = seen.iter().filter(|seen| seen.minimal).count() * 2 > seen.len();
     match (zero, minimal) {
-        (Err(error), Err(other)) => Err(refused(if most_are_minimal { &other } else { &error })),
-        (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(&error)),
+        (Err(error), Err(other)) => Err(refused(if most_are_minimal { other } else { error })),
+        (Err(error), Ok(None)) | (Ok(None), Err(error)) => Err(refused(error)),
         (Ok(None), Ok(None)) => Err(EngineError::Calibration(warnings.pop().unwrap_or_else(|| {
             format!("no labelled intents; at least {} are needed", intents_needed(max_error, confidence_level))
         }))),
         (zero, minimal) => {
-            let mut kept = |found: Result<Option<Threshold>, RankingError>, name: &str| {
+            let mut kept = |found: Result<Option<Threshold>, String>, name: &str| {
                 found.unwrap_or_else(|error| {
                     warnings.push(format!("{name} answers are not promised: {error}"));
                     None
@@ -131,8 +148,8 @@ pub fn fit(seen: &[Seen], max_error: f64, confidence_level: f64) -> Result<Thres
     }
 }
 
-fn refused(error: &RankingError) -> EngineError {
-    EngineError::Calibration(error.to_string())
+fn refused(error: String) -> EngineError {
+    EngineError::Calibration(error)
 }
 
 /// `part / whole`, 0 for an empty whole.
@@ -304,13 +321,19 @@ mod tests {
         let found = fit(&both, 0.05, 0.9).expect("zero can be promised");
         assert!(found.zero.expect("promised").error_bound <= 0.05);
         assert_eq!(found.minimal, None);
-        assert!(found.warnings[0].contains("minimal-generation answers are not promised"), "{:?}", found.warnings);
+        let warning = &found.warnings[0];
+        assert!(warning.contains("minimal-generation answers are not promised"), "{warning}");
+        assert!(warning.contains("no number of labelled intents would do"), "{warning}");
+        assert!(
+            warning.contains("over the 270 of 670 intents that ended in a minimal-generation candidate"),
+            "{warning}"
+        );
     }
 
     #[test]
     fn what_cannot_be_promised_is_refused_with_the_way_out() {
         let error = fit(&seen(false, 10, 0, 5), 0.05, 0.9).expect_err("too few").to_string();
-        assert!(error.contains("add 91 more"), "{error}");
+        assert!(error.contains("add 91 more in scope and 46 out of scope"), "{error}");
         let error = fit(&seen(false, 300, 0, 0), 0.05, 0.9).expect_err("nothing out of scope").to_string();
         assert!(error.contains("out-of-scope"), "{error}");
         assert!(fit(&seen(false, 300, 0, 9), 0.0, 0.9).is_err());

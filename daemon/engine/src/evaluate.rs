@@ -4,16 +4,20 @@
 //! the caller names; figures and reports are made by `fitment_evaluation` from the answers alone.
 
 mod files;
+mod recalibrate;
+mod sufficient;
 mod synthetic;
 
 use std::time::Instant;
 
 use fitment_catalog::{Dataset, ExpectedOutcome, Filter, Format, LabelledIntent};
-use fitment_evaluation::{Answer, Promise, Ranked, Run, Signal as Share, Tier};
+use fitment_evaluation::{Answer, InSample, Promise, Ranked, Run, Signal as Share, Tier};
 use fitment_models::TextRole;
-use fitment_ranking::{Observation, Ranker, Seen};
+use fitment_ranking::{Fingerprints, Observation, Ranker, Seen};
 
 pub use self::files::{LabelledFiles, read_catalog_folder, read_dataset};
+pub use self::recalibrate::recalibrate;
+pub use self::sufficient::{check_learnable, check_promisable};
 pub use self::synthetic::{SYNTHETIC, synthetic};
 use crate::audit::Author;
 use crate::calibration::{Calibration, Evidence, Thresholds, fit};
@@ -87,15 +91,7 @@ pub(crate) fn intents_of<'d>(
     dataset: &'d Dataset,
     split: &'d str,
 ) -> Result<Vec<&'d LabelledIntent>, EngineError> {
-    let intents: Vec<&LabelledIntent> = dataset.split(split).collect();
-    if intents.is_empty() {
-        let mut splits: Vec<&str> = dataset.intents.iter().map(|intent| intent.split.as_str()).collect();
-        splits.sort_unstable();
-        splits.dedup();
-        let has = if splits.is_empty() { "none at all".into() } else { splits.join(", ") };
-        let fault = format!("`{split}` holds no intents; the data set has {has}");
-        return Err(EngineError::field("split", fault));
-    }
+    let intents = sufficient::some_intents(dataset, split)?;
     for intent in &intents {
         for name in intent.judgements.keys() {
             if !engine.has_component(name) {
@@ -105,6 +101,13 @@ pub(crate) fn intents_of<'d>(
         }
     }
     Ok(intents)
+}
+
+/// Whether the labels of a split speak of components that the catalogue holds; nothing is encoded for it.
+///
+/// Errors: a split without intents; a label that names a component which the catalogue does not hold.
+pub fn check_known(engine: &Engine, dataset: &Dataset, split: &str) -> Result<(), EngineError> {
+    intents_of(engine, dataset, split).map(|_| ())
 }
 
 /// Answers every intent of a split, one after the other, so that the time of each is its own; vectors are made in batches.
@@ -278,10 +281,12 @@ async fn explain_worst(
     Ok(())
 }
 
-/// A measured split as `fitment_evaluation` reads it.
+/// A measured split as `fitment_evaluation` reads it. A baseline was fitted on nothing.
 pub fn run(engine: &Engine, name: &str, dataset: &Dataset, split: &str, system: &str, measured: &[Measured]) -> Run {
     let info = engine.info();
-    let promise = engine.calibration().filter(|_| system == "fused").map(|calibration| promise(&calibration));
+    let fused = system == "fused";
+    let calibration = engine.calibration().filter(|_| fused);
+    let ranker = Some(engine.ranker()).filter(|_| fused);
     Run {
         dataset: name.to_owned(),
         dataset_digest: dataset.digest().to_string(),
@@ -290,10 +295,43 @@ pub fn run(engine: &Engine, name: &str, dataset: &Dataset, split: &str, system: 
         model: info.model.name.clone(),
         model_digest: info.model.digest.to_string(),
         n_components: info.matchable,
-        fitted_on: engine.ranker().fitted_on.clone(),
-        promise,
+        in_sample: InSample {
+            ranking: ranker.as_ref().map_or(0, |ranker| seen_by_ranker(ranker, name, dataset, split)),
+            promise: calibration.as_ref().map_or(0, |calibration| seen_by_promise(calibration, name, dataset, split)),
+        },
+        fitted_on: ranker.map(|ranker| ranker.fitted_on.clone()).unwrap_or_default(),
+        component_ids: dataset.ids.iter().map(|(name, id)| (name.to_string(), id.clone())).collect(),
+        promise: calibration.map(|calibration| promise(&calibration)),
         answers: measured.iter().map(|one| one.answer.clone()).collect(),
     }
+}
+
+/// How many intents of a split a ranker was fitted on.
+fn seen_by_ranker(ranker: &Ranker, name: &str, dataset: &Dataset, split: &str) -> u64 {
+    // One from before its intents were kept is told by the name of its data set, to be on the safe side.
+    let by_name = ranker.intents.is_empty() && ranker.fitted_on.contains(&format!("{name} {split}"));
+    if by_name || learnt_from(ranker, dataset, split) {
+        return dataset.split(split).count() as u64;
+    }
+    among(&ranker.intents, dataset, split)
+}
+
+/// How many intents of a split a promise was fitted on.
+fn seen_by_promise(calibration: &Calibration, name: &str, dataset: &Dataset, split: &str) -> u64 {
+    let by_name = calibration.intents.is_empty() && calibration.dataset == format!("{name} {split}");
+    if by_name || calibration.dataset_digest == dataset.split_digest(split).to_string() {
+        return dataset.split(split).count() as u64;
+    }
+    among(&calibration.intents, dataset, split)
+}
+
+fn among(intents: &Fingerprints, dataset: &Dataset, split: &str) -> u64 {
+    dataset.split(split).filter(|intent| intents.contains(&intent.text)).count() as u64
+}
+
+/// The intents of a split, to be known again.
+pub fn fingerprints(dataset: &Dataset, split: &str) -> Fingerprints {
+    Fingerprints::of(dataset.split(split).map(|intent| intent.text.as_str()))
 }
 
 fn promise(calibration: &Calibration) -> Promise {
@@ -320,6 +358,8 @@ pub struct CalibrationBasis<'a> {
     pub evidence: Evidence,
     /// The observations.
     pub seen: &'a [Seen],
+    /// The intents behind them.
+    pub intents: Fingerprints,
     /// What the confidences looked like, so that drift can be seen.
     pub reference: Option<Reference>,
 }
@@ -354,6 +394,7 @@ pub fn calibrate(
         in_scope,
         out_of_scope: basis.seen.len() as u64 - in_scope,
         reference: basis.reference,
+        intents: basis.intents,
     };
     calibration.id = calibration.fingerprint()?;
     Ok((calibration, warnings))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fitment_catalog::{ComponentName, Dataset, Filter, LabelledIntent};
 use fitment_index::{DocId, DocMap, DocSet};
 use fitment_models::{TextRole, UnitVector};
-use fitment_ranking::{Candidate, Example, LabelText, LearnOptions, Ranker, Seen, Source, Stop, learn};
+use fitment_ranking::{Candidate, Example, Fingerprints, LabelText, LearnOptions, Ranker, Seen, Source, Stop, learn};
 
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -33,6 +33,8 @@ pub struct TrainingSet {
     pub dataset_digest: String,
     /// Digest of the catalogue that they speak of.
     pub catalog_digest: String,
+    /// The labelled intents, to be known again.
+    pub intents: Fingerprints,
     /// Places of components that need a configuration.
     minimal: Vec<bool>,
     /// Whether the second stage's signal is there.
@@ -85,6 +87,7 @@ impl Engine {
             name: format!("{name} {split}"),
             dataset_digest: dataset.split_digest(split).to_string(),
             catalog_digest: self.catalog_digest(),
+            intents: crate::evaluate::fingerprints(dataset, split),
         })
     }
 }
@@ -103,6 +106,7 @@ pub fn fit_ranker(
     let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
     let digests = sets.iter().map(|set| set.dataset_digest.clone()).collect();
     let catalog_digest = options.target.map(|target| sets[target].catalog_digest.clone()).unwrap_or_default();
+    let intents = sets.iter().fold(Fingerprints::default(), |all, set| all.with(&set.intents));
     let second_stage = sets.iter().all(|set| set.second_stage);
     let minimal: Vec<Vec<bool>> = sets.iter().map(|set| set.minimal.clone()).collect();
     let sources: Vec<Source> = sets.into_iter().map(|set| set.source).collect();
@@ -147,6 +151,7 @@ pub fn fit_ranker(
         heads,
         adapter: learnt.adapter,
         observations,
+        intents,
     };
     let bytes = serde_json::to_vec(&ranker).map_err(|error| EngineError::Learning(error.to_string()))?;
     let digest = fitment_catalog::Digest::of(&bytes).to_string();

@@ -53,7 +53,7 @@ pub use feedback::{
 };
 pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
 pub use fitment_index::{DenseFigures, Plan};
-pub use fitment_ranking::{Choice, Ranker, Seen, Signal, Stop, Threshold, Trial};
+pub use fitment_ranking::{Choice, Fingerprints, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use gaps::{
     Draft, Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapPolicy, GapReport, GapText, NearComponent,
 };

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Alike;
 use crate::ratio;
 use crate::run::Answer;
 
@@ -63,6 +64,16 @@ impl Confidences {
         Order::of(&observations).weighted(&vec![1; observations.len()])
     }
 
+    /// Queries by rising confidence.
+    pub(crate) fn rising(&self) -> impl Iterator<Item = Alike> {
+        let alike = |group: &Group| Alike {
+            confidence: group.confidence,
+            n: group.inside + group.outside,
+            correct: group.correct,
+        };
+        self.0.iter().rev().map(alike)
+    }
+
     /// Number of in-scope queries.
     pub fn n_in_scope(&self) -> u64 {
         self.0.iter().map(|group| group.inside).sum()
@@ -106,8 +117,9 @@ impl Confidences {
     pub fn area_under_risk_coverage(&self) -> Option<f64> {
         let points = self.points();
         let before = std::iter::once(0.0).chain(points.iter().map(|point| point.coverage));
-        let area = points.iter().zip(before).map(|(point, before)| (point.coverage - before) * point.risk).sum();
-        (!points.is_empty()).then_some(area)
+        let area: f64 = points.iter().zip(before).map(|(point, before)| (point.coverage - before) * point.risk).sum();
+        // The sum of nothing is -0.
+        (!points.is_empty()).then_some(area + 0.0)
     }
 
     /// The risk-coverage curve, one point a threshold, strictest first. Empty without in-scope queries.

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::abstention::Observation;
+use crate::abstention::{Confidences, Observation};
 use crate::ratio;
 
 /// Bins of equal mass.
-const BINS: usize = 15;
+const BINS: u64 = 15;
 
 /// How far confidences are from the share of right first candidates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,41 +36,51 @@ pub struct Bin {
 /// Sorts queries into at most 15 bins of about equal mass; equal confidences share a bin. An out-of-scope query counts as
 /// wrong. `None` without queries, or where a confidence lies outside 0..=1 and thus is no probability.
 pub fn calibration(observations: impl IntoIterator<Item = Observation>) -> Option<Calibration> {
-    let mut sorted: Vec<Observation> = observations.into_iter().collect();
-    if sorted.is_empty() || sorted.iter().any(|seen| !(0.0..=1.0).contains(&seen.confidence)) {
+    of_confidences(&Confidences::of(observations))
+}
+
+/// The same of queries that are sorted already, and may count several times.
+pub(crate) fn of_confidences(confidences: &Confidences) -> Option<Calibration> {
+    let alike: Vec<Alike> = confidences.rising().collect();
+    if alike.is_empty() || alike.iter().any(|one| !(0.0..=1.0).contains(&one.confidence)) {
         return None;
     }
-    sorted.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
+    let n: u64 = alike.iter().map(|one| one.n).sum();
     let mut bins = Vec::new();
-    let mut start = 0;
+    let mut rest = alike.as_slice();
+    let mut counted = 0;
     for bin in 1..=BINS {
-        let mut end = (bin * sorted.len() / BINS).max(start);
-        while end > start && sorted.get(end).is_some_and(|next| next.confidence <= sorted[end - 1].confidence) {
-            end += 1;
+        let start = rest;
+        while let Some((next, others)) = rest.split_first().filter(|_| counted < bin * n / BINS) {
+            counted += next.n;
+            rest = others;
         }
-        if end > start {
-            bins.push(summary(&sorted[start..end]));
-        }
-        start = end;
+        let within = &start[..start.len() - rest.len()];
+        bins.extend(summary(within));
     }
-    let n = sorted.len() as u64;
     let ece = bins.iter().map(|bin| ratio(bin.n, n) * (bin.accuracy - bin.confidence).abs()).sum();
     Some(Calibration { ece, bins })
 }
 
-/// Of at least one query, sorted.
-fn summary(seen: &[Observation]) -> Bin {
-    let n = seen.len() as u64;
-    let correct = seen.iter().filter(|one| one.correct).count() as u64;
-    let sum: f64 = seen.iter().map(|one| one.confidence).sum();
-    let end = seen.len() - 1;
-    Bin {
-        low: seen[0].confidence,
-        high: seen[end].confidence,
+/// Queries of the same confidence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alike {
+    pub(crate) confidence: f64,
+    pub(crate) n: u64,
+    pub(crate) correct: u64,
+}
+
+/// `None` of nothing; rising confidences.
+fn summary(alike: &[Alike]) -> Option<Bin> {
+    let n = alike.iter().map(|one| one.n).sum();
+    let sum: f64 = alike.iter().map(|one| one.confidence * ratio(one.n, 1)).sum();
+    Some(Bin {
+        low: alike.first()?.confidence,
+        high: alike.last()?.confidence,
         n,
         confidence: sum * ratio(1, n),
-        accuracy: ratio(correct, n),
-    }
+        accuracy: ratio(alike.iter().map(|one| one.correct).sum(), n),
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +103,7 @@ mod tests {
     #[test]
     fn bins_hold_about_the_same_number() {
         let found = calibration((0..150).map(|i| seen(f64::from(i) / 150.0, i % 3 == 0))).expect("queries");
-        assert_eq!(found.bins.len(), BINS);
+        assert_eq!(found.bins.len() as u64, BINS);
         assert!(found.bins.iter().all(|bin| bin.n == 10));
     }
 

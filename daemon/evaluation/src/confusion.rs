@@ -12,14 +12,20 @@ const MAX_PAIRS: usize = 100;
 /// Intents that illustrate a pair.
 const MAX_EXAMPLES: usize = 3;
 
-/// Expected against answered tiers.
+/// How the confusion is to be read, for those who see the JSON alone.
+const READ_AS: &str = "confusion[tier of the truth][tier of the answer] = number of intents";
+
+/// The truth's tiers against the answers'.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tiers {
-    /// Share of answers of the expected tier, 0..=1.
+    /// Share of answers whose tier is the truth's, 0..=1; whether their component is right is not asked.
     pub accuracy: f64,
-    /// Answers with both an expected and an answered tier.
+    /// Answers with both a tier in the truth and one of their own.
     pub n: u64,
-    /// Expected tier, then answered tier, then the number of answers; all nine are there.
+    /// What `confusion` holds, in words.
+    #[serde(default)]
+    pub read_as: String,
+    /// Tier of the truth, then tier of the answer, then the number of intents; all nine are there.
     pub confusion: BTreeMap<Tier, BTreeMap<Tier, u64>>,
 }
 
@@ -38,7 +44,7 @@ impl Tiers {
         }
         let n = pairs.len() as u64;
         let agreeing = pairs.iter().filter(|(expected, answered)| expected == answered).count() as u64;
-        Some(Self { accuracy: ratio(agreeing, n), n, confusion })
+        Some(Self { accuracy: ratio(agreeing, n), n, read_as: READ_AS.to_owned(), confusion })
     }
 }
 
@@ -116,18 +122,7 @@ mod tests {
     }
 
     fn run(answers: Vec<Answer>) -> Run {
-        Run {
-            dataset: String::new(),
-            dataset_digest: String::new(),
-            split: String::new(),
-            system: String::new(),
-            model: String::new(),
-            model_digest: String::new(),
-            n_components: 2,
-            fitted_on: vec![],
-            promise: None,
-            answers,
-        }
+        Run { n_components: 2, answers, ..Run::default() }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use maud::{Markup, PreEscaped, html};
 use crate::abstention::{Confidences, Observation, OperatingPoint};
 use crate::plot::{Axis, HEIGHT, Mark, Plot, Unit, WIDTH, legend, px, svg};
 use crate::run::Run;
-use crate::wording::percent;
+use crate::wording::{figure, percent};
 
 /// Points that a drawn curve has at most.
 const MAX_POINTS: usize = 300;
@@ -106,7 +106,7 @@ pub(crate) fn chart(curve: &RiskCoverage) -> Markup {
         @for point in thinned(&curve.points, MAX_TIPS) {
             @let (x, y) = at(&point);
             circle class="tip" cx=(x) cy=(y) r="7" {
-                title { (percent(point.coverage)) " covered, " (percent(point.risk)) " wrong at confidence " (format!("{:.3}", point.threshold)) }
+                title { (percent(point.coverage)) " covered, " (percent(point.risk)) " wrong at confidence " (figure(point.threshold)) }
             }
         }
         @if let Some(point) = &curve.operating {

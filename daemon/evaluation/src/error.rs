@@ -22,6 +22,12 @@ pub enum EvaluationError {
         /// As the second run has it, cut.
         other: String,
     },
+    /// A file without a line that says anything.
+    #[error("{file} is empty: no line says anything; name the right file")]
+    Empty {
+        /// Which of the two files: `qrels` or `run`.
+        file: &'static str,
+    },
     /// A line of a TREC file.
     #[error("{file} line {line}: {fault}")]
     Line {

@@ -37,6 +37,7 @@ pub fn report(run: &Run, report: &Report) -> String {
                 @if let Some(calibration) = &report.calibration { (charts::reliability(calibration)) }
                 (figures::tiers(report))
             }
+            (figures::recalibration(report))
             (figures::main(report))
             (figures::out_of_scope(report))
             (figures::slices(report))

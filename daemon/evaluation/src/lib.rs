@@ -18,6 +18,7 @@ pub mod html;
 pub mod judgement;
 pub mod metrics;
 mod plot;
+pub mod recalibration;
 pub mod report;
 pub mod run;
 pub mod slices;
@@ -29,8 +30,9 @@ mod wording;
 pub use self::compare::{Comparison, compare};
 pub use self::error::EvaluationError;
 pub use self::judgement::Judgement;
+pub use self::recalibration::Recalibration;
 pub use self::report::{Report, evaluate};
-pub use self::run::{Answer, Promise, Ranked, Run, Signal, Tier};
+pub use self::run::{Answer, InSample, Promise, Ranked, Run, Signal, Tier};
 
 /// `part / whole`; 0 for an empty whole.
 #[expect(clippy::cast_precision_loss, reason = "counts of queries are far below 2^52")]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::abstention::{Confidences, Observation, Order};
 use crate::bootstrap;
+use crate::calibration::of_confidences;
 use crate::judgement::Judgement;
 use crate::ratio;
 use crate::run::{Answer, Run};
@@ -167,6 +168,7 @@ fn confidence_figures(confidences: &Confidences, scope: &Confidences) -> BTreeMa
         ("auroc", scope.auroc()),
         ("fpr95", scope.false_positive_rate(95)),
         ("aurc", confidences.area_under_risk_coverage()),
+        ("ece", of_confidences(confidences).map(|found| found.ece)),
     ];
     let mut figures: BTreeMap<_, _> = sides.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     if confidences.n_in_scope() > 0 {

@@ -4,6 +4,8 @@
 
 use maud::{Markup, html};
 
+use crate::wording::figure;
+
 /// Size of a chart, in its own units.
 pub(crate) const WIDTH: f64 = 480.0;
 /// Height of a chart.
@@ -196,8 +198,8 @@ pub(crate) fn whisker(value: f64, interval: Option<[f64; 2]>, low: f64, high: f6
     const SPAN: f64 = 188.0;
     let at = |value: f64| px(6.0 + ((value - low) / (high - low)).clamp(0.0, 1.0) * SPAN);
     let title = interval.map_or_else(
-        || format!("{value:.3}"),
-        |[lower, upper]| format!("{value:.3}, 95 % interval {lower:.3} to {upper:.3}"),
+        || figure(value),
+        |[lower, upper]| format!("{}, 95 % interval {}", figure(value), crate::wording::interval([lower, upper])),
     );
     html! {
         svg class="whisker" viewBox="0 0 200 18" role="img" aria-label=(title) {

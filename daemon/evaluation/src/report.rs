@@ -11,14 +11,15 @@ use crate::confusion::{ConfusedPair, Tiers, confused_pairs};
 use crate::error::EvaluationError;
 use crate::metrics::Sheet;
 use crate::ratio;
-use crate::run::{Answer, Promise, Run};
+use crate::recalibration::Recalibration;
+use crate::run::{Answer, InSample, Promise, Run};
 use crate::slices::{Slice, slices};
 use crate::timing::Timing;
 
 /// Precision that an oracle's threshold has to keep.
 const TARGET_PRECISION: [f64; 4] = [0.80, 0.90, 0.95, 0.99];
 /// A promise is called broken where chance would show as many errors less often than this.
-const SIGNIFICANCE: f64 = 0.05;
+pub(crate) const SIGNIFICANCE: f64 = 0.05;
 /// Kind of an out-of-scope query that names none.
 const NO_KIND: &str = "unspecified";
 
@@ -39,8 +40,11 @@ pub struct Report {
     pub model_digest: String,
     /// Components that could be answered.
     pub n_components: usize,
-    /// Data that anything in the system was fitted on.
+    /// Data that anything in the system was fitted on; empty for a baseline.
     pub fitted_on: Vec<String>,
+    /// How many of these very intents the system had seen before: figures on them flatter it.
+    #[serde(default)]
+    pub in_sample: InSample,
     /// Queries with a right component.
     pub n_in_scope: u64,
     /// Queries without.
@@ -53,7 +57,7 @@ pub struct Report {
     pub promise_check: Option<PromiseCheck>,
     /// Every figure by its name; one without queries to speak of is left out.
     pub metrics: BTreeMap<String, f64>,
-    /// 95 % bootstrap intervals of the figures, `[low, high]`; 1,000 resamples of the queries. `ece` has none.
+    /// 95 % bootstrap intervals of the figures, `[low, high]`; 1,000 resamples of the queries.
     pub intervals: BTreeMap<String, [f64; 2]>,
     /// Out-of-scope queries by kind.
     pub out_of_scope: BTreeMap<String, OutOfScope>,
@@ -67,6 +71,9 @@ pub struct Report {
     /// Confidence read as a probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// How often promises on halves of the labelled intents were broken by the other halves; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalibration: Option<Recalibration>,
     /// Components that are taken for each other.
     pub confused_pairs: Vec<ConfusedPair>,
     /// How long answers took.
@@ -84,7 +91,20 @@ pub struct OutOfScope {
     /// Share that passes where 95 % of in-scope queries do, 0..=1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fpr95: Option<f64>,
-    /// Share that was answered, 0..=1; absent without a promise.
+    /// Area under the risk-coverage curve, 0..=1, lower is better; absent without in-scope queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aurc: Option<f64>,
+    /// Share of in-scope queries that an oracle's threshold answers at a precision of 95 %, 0..=1.
+    #[serde(rename = "coverage@95", default, skip_serializing_if = "Option::is_none")]
+    pub coverage_at_95: Option<f64>,
+    /// Share of in-scope queries that were answered under the promise, 0..=1, the same for every kind; 0 without a promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+    /// Share of the answers that were right if the only out-of-scope queries were of this kind, 0..=1; absent where nothing was
+    /// answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// Share that was answered, 0..=1; 0 without a promise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub false_match_rate: Option<f64>,
 }
@@ -133,8 +153,6 @@ pub fn evaluate(run: &Run) -> Result<Report, EvaluationError> {
     run.check()?;
     let sheet = Sheet::of(run);
     let calibration = calibration(run.answers.iter().map(Observation::of));
-    let mut metrics = owned(sheet.figures());
-    metrics.extend(calibration.as_ref().map(|found| ("ece".to_owned(), found.ece)));
     let n_in_scope = run.answers.iter().filter(|answer| answer.in_scope()).count() as u64;
     Ok(Report {
         dataset: run.dataset.clone(),
@@ -145,17 +163,19 @@ pub fn evaluate(run: &Run) -> Result<Report, EvaluationError> {
         model_digest: run.model_digest.clone(),
         n_components: run.n_components,
         fitted_on: run.fitted_on.clone(),
+        in_sample: run.in_sample,
         n_in_scope,
         n_out_of_scope: run.answers.len() as u64 - n_in_scope,
         promise: run.promise.clone(),
         promise_check: run.promise.as_ref().map(|promise| check_promise(promise, &run.answers)),
-        metrics,
+        metrics: owned(sheet.figures()),
         intervals: owned(sheet.intervals()),
         out_of_scope: by_kind(run),
         oracle: oracles(run),
         slices: slices(run),
         tiers: Tiers::of(run),
         calibration,
+        recalibration: None,
         confused_pairs: confused_pairs(run),
         timing: Timing::of(run),
     })
@@ -171,17 +191,27 @@ fn by_kind(run: &Run) -> BTreeMap<String, OutOfScope> {
     for answer in outside {
         kinds.entry(answer.kind.as_deref().unwrap_or(NO_KIND)).or_default().push(answer);
     }
+    let promised = run.promise.is_some();
+    let answered_of = |answers: &[&Answer]| answers.iter().filter(|one| promised && one.answered()).count() as u64;
+    let answered_inside = answered_of(&inside);
+    let right = inside.iter().filter(|one| promised && one.answered() && one.first_is_right()).count() as u64;
     let measured = |(kind, answers): (&str, Vec<&Answer>)| {
-        let both = inside.iter().chain(&answers).map(|answer| Observation::of_scope(answer));
-        let confidences = Confidences::of(both);
-        let n = answers.len() as u64;
-        let answered = answers.iter().filter(|answer| answer.answered()).count() as u64;
+        let both = || inside.iter().chain(&answers).copied();
+        let scope = Confidences::of(both().map(Observation::of_scope));
+        let confidences = Confidences::of(both().map(Observation::of));
+        let answered = answered_of(&answers);
+        // Without a promise nothing is answered: no intent is covered, and none matched falsely.
+        let counted = promised || !inside.is_empty();
         let found = OutOfScope {
-            n,
-            auroc: confidences.auroc(),
-            fpr95: confidences.false_positive_rate(95),
-            // Without a promise nothing is answered: no intent is matched falsely.
-            false_match_rate: (run.promise.is_some() || confidences.auroc().is_some()).then(|| ratio(answered, n)),
+            n: answers.len() as u64,
+            auroc: scope.auroc(),
+            fpr95: scope.false_positive_rate(95),
+            aurc: confidences.area_under_risk_coverage(),
+            coverage_at_95: (!inside.is_empty())
+                .then(|| confidences.oracle(1.0 - 0.95).map_or(0.0, |point| point.coverage)),
+            coverage: (!inside.is_empty()).then(|| ratio(answered_inside, inside.len() as u64)),
+            precision: (answered + answered_inside > 0).then(|| ratio(right, answered + answered_inside)),
+            false_match_rate: counted.then(|| ratio(answered, answers.len() as u64)),
         };
         (kind.to_owned(), found)
     };
@@ -211,7 +241,7 @@ fn check_promise(promise: &Promise, answers: &[Answer]) -> PromiseCheck {
 }
 
 /// Probability of at least `errors` among `trials` at an error rate; 1 for a rate that is none.
-fn at_least(errors: u64, trials: u64, rate: f64) -> f64 {
+pub(crate) fn at_least(errors: u64, trials: u64, rate: f64) -> f64 {
     match (errors.checked_sub(1), Binomial::new(rate, trials)) {
         (Some(fewer), Ok(binomial)) => binomial.sf(fewer),
         _ => 1.0,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{EvaluationError, quoted};
 
 /// A system's answers to a split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The data set's name.
     pub dataset: String,
@@ -23,14 +23,37 @@ pub struct Run {
     pub model_digest: String,
     /// Components that could be answered.
     pub n_components: usize,
-    /// Data (`data set/split`) that anything in the system was fitted on.
+    /// Data (`data set split`) that anything in the system was fitted on; empty for a baseline.
     #[serde(default)]
     pub fitted_on: Vec<String>,
+    /// How many of these very intents the system had seen before.
+    #[serde(default)]
+    pub in_sample: InSample,
+    /// The id that a component has in its data set's own files, by its name here; those without one are called by their name
+    /// there too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub component_ids: BTreeMap<String, String>,
     /// The promise in force, if one was.
     #[serde(default)]
     pub promise: Option<Promise>,
     /// One answer an intent.
     pub answers: Vec<Answer>,
+}
+
+/// Intents of a run that something in the system was fitted on: figures on these flatter it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InSample {
+    /// Intents that the ranking was fitted on.
+    pub ranking: u64,
+    /// Intents that the promise was fitted on.
+    pub promise: u64,
+}
+
+impl InSample {
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// A bound on the error among answered intents, as it was fitted.

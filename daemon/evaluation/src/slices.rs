@@ -102,18 +102,7 @@ mod tests {
     }
 
     fn run(answers: Vec<Answer>) -> Run {
-        Run {
-            dataset: String::new(),
-            dataset_digest: String::new(),
-            split: String::new(),
-            system: String::new(),
-            model: String::new(),
-            model_digest: String::new(),
-            n_components: 2,
-            fitted_on: vec![],
-            promise: None,
-            answers,
-        }
+        Run { n_components: 2, answers, ..Run::default() }
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub fn report(report: &Report) -> String {
     let sections = [
         ("Figures", figures(report)),
         ("Out of scope", kinds(report)),
-        ("Tiers (rows expected, columns answered)", tiers(report)),
+        ("Tiers: how much is to be generated in truth (rows), and what was answered (columns)", tiers(report)),
+        ("Recalibrations", recalibration(report)),
         ("Slices of the in-scope intents", slices(report)),
         ("Most confused", pairs(report)),
         ("Time, ms", timing(report)),
@@ -74,6 +75,13 @@ fn heading(report: &Report) -> String {
         count(report.n_components as u64),
         if report.model.is_empty() { "none".to_owned() } else { cut(&report.model, NAME_CHARS) },
     );
+    // Of somebody else's system it is not known.
+    if !report.model.is_empty() {
+        let _ = writeln!(text, "fitted on {}", wording::fitted_on(&report.fitted_on));
+    }
+    if let Some(warning) = wording::in_sample(report.in_sample, report.n_in_scope + report.n_out_of_scope) {
+        let _ = writeln!(text, "!!! {warning}:\n!!! {}", wording::FLATTERED);
+    }
     if let (Some(promise), Some(check)) = (&report.promise, &report.promise_check) {
         let _ = writeln!(text, "{}", verdict(promise, check));
     }
@@ -123,22 +131,36 @@ fn figures(report: &Report) -> Table {
 }
 
 fn kinds(report: &Report) -> Table {
-    let mut table = table(&["kind", "n", "AUROC", "FPR95", "answered"], 1);
+    let header = ["kind", "n", "AUROC", "FPR95", "AURC", "coverage at 95 %", "coverage", "precision", "answered"];
+    let mut table = table(&header, 1);
     let shown = |value: Option<f64>| value.map_or_else(String::new, figure);
     for (kind, found) in &report.out_of_scope {
         let answered = found.false_match_rate.map_or_else(String::new, percent);
-        table.add_row([cut(kind, NAME_CHARS), count(found.n), shown(found.auroc), shown(found.fpr95), answered]);
+        let figures = [found.auroc, found.fpr95, found.aurc, found.coverage_at_95, found.coverage, found.precision];
+        let row = [cut(kind, NAME_CHARS), count(found.n)].into_iter().chain(figures.map(shown));
+        table.add_row(row.chain([answered]));
     }
     table
 }
 
 fn tiers(report: &Report) -> Table {
-    let header: Vec<&str> = std::iter::once("").chain(Tier::ALL.map(wording::tier)).collect();
+    let answered = Tier::ALL.map(|tier| format!("answered {}", wording::tier(tier)));
+    let header: Vec<&str> = std::iter::once("in truth").chain(answered.iter().map(String::as_str)).collect();
     let mut table = table(&header, 1);
     let Some(tiers) = &report.tiers else { return table };
     for (expected, answered) in &tiers.confusion {
         let counts = answered.values().map(|&n| count(n));
-        table.add_row(std::iter::once(wording::tier(*expected).to_owned()).chain(counts));
+        let truth = format!("{}: {}", wording::tier(*expected), wording::tier_meaning(*expected));
+        table.add_row(std::iter::once(truth).chain(counts));
+    }
+    table
+}
+
+fn recalibration(report: &Report) -> Table {
+    let mut table = table(&["", ""], 1);
+    let Some(found) = &report.recalibration else { return table };
+    for (name, value) in wording::recalibration(found) {
+        table.add_row([name, value]);
     }
     table
 }

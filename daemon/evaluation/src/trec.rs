@@ -1,7 +1,8 @@
 //! Labels and rankings in the files that `trec_eval` and everything built on it reads.
 //!
 //! A qrels line is `query 0 component grade`, a run line `query Q0 component rank score tag`; fields are separated by white
-//! space. Ids that are empty or hold white space or control characters cannot be written and are refused: an encoding
+//! space. BEIR's qrels are read as well. Components have the ids of their data set's own files, so that what is written goes
+//! with the qrels that came with it. Ids that are empty or hold white space or control characters cannot be written and are refused: an encoding
 //! would have to be undone by every reader.
 //!
 //! `trec_eval` ignores the rank and the order of lines. It sorts by the score as a 32-bit float, and equal scores by the
@@ -22,7 +23,7 @@ pub type Rankings = BTreeMap<String, Vec<Ranked>>;
 /// Scores are written within this, far enough from a 32-bit float's ends to have room for strictly falling ones.
 const LARGEST_SCORE: f64 = 1e30;
 
-/// The labels of a run. Out-of-scope queries without labels have no line.
+/// The labels of a run, components called as their data set calls them. Out-of-scope queries without labels have no line.
 ///
 /// Errors: an id that a line cannot hold.
 pub fn write_qrels(run: &Run) -> Result<String, EvaluationError> {
@@ -30,7 +31,7 @@ pub fn write_qrels(run: &Run) -> Result<String, EvaluationError> {
     for answer in &run.answers {
         let query = writable("query", &answer.id)?;
         for (component, grade) in &answer.relevant {
-            let component = writable("component", component)?;
+            let component = writable("component", own_id(run, component))?;
             let _ = writeln!(lines, "{query} 0 {component} {grade}");
         }
     }
@@ -47,7 +48,7 @@ pub fn write_run(run: &Run) -> Result<String, EvaluationError> {
         let query = writable("query", &answer.id)?;
         let mut ceiling = f32::INFINITY;
         for (rank, candidate) in (1..).zip(&answer.ranked) {
-            let component = writable("component", &candidate.component)?;
+            let component = writable("component", own_id(run, &candidate.component))?;
             let score = narrowed(candidate.score.clamp(-LARGEST_SCORE, LARGEST_SCORE)).min(ceiling);
             ceiling = score.next_down();
             let _ = writeln!(lines, "{query} Q0 {component} {rank} {score} {tag}");
@@ -62,18 +63,36 @@ fn narrowed(score: f64) -> f32 {
     score as f32 + 0.0
 }
 
+/// What the data set's own files call a component.
+fn own_id<'run>(run: &'run Run, component: &'run str) -> &'run str {
+    run.component_ids.get(component).map_or(component, String::as_str)
+}
+
 fn writable<'id>(what: &'static str, id: &'id str) -> Result<&'id str, EvaluationError> {
     let unwritable = id.is_empty() || id.contains(|c: char| c.is_whitespace() || c.is_control());
     if unwritable { Err(EvaluationError::UnwritableId { what, id: quoted(id) }) } else { Ok(id) }
 }
 
-/// Reads labels. A negative grade counts as 0; empty lines are skipped.
+/// Reads labels: TREC's lines, or BEIR's, which are query, component and grade with tabs between, mostly under a header. The
+/// first line tells which. A negative grade counts as 0; empty lines are skipped.
 ///
-/// Errors: a line that is none of a qrels file; a component that is labelled twice for a query.
+/// Errors: no label at all; a line that is none of a qrels file; a component that is labelled twice for a query.
 pub fn read_qrels(text: &str) -> Result<Qrels, EvaluationError> {
     let mut qrels = Qrels::new();
+    let mut form = None;
     for line in lines("qrels", text) {
-        let [query, _, component, grade] = line.fields("`query 0 component grade`")?;
+        let first = form.is_none();
+        let beir = *form.get_or_insert_with(|| line.cells().is_ok());
+        let (query, component, grade) = if beir {
+            let [query, component, grade] = line.cells()?;
+            if first && grade.parse::<f64>().is_err() {
+                continue;
+            }
+            (query, component, grade)
+        } else {
+            let [query, _, component, grade] = line.fields("`query 0 component grade`")?;
+            (query, component, grade)
+        };
         let grade: i64 = line.number("grade", grade)?;
         let Ok(grade) = u32::try_from(grade.max(0)) else {
             return Err(line.fault(format!("grade {grade} is above {}; use small whole numbers", u32::MAX)));
@@ -83,12 +102,12 @@ pub fn read_qrels(text: &str) -> Result<Qrels, EvaluationError> {
             return Err(line.twice(query, component));
         }
     }
-    Ok(qrels)
+    if qrels.is_empty() { Err(EvaluationError::Empty { file: "qrels" }) } else { Ok(qrels) }
 }
 
 /// Reads rankings, in `trec_eval`'s order. Empty lines are skipped.
 ///
-/// Errors: a line that is none of a run file; a score that is no finite number; a component that is ranked twice for a
+/// Errors: no line at all; a line that is none of a run file; a score that is no finite number; a component that is ranked twice for a
 /// query.
 pub fn read_run(text: &str) -> Result<Rankings, EvaluationError> {
     let mut scores: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
@@ -101,6 +120,9 @@ pub fn read_run(text: &str) -> Result<Rankings, EvaluationError> {
         if scores.entry(query).or_default().insert(component, number).is_some() {
             return Err(line.twice(query, component));
         }
+    }
+    if scores.is_empty() {
+        return Err(EvaluationError::Empty { file: "run" });
     }
     Ok(scores.into_iter().map(|(query, scores)| (query.to_owned(), ranking(scores))).collect())
 }
@@ -161,6 +183,18 @@ impl<'text> Line<'text> {
             return Err(self.fault(format!("`{shown}` does not have the {N} fields {shape}")));
         };
         Ok(fields)
+    }
+
+    /// The three cells of a line of BEIR's; their ids may hold spaces.
+    fn cells(&self) -> Result<[&'text str; 3], EvaluationError> {
+        let cells: Vec<&str> = self.text.split('\t').map(str::trim).take(4).collect();
+        let Ok(cells) = cells.try_into() else {
+            let shown = quoted(self.text.trim());
+            return Err(
+                self.fault(format!("`{shown}` does not have the 3 fields `query component grade`, with tabs between"))
+            );
+        };
+        Ok(cells)
     }
 
     fn number<T: std::str::FromStr>(&self, what: &str, value: &str) -> Result<T, EvaluationError> {

@@ -1,6 +1,7 @@
 //! How figures are called and written for people.
 
-use crate::run::Tier;
+use crate::recalibration::Recalibration;
+use crate::run::{InSample, Tier};
 
 /// Figures that every view shows, in reading order.
 pub(crate) const MAIN: [&str; 18] = [
@@ -62,7 +63,7 @@ pub(crate) fn meaning(metric: &str) -> &'static str {
         }
         "coverage" => "in-scope intents that were answered under the promise",
         "precision" => "answered intents, out-of-scope ones included, whose first candidate was right",
-        "tier_accuracy" => "answers of the expected tier",
+        "tier_accuracy" => "answers whose tier is the truth's, whichever component they name",
         _ => "",
     }
 }
@@ -87,14 +88,63 @@ pub(crate) fn tier(tier: Tier) -> &'static str {
     }
 }
 
-/// A figure of 0..=1, three places.
+/// What a tier means, in the truth.
+pub(crate) fn tier_meaning(tier: Tier) -> &'static str {
+    match tier {
+        Tier::ZeroGeneration => "a component fits as it is",
+        Tier::MinimalGeneration => "a component fits once configured",
+        Tier::RawGeneration => "no component fits",
+    }
+}
+
+/// What follows when [`in_sample`] says something.
+pub(crate) const FLATTERED: &str = "the figures flatter what was fitted: measure on other intents";
+
+/// What of the system had seen the measured intents, `None` where nothing had. all: intents that were measured.
+pub(crate) fn in_sample(seen: InSample, all: u64) -> Option<String> {
+    let part = |what: &str, n: u64| (n > 0).then(|| format!("{what} on {}", count(n)));
+    let alone = if seen.ranking == 0 { "the promise was fitted" } else { "the promise" };
+    let parts = [part("the ranking was fitted", seen.ranking), part(alone, seen.promise)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let word = if seen.ranking.max(seen.promise) >= all { "IN SAMPLE" } else { "PARTLY IN SAMPLE" };
+    (!parts.is_empty()).then(|| format!("{word}: {} of these {} intents", parts.join(" and "), count(all)))
+}
+
+/// What random recalibrations said: name and value.
+pub(crate) fn recalibration(found: &Recalibration) -> Vec<(String, String)> {
+    let of = |part: u64| format!("{} of {}", count(part), count(found.repeats));
+    let named = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        named("promised at most wrong", percent(found.max_error)),
+        named("promises that the other half broke", format!("{} ({})", of(found.broken), percent(found.broken_share))),
+        named("95 % interval of that share", interval(found.broken_interval)),
+        named("allowed", percent(found.allowed_share)),
+        named("broken by more than chance explains", of(found.broken_beyond_chance)),
+        named("nothing could be promised", of(found.refused)),
+        named("wrong among all that was answered", percent(found.error_rate)),
+        named("mean coverage", percent(found.coverage)),
+    ]
+}
+
+/// What anything in the system was fitted on.
+pub(crate) fn fitted_on(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    const NAME_CHARS: usize = 60;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| cut(name, NAME_CHARS)).collect();
+    if shown.is_empty() { "nothing".to_owned() } else { format!("{}{more}", shown.join(", ")) }
+}
+
+/// A figure, three places; a rounded 0 has no sign.
 pub(crate) fn figure(value: f64) -> String {
-    format!("{value:.3}")
+    let shown = format!("{value:.3}");
+    if shown == "-0.000" { "0.000".to_owned() } else { shown }
 }
 
 /// `0.571 to 0.655`.
-pub(crate) fn interval([low, high]: [f64; 2]) -> String {
-    format!("{low:.3} to {high:.3}")
+pub(crate) fn interval(ends: [f64; 2]) -> String {
+    let [low, high] = ends.map(figure);
+    format!("{low} to {high}")
 }
 
 /// A signed difference; a rounded 0 has no sign.
@@ -105,7 +155,8 @@ pub(crate) fn signed(value: f64) -> String {
 
 /// A share of 0..=1 in percent, one place.
 pub(crate) fn percent(value: f64) -> String {
-    format!("{:.1} %", value * 100.0)
+    let shown = format!("{:.1} %", value * 100.0);
+    if shown == "-0.0 %" { "0.0 %".to_owned() } else { shown }
 }
 
 /// A p-value; none below 0.001 is told apart.
@@ -139,6 +190,8 @@ mod tests {
     fn numbers_for_people() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0004, -0.0004, 0.25, -0.25].map(signed), ["0.000", "0.000", "+0.250", "-0.250"]);
+        assert_eq!([-0.0, -0.0004, 0.25].map(figure), ["0.000", "0.000", "0.250"]);
+        assert_eq!((interval([-0.0, 1e-9]).as_str(), percent(-0.0).as_str()), ("0.000 to 0.000", "0.0 %"));
         assert_eq!((percent(0.1234).as_str(), p_value(0.0001).as_str()), ("12.3 %", "<0.001"));
     }
 

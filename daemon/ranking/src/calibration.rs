@@ -69,11 +69,8 @@ pub fn threshold(
     max_error: f64,
     confidence_level: f64,
 ) -> Result<Threshold, RankingError> {
-    for (name, value) in [("max_error", max_error), ("confidence", confidence_level)] {
-        if !(value > 0.0 && value < 1.0) {
-            return Err(RankingError::Range { name, value: value.to_string(), range: "strictly between 0 and 1" });
-        }
-    }
+    let in_scope = observations.iter().filter(|seen| seen.in_scope).count();
+    check_promisable(in_scope, observations.len() - in_scope, max_error, confidence_level)?;
     if let Some(strange) = observations.iter().find(|seen| !seen.confidence.is_finite()) {
         return Err(RankingError::Range {
             name: "a confidence",
@@ -81,30 +78,8 @@ pub fn threshold(
             range: "within the finite",
         });
     }
-    let in_scope = observations.iter().filter(|seen| seen.in_scope).count();
-    if in_scope == observations.len() {
-        return Err(RankingError::NoPromise(
-            "the labelled intents hold no out-of-scope ones, so nothing bounds answers to intents that have none; add some"
-                .into(),
-        ));
-    }
     let level = |share: f64| 1.0 - share * (1.0 - confidence_level);
     let needed = intents_needed(max_error, level(MOST_AT_A_START));
-    if observations.len() < needed {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, and saturating is right"
-        )]
-        #[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
-        let first = (needed as f64 * FIRST_STEP).ceil() as usize;
-        return Err(RankingError::NoPromise(format!(
-            "{} labelled intents cannot promise an error of at most {max_error} with confidence {confidence_level}: even \
-             without a single error {needed} answered ones are needed, and {first} in-scope ones to choose a threshold; add {} more",
-            observations.len(),
-            first.saturating_sub(in_scope)
-        )));
-    }
     let mut ordered = observations.to_vec();
     ordered.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Option<Threshold> = None;
@@ -135,12 +110,149 @@ pub fn threshold(
         });
     }
     kept.ok_or_else(|| {
+        let way_out = match shortfall(&ordered, max_error, confidence_level) {
+            Some(Shortfall { rate, share, total }) => {
+                let more = total.saturating_sub(ordered.len()).max(1);
+                format!(
+                    "at the error seen, {:.1} % of the surest {:.0} %, about {total} labelled intents would do: add {}; or fit \
+                     the ranking, or accept a larger max_error",
+                    rate * 100.0,
+                    share * 100.0,
+                    more_of_each(more, in_scope, ordered.len() - in_scope)
+                )
+            }
+            None => format!(
+                "at the error seen, {}, no number of labelled intents would do: fit the ranking, or accept a larger max_error",
+                STARTS
+                    .iter()
+                    .filter(|(start, _)| *start > 0.0)
+                    .map(|(start, _)| {
+                        format!("{:.1} % of the surest {:.0} %", seen_error(&ordered, *start).0 * 100.0, start * 100.0)
+                    })
+                    .collect::<Vec<_>>()
+                    .join(" and ")
+            ),
+        };
         RankingError::NoPromise(format!(
-            "no threshold keeps the error bound under {max_error} at confidence {confidence_level} on {} intents; the lowest \
-             bound is {lowest_bound:.3}: accept a larger max_error, or add labelled intents and fit the ranking",
-            observations.len()
+            "no threshold keeps the error bound under {max_error} at confidence {confidence_level} on {} intents ({in_scope} in \
+             scope, {} out of scope); the lowest bound is {lowest_bound:.3}; {way_out}",
+            ordered.len(),
+            ordered.len() - in_scope
         ))
     })
+}
+
+/// Whether so many labelled intents could promise anything at all, which can be said before any of them is asked.
+///
+/// `max_error` and `confidence_level` lie strictly between 0 and 1. Errors: out-of-range arguments; no out-of-scope intents; too
+/// few intents; says how many more of each are needed.
+pub fn check_promisable(
+    in_scope: usize,
+    out_of_scope: usize,
+    max_error: f64,
+    confidence_level: f64,
+) -> Result<(), RankingError> {
+    for (name, value) in [("max_error", max_error), ("confidence", confidence_level)] {
+        if !(value > 0.0 && value < 1.0) {
+            return Err(RankingError::Range { name, value: value.to_string(), range: "strictly between 0 and 1" });
+        }
+    }
+    let needed = intents_needed(max_error, 1.0 - MOST_AT_A_START * (1.0 - confidence_level));
+    let first = first_step(needed);
+    let missing = first.saturating_sub(in_scope);
+    if out_of_scope == 0 {
+        let besides = if missing > 0 { format!(", and {missing} more in scope") } else { String::new() };
+        return Err(RankingError::NoPromise(format!(
+            "the labelled intents hold no out-of-scope ones, so nothing bounds answers to intents that have none; add at least \
+             {needed} out of scope, the fewest that can bound such a rate by {max_error}{besides}"
+        )));
+    }
+    if in_scope + out_of_scope < needed {
+        return Err(RankingError::NoPromise(format!(
+            "{} labelled intents cannot promise an error of at most {max_error} with confidence {confidence_level}: even \
+             without a single error {needed} answered ones are needed, and {first} in-scope ones to choose a threshold; add \
+             {missing} more in scope and {} out of scope",
+            in_scope + out_of_scope,
+            proportional(missing, out_of_scope, in_scope)
+        )));
+    }
+    Ok(())
+}
+
+/// In-scope intents to choose a threshold from where so many answered ones are needed.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is right")]
+#[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+fn first_step(needed: usize) -> usize {
+    (needed as f64 * FIRST_STEP).ceil() as usize
+}
+
+/// `count * part / whole`, rounded up.
+fn proportional(count: usize, part: usize, whole: usize) -> usize {
+    let found = (count as u128 * part as u128).div_ceil(whole.max(1) as u128);
+    usize::try_from(found).unwrap_or(usize::MAX)
+}
+
+/// So many more intents, dealt out as those that are there.
+fn more_of_each(more: usize, in_scope: usize, out_of_scope: usize) -> String {
+    let inside = proportional(more, in_scope, in_scope + out_of_scope);
+    let outside = proportional(more, out_of_scope, in_scope + out_of_scope);
+    format!("{inside} more in scope and {outside} out of scope")
+}
+
+/// What a promise lacks.
+struct Shortfall {
+    /// Error rate among the surest intents.
+    rate: f64,
+    /// Which share of them was looked at.
+    share: f64,
+    /// Labelled intents that would suffice were it the same among more of them.
+    total: usize,
+}
+
+/// Error rate among the surest share of the intents and how many these are; equal confidences stand or fall together.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the number of intents")]
+#[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+fn seen_error(ordered: &[Observation], start: f64) -> (f64, usize) {
+    let mut end = ((ordered.len() as f64 * start).ceil() as usize).clamp(1, ordered.len());
+    while end < ordered.len() && ordered[end].confidence.total_cmp(&ordered[end - 1].confidence).is_eq() {
+        end += 1;
+    }
+    let errors = ordered[..end].iter().filter(|seen| !seen.correct).count();
+    (share(errors, end), end)
+}
+
+/// How many labelled intents would suffice if the error among the surest stayed as it is: of the starts that move with the
+/// number of intents, the one that needs the fewest, with the risk of its own alone. `None` where none would do.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "counts of labelled intents")]
+fn shortfall(ordered: &[Observation], max_error: f64, confidence_level: f64) -> Option<Shortfall> {
+    /// More is no advice.
+    const MOST: u64 = 10_000_000;
+    let least = first_step(intents_needed(max_error, 1.0 - MOST_AT_A_START * (1.0 - confidence_level)));
+    let needs = |&(start, risk): &(f64, f64)| {
+        let (rate, end) = seen_error(ordered, start);
+        let level = 1.0 - risk * (1.0 - confidence_level);
+        let holds = |answered: u64| {
+            let errors = (rate * answered as f64 - 1e-9).ceil().max(0.0) as u64;
+            clopper_pearson_upper(errors, answered, level).is_ok_and(|bound| bound <= max_error)
+        };
+        if rate >= max_error {
+            return None;
+        }
+        let (mut low, mut high) = (end as u64, end as u64);
+        while !holds(high) {
+            low = high;
+            high = high.checked_mul(2).filter(|&next| next <= MOST)?;
+        }
+        while low + 1 < high {
+            let middle = u64::midpoint(low, high);
+            if holds(middle) { high = middle } else { low = middle }
+        }
+        let answered = (high as f64).max(least as f64);
+        let share = share(end, ordered.len());
+        Some(Shortfall { rate, share, total: (answered / share).ceil() as usize })
+    };
+    STARTS.iter().filter(|(start, _)| *start > 0.0).filter_map(needs).min_by_key(|found| found.total)
 }
 
 /// A threshold of the walk.

@@ -167,13 +167,9 @@ pub fn learn(
     on_step: &(dyn Fn(&str, u64, u64) + Sync),
 ) -> Result<Learnt, RankingError> {
     check(sources, options)?;
-    let in_scope = sources.iter().flat_map(|source| &source.examples).filter(|example| in_scope(example)).count();
-    if in_scope < LEAST_INTENTS {
-        return Err(RankingError::TooFew(format!(
-            "{in_scope} in-scope intents are too few to learn from; {LEAST_INTENTS} are the least, add {} more",
-            LEAST_INTENTS - in_scope
-        )));
-    }
+    let examples = || sources.iter().flat_map(|source| &source.examples);
+    let inside = examples().filter(|example| in_scope(example)).count();
+    check_learnable(inside, examples().count() - inside)?;
     let steps = FOLDS as u64 + 3;
     let with_labels = options.target.filter(|&target| labels_suffice(&sources[target]));
     let mut prepared = prepare(sources, options, with_labels, &|fold| on_step("cross-fitting", fold, steps))?;
@@ -235,6 +231,26 @@ pub fn learn(
     Ok(Learnt { fusion: best.fusion, confidence, labels, adapter, trials, observations, firsts })
 }
 
+/// Whether so many labelled intents suffice to learn from, which can be said before any of them is encoded.
+///
+/// Errors: too few in scope, none out of scope; says how many more are needed.
+pub fn check_learnable(in_scope: usize, out_of_scope: usize) -> Result<(), RankingError> {
+    if in_scope < LEAST_INTENTS {
+        return Err(RankingError::TooFew(format!(
+            "{in_scope} in-scope intents are too few to learn from; {LEAST_INTENTS} are the least, add {} more",
+            LEAST_INTENTS - in_scope
+        )));
+    }
+    if out_of_scope == 0 {
+        return Err(RankingError::TooFew(format!(
+            "the {in_scope} labelled intents hold no out-of-scope ones, so nothing teaches when to abstain; add some, best one \
+             for every five in scope: {}",
+            in_scope.div_ceil(5)
+        )));
+    }
+    Ok(())
+}
+
 /// Errors: a place that is out of range, or vectors, grades or signals that cannot be computed with.
 fn check(sources: &[Source], options: &LearnOptions) -> Result<(), RankingError> {
     let refuse =
@@ -279,11 +295,6 @@ fn confidence(
     prepared: &[Prepared<'_>],
     labelled: &[Labelled],
 ) -> Result<(ConfidenceModel, Vec<Observation>), RankingError> {
-    if labelled.iter().all(|one| one.in_scope) {
-        return Err(RankingError::TooFew(
-            "the labelled intents hold no out-of-scope ones, so nothing teaches when to abstain; add some".into(),
-        ));
-    }
     let pairs = || prepared.iter().zip(labelled);
     let models: Vec<ConfidenceModel> = (0..FOLDS)
         .map(|fold| {

@@ -13,6 +13,7 @@ mod confidence;
 
 mod error;
 mod evidence;
+mod fingerprints;
 mod fusion;
 
 mod heads;
@@ -29,18 +30,20 @@ mod text;
 
 pub use adapter::Adapter;
 pub use calibration::{
-    Observation, Seen, Threshold, clopper_pearson_lower, clopper_pearson_upper, intents_needed, threshold,
+    Observation, Seen, Threshold, check_promisable, clopper_pearson_lower, clopper_pearson_upper, intents_needed,
+    threshold,
 };
 
 pub use confidence::{Confidence, ConfidenceModel, RankedSignals};
 pub use error::RankingError;
 pub use evidence::{LabelEvidence, QueryView};
+pub use fingerprints::Fingerprints;
 
 pub use fusion::Fusion;
 pub use heads::Heads;
 pub use labels::{LabelText, Labels};
 
-pub use learn::{Candidate, Choice, Example, LearnOptions, Learnt, Source, Stop, Trial, learn};
+pub use learn::{Candidate, Choice, Example, LearnOptions, Learnt, Source, Stop, Trial, check_learnable, learn};
 pub use ranker::Ranker;
 pub use signal::{SIGNALS, Signal, Signals};
 pub use text::{TextProfile, TextQuery, TextStatistics, term_ids};

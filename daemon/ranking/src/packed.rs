@@ -31,3 +31,4 @@ macro_rules! packed {
 
 packed!(floats, f32);
 packed!(words, u32);
+packed!(longs, u64);

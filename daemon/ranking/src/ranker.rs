@@ -8,6 +8,7 @@ use crate::adapter::Adapter;
 use crate::calibration::Seen;
 use crate::confidence::ConfidenceModel;
 use crate::error::RankingError;
+use crate::fingerprints::Fingerprints;
 use crate::fusion::Fusion;
 use crate::heads::Heads;
 use crate::labels::Labels;
@@ -45,6 +46,9 @@ pub struct Ranker {
     pub adapter: Option<Adapter>,
     /// Cross-fitted confidences of the labelled intents, for a calibration that is not fooled by the fit.
     pub observations: Vec<Seen>,
+    /// All intents that it was fitted on; none in one from before they were kept.
+    #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
+    pub intents: Fingerprints,
 }
 
 impl Ranker {

@@ -218,6 +218,8 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
         }
     }
     assert_eq!(report["fitted_on"], json!(["small dev"]));
+    assert_eq!(report["in_sample"], json!({"ranking": 0, "promise": 0}), "test is not dev");
+    assert!(!table.contains("IN SAMPLE") && table.contains("fitted on small dev"), "{table}");
     assert!(report["slices"]["source"].is_array() && report["timing"]["whole_ms"]["p50"].is_number(), "{report:#}");
     let page = files.text("report.html")?;
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg"), "a page with its pictures");
@@ -227,10 +229,26 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
     }
     assert_eq!(files.json("answers.json")?["answers"].as_array().map(Vec::len), Some(29));
 
-    // The same figures from the TREC files, by our own reader and by trec_eval itself.
-    let foreign = files.name("foreign.json");
+    the_same_figures_from_trec_files(&files, &report)
+}
+
+/// The figures of the TREC files of a report, by our own reader and by `trec_eval` itself.
+fn the_same_figures_from_trec_files(files: &Files, report: &Value) -> anyhow::Result<()> {
+    let [run, qrels] = ["run.txt", "qrels.txt"].map(|name| files.name(name));
+    // The files carry the corpus' own ids, as its own qrels do.
+    assert!(files.text("run.txt")?.lines().all(|line| !line.contains('/')), "{}", files.text("run.txt")?);
+    assert!(files.text("qrels.txt")?.contains(" invoices 2\n"));
+    // The same figures from the TREC files, by our own reader and by trec_eval itself; and from the corpus' own qrels.
+    let [foreign, beir, foreign_page, foreign_saved] =
+        ["foreign.json", "beir.json", "foreign.html", "foreign-answers.json"].map(|name| files.name(name));
     shown(&["eval", "trec", "--qrels", &qrels, "--run", &run, "--json", &foreign])?;
-    let foreign = files.json("foreign.json")?;
+    let own_qrels = files.name("small/qrels/test.tsv");
+    let trec = ["eval", "trec", "--qrels", &own_qrels, "--run", &run, "--json", &beir];
+    shown(&[&trec[..], &["--html", &foreign_page, "--save", &foreign_saved]].concat())?;
+    let (foreign, beir) = (files.json("foreign.json")?, files.json("beir.json")?);
+    assert!(files.text("foreign.html")?.starts_with("<!DOCTYPE html>"));
+    let same = shown(&["eval", "compare", &foreign_saved, &foreign_saved])?;
+    assert!(same.contains("0 won, 0 lost"), "{same}");
     let output = Command::new("python3")
         .arg(workspace().join("daemon/evaluation/tests/clients/trec_eval.py"))
         .args([&qrels, &run])
@@ -254,7 +272,7 @@ fn eval_writes_every_file_and_its_figures_are_those_of_trec_eval() -> anyhow::Re
         ("map", "map"),
     ] {
         let expect = trec["mean"][theirs].as_f64().expect("a figure");
-        for (from, report) in [("eval", &report), ("eval trec", &foreign)] {
+        for (from, report) in [("eval", report), ("eval trec", &foreign), ("eval trec on BEIR's qrels", &beir)] {
             let found = report["metrics"][ours].as_f64().expect("a figure");
             assert!((found - expect).abs() < 1e-6, "{from}: {ours} is {found}, trec_eval's {theirs} {expect}");
         }
@@ -325,6 +343,112 @@ fn a_fit_sees_the_dev_split_and_no_other_label() -> anyhow::Result<()> {
     let report = files.json("report.json")?;
     assert_eq!(report["promise"]["max_error"], 0.4, "{report:#}");
     assert!(report["promise_check"]["verdict"].is_string(), "{report:#}");
+    Ok(())
+}
+
+/// The exit code of a command, what it prints on standard error and whether it began to encode anything.
+fn refused(arguments: &[&str]) -> anyhow::Result<(Option<i32>, String, bool)> {
+    let output = fitment()?.args(arguments).output()?;
+    let error = text(&output.stderr);
+    let began = error.contains("indexing components") || error.contains("encoding");
+    Ok((output.status.code(), error, began))
+}
+
+#[test]
+fn what_was_fitted_on_the_measured_split_is_marked() -> anyhow::Result<()> {
+    let files = Files::new()?;
+    let set = files.data_set("small", false)?;
+    let (report, page) = (files.name("report.json"), files.name("report.html"));
+    let promise = ["--max-error", "0.4", "--confidence", "0.8", "--recalibrate", "20"];
+    let eval = ["eval", "--dataset", &set, "--split", "dev", "--fit", &set, "--json", &report, "--html", &page];
+    let table = shown(&[&eval[..], &promise].concat())?;
+    let expect = "IN SAMPLE: the ranking was fitted on 87 and the promise on 87 of these 87 intents";
+    assert!(table.contains(&format!("!!! {expect}")), "{table}");
+    assert!(files.text("report.html")?.contains(expect));
+    let report = files.json("report.json")?;
+    assert_eq!(report["in_sample"], json!({"ranking": 87, "promise": 87}));
+    // Halves of the cross-fitted intents, not of the ones that the ranker knows by heart.
+    let recalibration = &report["recalibration"];
+    assert_eq!(recalibration["repeats"], 20, "{recalibration}");
+    assert!(recalibration["broken_interval"].is_array() && table.contains("Recalibrations"), "{table}");
+
+    // Part of the intents in another folder, under another name.
+    let part = files.data_set("part", false)?;
+    let qrels = files.path("part/qrels");
+    let lines = std::fs::read_to_string(qrels.join("test.tsv"))? + "maps-0-0\tmaps\t2\n";
+    std::fs::write(qrels.join("test.tsv"), lines)?;
+    let dev = std::fs::read_to_string(qrels.join("dev.tsv"))?.replace("maps-0-0\tmaps\t2\n", "");
+    std::fs::write(qrels.join("dev.tsv"), dev)?;
+    let queries = files.text("part/queries.jsonl")?;
+    let moved =
+        |line: &str| if line.contains("\"maps-0-0\"") { line.replace("\"dev\"", "\"test\"") } else { line.into() };
+    std::fs::write(files.path("part/queries.jsonl"), queries.lines().map(moved).collect::<Vec<_>>().join("\n"))?;
+    let json = files.name("part.json");
+    let table = shown(&["eval", "--dataset", &part, "--split", "test", "--fit", &set, "--json", &json])?;
+    assert!(table.contains("PARTLY IN SAMPLE: the ranking was fitted on 1 of these 30 intents"), "{table}");
+
+    // A baseline is fitted on nothing, and says so.
+    let table = shown(&["eval", "--dataset", &set, "--split", "dev", "--baseline", "bm25", "--json", &json])?;
+    let baseline = files.json("part.json")?;
+    assert!(table.contains("fitted on nothing") && !table.contains("IN SAMPLE"), "{table}");
+    assert_eq!((&baseline["fitted_on"], &baseline["in_sample"]["ranking"]), (&json!([]), &0.into()));
+    Ok(())
+}
+
+#[test]
+fn what_labels_lack_is_said_before_anything_is_encoded() -> anyhow::Result<()> {
+    let files = Files::new()?;
+    let set = files.data_set("small", false)?;
+    let queries = files.text("small/queries.jsonl")?;
+    let inside = queries.lines().filter(|line| !line.contains("out_of_scope")).collect::<Vec<_>>().join("\n");
+    std::fs::write(files.path("small/queries.jsonl"), inside)?;
+    let out = files.name("out.json");
+    let fit = refused(&["fit", "--dataset", &set, "--out", &out])?;
+    assert!(fit.0 == Some(3) && fit.1.contains("no out-of-scope ones") && fit.1.contains(": 12") && !fit.2, "{fit:?}");
+    let calibrate = refused(&["calibrate", "--dataset", &set, "--out", &out])?;
+    assert!(
+        calibrate.0 == Some(3) && calibrate.1.contains("at least 63 out of scope") && !calibrate.2,
+        "{calibrate:?}"
+    );
+    let eval = refused(&["eval", "--dataset", &set, "--split", "test", "--fit", &set])?;
+    assert!(eval.0 == Some(3) && eval.1.contains("no out-of-scope ones") && !eval.2, "{eval:?}");
+    Ok(())
+}
+
+#[test]
+fn wrong_and_missing_files_are_bad_input() -> anyhow::Result<()> {
+    let files = Files::new()?;
+    let set = files.data_set("small", false)?;
+    let [out, absent, wrong, empty] =
+        ["out.json", "absent.json", "wrong.json", "empty.txt"].map(|name| files.name(name));
+    std::fs::write(&wrong, "{\"no\": \"ranker\"}")?;
+    std::fs::write(&empty, "\n")?;
+    let nowhere = files.name("nowhere/out.json");
+    let run = files.name("run.txt");
+    std::fs::write(&run, "q Q0 a 1 0.5 t\n")?;
+    let cases: [(&[&str], &str); 16] = [
+        (&["eval", "--dataset", &absent], "absent.json"),
+        (&["eval", "--dataset", &set, "--ranker", &absent], "absent.json"),
+        (&["eval", "--dataset", &set, "--ranker", &wrong], "wrong.json"),
+        (&["eval", "--dataset", &set, "--calibration", &absent], "absent.json"),
+        (&["eval", "--dataset", &set, "--calibration", &wrong], "wrong.json"),
+        (&["eval", "--dataset", &set, "--json", &nowhere], "nowhere"),
+        (&["eval", "--dataset", &set, "--split", "test", "--fit", &absent], "absent.json"),
+        (&["eval", "--dataset", &set, "--split", "test", "--fit", &set, "--fit", &format!("{set}/")], "twice"),
+        (&["eval", "compare", &absent, &absent], "absent.json"),
+        (&["eval", "trec", "--qrels", &absent, "--run", &run], "absent.json"),
+        (&["eval", "trec", "--qrels", &empty, "--run", &run], "empty.txt: qrels is empty"),
+        (&["eval", "trec", "--qrels", &files.name("small/qrels/dev.tsv"), "--run", &empty], "empty.txt: run is empty"),
+        (&["fit", "--dataset", &absent, "--out", &out], "absent.json"),
+        (&["fit", "--dataset", &set, "--dataset", &set, "--out", &out], "twice"),
+        (&["calibrate", "--dataset", &absent, "--out", &out], "absent.json"),
+        (&["calibrate", "--dataset", &set, "--max-error", "0.4", "--ranker", &wrong, "--out", &out], "wrong.json"),
+    ];
+    for (arguments, named) in cases {
+        let (code, error, _) = refused(arguments)?;
+        assert_eq!(code, Some(3), "{arguments:?}: {error}");
+        assert!(error.contains(named), "{arguments:?}: {error}");
+    }
     Ok(())
 }
 

@@ -208,7 +208,10 @@ async fn what_is_learnt_ranks_is_kept_and_can_be_taken_back() -> anyhow::Result<
     assert_eq!((&calibration.ranker_id, calibration.in_scope), (&ranker.id, 110));
     let measured = v1::EvaluateRequest { intents: Some(labels(few())), with_answers: false };
     let measured = evaluate(&mut client, measured).await?;
-    assert!(measured.warnings.iter().any(|warning| warning.contains("learnt from `few dev`")), "{measured:?}");
+    assert!(
+        measured.warnings.iter().any(|warning| warning.contains("intents of `few dev`: the figures flatter")),
+        "{measured:?}"
+    );
     assert!(measured.warnings.iter().any(|warning| warning.contains("promise was fitted")), "{measured:?}");
     for key in ["hit@1", "ndcg@10", "auroc", "coverage"] {
         assert!((0.0..=1.0).contains(&measured.metrics[key]), "{key}: {:?}", measured.metrics);

@@ -37,8 +37,8 @@ struct Line {
 
 /// Component id to name.
 type Names = HashMap<String, ComponentName>;
-/// Query id to its judgements in one split.
-type Judgements = HashMap<String, BTreeMap<ComponentName, u32>>;
+/// Query id to the first line that judges it and its judgements in one split.
+type Judgements = HashMap<String, (usize, BTreeMap<ComponentName, u32>)>;
 
 pub(super) fn read(folder: &BeirFolder<'_>) -> Result<Dataset, CatalogError> {
     let (components, names) = components(folder.corpus)?;
@@ -104,7 +104,7 @@ fn judgements(file: File<'_>, names: &Names) -> Result<Judgements, CatalogError>
         let name = names
             .get(component)
             .ok_or_else(|| fault(format!("component `{}` is not in the corpus", shorten(component))))?;
-        let of_query = judged.entry(query.to_owned()).or_default();
+        let (_, of_query) = judged.entry(query.to_owned()).or_insert_with(|| (i + 1, BTreeMap::new()));
         if of_query.contains_key(name) {
             return Err(fault(format!("`{}` is judged twice for `{}`; keep one", shorten(component), shorten(query))));
         }
@@ -148,8 +148,8 @@ fn intents(
         let text = |key: &str| line.metadata.get(key).and_then(Value::as_str).map(str::to_owned);
         let flag = |key: &str| line.metadata.get(key).and_then(Value::as_bool);
         for split in splits {
-            let mut judgements =
-                judged.get_mut(split).and_then(|of_split| of_split.remove(&line.id)).unwrap_or_default();
+            let of_query = judged.get_mut(split).and_then(|of_split| of_split.remove(&line.id));
+            let mut judgements = of_query.map(|(_, judgements)| judgements).unwrap_or_default();
             judgements.retain(|_, relevance| *relevance > 0);
             if !judgements.is_empty() && line.metadata.get("out_of_scope") == Some(&Value::Bool(true)) {
                 return Err(fault(format!("query `{}` is marked out of scope but has judgements", shorten(&line.id))));
@@ -171,13 +171,12 @@ fn intents(
     }
     // What is left speaks of queries that are not there.
     for (split, of_split) in judged {
-        let mut unknown: Vec<String> = of_split.into_keys().collect();
-        unknown.sort_unstable();
-        if let (Some(query), Some(file)) = (unknown.first(), folder.qrels.get(split)) {
+        let first = of_split.into_iter().map(|(query, (number, _))| (number, query)).min();
+        if let (Some((number, query)), Some(file)) = (first, folder.qrels.get(split)) {
             return Err(invalid(
                 file.name,
-                1,
-                format!("judges query `{}`, which is not in {}", shorten(query), folder.queries.name),
+                number,
+                format!("judges query `{}`, which is not in {}", shorten(&query), folder.queries.name),
             ));
         }
     }

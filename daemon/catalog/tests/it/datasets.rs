@@ -119,7 +119,7 @@ fn beir_faults_name_file_and_line() {
         beir(CORPUS, query, &[("dev", "q1\tnone\t1\n")]),
         beir(CORPUS, query, &[("dev", "q1\t[\t-1\n")]),
         beir(CORPUS, query, &[("dev", "q1\t[\t1\nq1\t[\t1\n")]),
-        beir(CORPUS, query, &[("dev", "q9\t[\t1\n")]),
+        beir(CORPUS, query, &[("dev", "query-id\tcorpus-id\tscore\nq1\t[\t1\nq9\t[\t1\nq8\t[\t1\n")]),
     ]
     .into_iter()
     .map(|set| set.expect_err("refused"))

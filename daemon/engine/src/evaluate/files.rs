@@ -72,6 +72,10 @@ fn qrels(folder: &Path) -> Result<BTreeMap<String, (String, Vec<u8>)>, EngineErr
 ///
 /// Errors: a path that is no folder, or holds no manifest.
 pub fn read_catalog_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+    if !folder.is_dir() {
+        let fault = format!("{} is no folder; name one that holds manifests", folder.display());
+        return Err(EngineError::field("catalog", fault));
+    }
     let mut files = Vec::new();
     collect(folder, 0, &mut files)?;
     files.sort();
@@ -105,7 +109,10 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
-    let failed = |source| EngineError::Io { path: path.to_path_buf(), source };
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => EngineError::field("dataset", format!("{} does not exist", path.display())),
+        _ => EngineError::Io { path: path.to_path_buf(), source },
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_BYTES {
         return Err(EngineError::field(

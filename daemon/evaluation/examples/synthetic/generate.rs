@@ -60,6 +60,7 @@ pub(crate) fn run(system: &str, n: usize, strength: f64, seed: u64) -> Run {
             text: "At most 15 % of the answers are wrong, with 90 % confidence.".into(),
         }),
         answers: (0..n).map(|place| answer(place, threshold, strength, &mut labels, &mut random)).collect(),
+        ..Run::default()
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn out_of_scope(report: &Report) -> Markup {
         div class="scroll" { table class="sortable" {
             thead { tr {
                 th { "kind" } th class="number" { "n" } th class="number" { "AUROC" } th class="plot wide" { "0 to 1" } th class="number" { "FPR95" }
-                @if promised { th class="number" { "answered" } }
+                th class="number" { "AURC" } th class="number" { "coverage at 95 %" }
+                @if promised { th class="number" { "coverage" } th class="number" { "precision" } th class="number" { "answered" } }
             } }
             tbody { @for (kind, found) in report.out_of_scope.iter().take(MAX_KINDS) { tr {
                 th scope="row" { (shortened(kind, NAME_CHARS)) }
@@ -57,7 +58,13 @@ pub(super) fn out_of_scope(report: &Report) -> Markup {
                 td class="number" { (optional(found.auroc)) }
                 td class="plot wide" { @if let Some(auroc) = found.auroc { (whisker(auroc, None, 0.0, 1.0)) } }
                 td class="number" { (optional(found.fpr95)) }
-                @if promised { td class="number" { (found.false_match_rate.map_or_else(String::new, percent)) } }
+                td class="number" { (optional(found.aurc)) }
+                td class="number" { (optional(found.coverage_at_95)) }
+                @if promised {
+                    td class="number" { (optional(found.coverage)) }
+                    td class="number" { (optional(found.precision)) }
+                    td class="number" { (found.false_match_rate.map_or_else(String::new, percent)) }
+                }
             } } }
         } }
         (more(report.out_of_scope.len(), MAX_KINDS))
@@ -65,6 +72,19 @@ pub(super) fn out_of_scope(report: &Report) -> Markup {
     let hint =
         "Intents that no component meets, each kind against all in-scope intents. None of them should be answered.";
     section("Out of scope", hint, &content)
+}
+
+/// How often promises on random halves were broken.
+pub(super) fn recalibration(report: &Report) -> Markup {
+    let Some(found) = &report.recalibration else { return html! {} };
+    let content = html! {
+        div class="scroll" { table { tbody { @for (name, value) in wording::recalibration(found) { tr {
+            th scope="row" { (name) } td class="number" { (value) }
+        } } } } }
+    };
+    let hint = "A promise fitted on a random half of the labelled intents and tried on the other half, again and again. The other \
+                half has chance of its own, so some of the promises are broken there that hold.";
+    section("Recalibrations", hint, &content)
 }
 
 /// In-scope intents by property, one table a dimension.
@@ -121,13 +141,13 @@ pub(super) fn tiers(report: &Report) -> Markup {
     let content = html! {
         div class="scroll" { table class="matrix" {
             thead {
-                tr { th {} th colspan="3" { "answered" } }
-                tr { th { "expected" } @for tier in Tier::ALL { th { (wording::tier(tier)) } } }
+                tr { th {} th colspan="3" { "what was answered" } }
+                tr { th { "in truth" } @for tier in Tier::ALL { th { (wording::tier(tier)) } } }
             }
             tbody { @for (expected, answered) in &tiers.confusion {
                 @let row: u64 = answered.values().sum();
                 tr {
-                    th scope="row" { (wording::tier(*expected)) }
+                    th scope="row" title=(wording::tier_meaning(*expected)) { (wording::tier(*expected)) }
                     @for (tier, &n) in answered {
                         @let share = ratio(n, row);
                         td class=(if tier == expected { "same" } else { "" }) style=(format!("background: rgba(var(--heat), {:.2})", share * 0.45)) {
@@ -139,10 +159,12 @@ pub(super) fn tiers(report: &Report) -> Markup {
         } }
     };
     let hint = format!(
-        "How much has to be generated: what was expected against what was answered. {} of {} agree ({}).",
+        "How much is to be generated: what the labels say (rows: zero, a component fits as it is; minimal, once configured; raw, \
+         none fits) against what was answered (columns). {} of {} answers have the truth's tier ({}), whichever component they \
+         name. Shares are of a row.",
         count(tiers.confusion.iter().filter_map(|(tier, row)| row.get(tier)).sum()),
         count(tiers.n),
         percent(tiers.accuracy)
     );
-    section("Tiers", &hint, &content)
+    section("Tiers: truth and answer", &hint, &content)
 }

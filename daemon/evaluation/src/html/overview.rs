@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{NAME_CHARS, shortened};
 use crate::report::{Report, Verdict};
 use crate::table::verdict;
-use crate::wording::{count, cut, figure, interval, percent};
+use crate::wording::{self, count, cut, figure, interval, percent};
 
 /// Title and where the figures come from.
 pub(super) fn head(report: &Report) -> Markup {
@@ -33,7 +33,11 @@ pub(super) fn headline(report: &Report) -> Markup {
         ("coverage", "Answered", "coverage"),
         ("precision", "Answers right", "precision"),
     ];
+    let all = report.n_in_scope + report.n_out_of_scope;
     html! {
+        @if let Some(warning) = wording::in_sample(report.in_sample, all) {
+            p class="banner broken" role="alert" { b { "✗ " (warning) ": " (wording::FLATTERED) "." } }
+        }
         div class="cards" {
             @for (metric, title, name) in cards {
                 @if let Some(&value) = report.metrics.get(metric) {
@@ -82,7 +86,6 @@ fn promise(report: &Report) -> Markup {
 
 /// Digests, what was fitted on, times.
 pub(super) fn provenance(report: &Report) -> Markup {
-    const SHOWN_FITS: usize = 20;
     let times = [("whole", &report.timing.whole_ms), ("encoding", &report.timing.encode_ms)];
     html! {
         footer {
@@ -90,15 +93,7 @@ pub(super) fn provenance(report: &Report) -> Markup {
             dl {
                 dt { "data set digest" } dd { code { (cut(&report.dataset_digest, 80)) } }
                 @if !report.model_digest.is_empty() { dt { "model digest" } dd { code { (cut(&report.model_digest, 80)) } } }
-                dt { "fitted on" }
-                dd {
-                    @if report.fitted_on.is_empty() { "nothing" }
-                    @for (place, name) in report.fitted_on.iter().take(SHOWN_FITS).enumerate() {
-                        @if place > 0 { ", " }
-                        (cut(name, NAME_CHARS))
-                    }
-                    @if report.fitted_on.len() > SHOWN_FITS { " …" }
-                }
+                @if !report.model.is_empty() { dt { "fitted on" } dd { (wording::fitted_on(&report.fitted_on)) } }
                 @for (name, latency) in times {
                     @if let Some(found) = latency {
                         dt { (name) " time" }

@@ -34,6 +34,7 @@ fn run(answers: Vec<Answer>) -> Run {
         fitted_on: vec![],
         promise: Some(promise),
         answers,
+        ..Run::default()
     }
 }
 

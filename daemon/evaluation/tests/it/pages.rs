@@ -1,7 +1,7 @@
 //! Pages, pictures and tables hold foreign text without harm and stay within their size.
 
 use fitment_evaluation::curve::{RiskCoverage, risk_coverage_svg};
-use fitment_evaluation::{Run, Signal, compare, evaluate, html, table};
+use fitment_evaluation::{InSample, Run, Signal, compare, evaluate, html, table};
 
 use crate::{answer, run, synthetic};
 
@@ -117,6 +117,7 @@ fn runs_without_much_in_them_have_pages_and_tables() {
 fn tables_fit_a_terminal() {
     let mut run = synthetic::run("default", 200, 0.6, 1);
     run.system = "a system with a very long name ".repeat(5);
+    run.in_sample = InSample { ranking: 199_999, promise: 199_999 };
     let other = synthetic::run("other", 200, 0.7, 2);
     for text in
         [table::report(&evaluate(&run).expect("a run")), table::comparison(&compare(&run, &other).expect("same"))]

@@ -2,7 +2,7 @@
 
 use fitment_evaluation::metrics::per_query;
 use fitment_evaluation::report::Verdict;
-use fitment_evaluation::{Answer, Report, Run, Tier, evaluate};
+use fitment_evaluation::{Answer, InSample, Report, Run, Tier, evaluate, html, table};
 
 use crate::{answer, run, synthetic};
 
@@ -54,6 +54,69 @@ fn a_small_run_by_hand() {
     assert_eq!(found.out_of_scope["far"].false_match_rate, Some(0.0));
     assert_eq!(found.out_of_scope["unspecified"].false_match_rate, Some(1.0));
     assert_eq!(found.out_of_scope["far"].auroc, Some(1.0));
+}
+
+#[test]
+fn each_kind_out_of_scope_has_its_own_figures() {
+    let found = report(&small());
+    let [far, near] = ["far", "unspecified"].map(|kind| &found.out_of_scope[kind]);
+    let close =
+        |found: Option<f64>, expect: f64| assert!((found.expect("a figure") - expect).abs() < 1e-12, "{found:?}");
+    // By falling confidence: right, (near,) wrong, right, wrong(, far).
+    close(far.aurc, 0.25 * (0.0 + 1.0 / 2.0 + 1.0 / 3.0 + 2.0 / 4.0));
+    close(near.aurc, 0.25 * (0.0 + 2.0 / 3.0 + 2.0 / 4.0 + 3.0 / 5.0));
+    for kind in [far, near] {
+        close(kind.coverage, 3.0 / 4.0);
+        close(kind.coverage_at_95, 1.0 / 4.0);
+    }
+    close(far.precision, 2.0 / 3.0);
+    close(near.precision, 2.0 / 4.0);
+    let json = serde_json::to_value(&found).expect("JSON");
+    assert_eq!(json["out_of_scope"]["far"]["coverage@95"], 0.25);
+    let (page, text) = (html::report(&small(), &found), table::report(&found));
+    assert!(page.contains("AURC") && text.contains("AURC") && text.contains("precision"), "{text}");
+}
+
+#[test]
+fn the_calibration_error_has_an_interval_too() {
+    let found = report(&synthetic::run("default", 300, 0.7, 1));
+    let ([low, high], ece) = (found.intervals["ece"], found.metrics["ece"]);
+    assert!(low < high && high - low < 0.2 && ece < high, "{ece}: {low} to {high}");
+    assert!((ece - found.calibration.expect("probabilities").ece).abs() < 1e-12);
+}
+
+#[test]
+fn what_was_fitted_on_the_measured_intents_is_marked_loudly() {
+    let mut run = small();
+    let clean = report(&run);
+    assert!(!table::report(&clean).contains("IN SAMPLE") && !html::report(&run, &clean).contains("IN SAMPLE"));
+    assert!(table::report(&clean).contains("fitted on nothing"), "{}", table::report(&clean));
+    run.in_sample = InSample { ranking: 6, promise: 2 };
+    run.fitted_on = vec!["set test".into()];
+    let found = report(&run);
+    assert_eq!(
+        serde_json::to_value(&found).expect("JSON")["in_sample"],
+        serde_json::json!({"ranking": 6, "promise": 2})
+    );
+    let expect = "IN SAMPLE: the ranking was fitted on 6 and the promise on 2 of these 6 intents";
+    let text = table::report(&found);
+    assert!(text.contains(&format!("!!! {expect}")) && text.contains("fitted on set test"), "{text}");
+    assert!(html::report(&run, &found).contains(expect));
+    run.in_sample = InSample { ranking: 2, promise: 0 };
+    assert!(
+        table::report(&report(&run)).contains("!!! PARTLY IN SAMPLE: the ranking was fitted on 2 of these 6 intents")
+    );
+}
+
+#[test]
+fn no_figure_prints_or_keeps_a_negative_zero() {
+    // Everything right: no risk anywhere.
+    let right: Vec<Answer> = (0..3).map(|place| answer(&place.to_string(), &["a"], &["a"], 0.0)).collect();
+    let run = run(right);
+    let found = report(&run);
+    assert!(!table::report(&found).contains("-0.0") && !html::report(&run, &found).contains("-0.000"));
+    let json = serde_json::to_string(&found).expect("JSON");
+    assert!(!json.contains("-0.0"), "{json}");
 }
 
 #[test]
@@ -218,4 +281,15 @@ fn tiers_are_counted_where_expected_and_answered() {
     assert_eq!(tiers.confusion[&Tier::ZeroGeneration][&Tier::RawGeneration], 1);
     assert_eq!(tiers.confusion[&Tier::RawGeneration][&Tier::ZeroGeneration], 1);
     assert!((tiers.accuracy - 4.0 / 6.0).abs() < 1e-12);
+    // Whose tier is whose is said where it stands.
+    let found = report(&run);
+    let (text, page) = (table::report(&found), html::report(&run, &found));
+    for expect in
+        ["in truth", "answered zero", "answered raw", "zero: a component fits as it is", "raw: no component fits"]
+    {
+        assert!(text.contains(expect), "{expect}: {text}");
+    }
+    assert!(page.contains("what was answered") && page.contains("in truth"));
+    let json = serde_json::to_value(&found).expect("JSON");
+    assert_eq!(json["tiers"]["read_as"], "confusion[tier of the truth][tier of the answer] = number of intents");
 }

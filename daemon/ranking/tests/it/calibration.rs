@@ -1,7 +1,8 @@
 //! The promise: its bounds against closed forms, its refusals, and how often it is broken.
 
 use fitment_ranking::{
-    Observation, RankingError, clopper_pearson_lower, clopper_pearson_upper, intents_needed, threshold,
+    Observation, RankingError, check_learnable, check_promisable, clopper_pearson_lower, clopper_pearson_upper,
+    intents_needed, threshold,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -91,12 +92,64 @@ fn too_few_intents_say_how_many_more_and_that_many_suffice() {
     let error = threshold(&few, 0.1, 0.9).expect_err("too few").to_string();
     // Two fifths of the risk for the first walk: ln(0.04) / ln(0.9) = 30.6 answered ones, and 1.6 times as many to choose among.
     assert!(
-        error.contains("31 answered") && error.ends_with("50 in-scope ones to choose a threshold; add 30 more"),
+        error.contains("31 answered")
+            && error.ends_with("50 in-scope ones to choose a threshold; add 30 more in scope and 2 out of scope"),
         "{error}"
     );
     few.extend(vec![seen(0.9, true); 30]);
     let found = threshold(&few, 0.1, 0.9).expect("right ones in front keep the bound");
     assert!(found.error_bound <= 0.1 && (found.coverage - 1.0).abs() < 1e-12, "{found:?}");
+}
+
+/// Of every 28 intents in a row one is wrong, of every 14 one is out of scope: an error of 3.6 % wherever one looks.
+fn mostly_right(n: u32) -> Vec<Observation> {
+    let at = |place: u32| Observation {
+        confidence: 1.0 - f64::from(place) / f64::from(n + 1),
+        correct: place % 28 != 13,
+        in_scope: place % 14 != 13,
+    };
+    (0..n).map(at).collect()
+}
+
+/// The number before a word.
+fn number_before(text: &str, word: &str) -> u32 {
+    let before = text.split(word).next().expect("a start").trim_end();
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{word}: {text}"))
+}
+
+#[test]
+fn a_refusal_says_how_many_more_of_each_and_that_many_suffice() {
+    let error = threshold(&mostly_right(400), 0.05, 0.9).expect_err("too few").to_string();
+    let (more, outside) = (number_before(&error, "more in scope"), number_before(&error, "out of scope; or fit"));
+    // About 1,300 answered at an error of 3.6 % and a risk of 4 %, which are 40 % of all.
+    assert!((1_000..6_000).contains(&more) && outside > 0 && more / outside >= 12, "{error}");
+    let error = threshold(&mostly_right((400 + more + outside) / 2), 0.05, 0.9);
+    assert!(error.is_err(), "half as many do not do: {error:?}");
+    threshold(&mostly_right((400 + more + outside) * 11 / 10), 0.05, 0.9).expect("about as many do");
+}
+
+#[test]
+fn a_refusal_says_where_no_number_would_do() {
+    let wrong: Vec<Observation> = (0..600u32)
+        .map(|place| Observation {
+            confidence: 1.0 - f64::from(place) / 1000.0,
+            correct: place % 10 > 0,
+            in_scope: place % 20 > 0,
+        })
+        .collect();
+    let error = threshold(&wrong, 0.05, 0.9).expect_err("one in ten is wrong").to_string();
+    assert!(error.contains("10.0 % of the surest 15 % and 10.0 % of the surest 40 %"), "{error}");
+    assert!(error.contains("no number of labelled intents would do"), "{error}");
+}
+
+#[test]
+fn what_suffices_is_said_before_anything_is_asked() {
+    assert_eq!(check_promisable(300, 60, 0.05, 0.9), Ok(()));
+    let error = check_promisable(60, 0, 0.05, 0.9).expect_err("none out of scope").to_string();
+    assert!(error.contains("add at least 63 out of scope") && error.ends_with("and 41 more in scope"), "{error}");
+    assert_eq!(check_learnable(300, 60), Ok(()));
+    let error = check_learnable(300, 0).expect_err("none out of scope").to_string();
+    assert!(error.ends_with("one for every five in scope: 60"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A catalogue of clusters: users ask in another direction, and in other words, than components describe themselves.
 
 use fitment_ranking::{
-    Candidate, Example, Fusion, LabelText, LearnOptions, Learnt, Ranker, SIGNALS, Seen, Signal, Source, Stop, learn,
+    Candidate, Example, Fingerprints, Fusion, LabelText, LearnOptions, Learnt, Ranker, SIGNALS, Seen, Signal, Source,
+    Stop, learn,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -125,5 +126,6 @@ pub(crate) fn ranker(learnt: Learnt) -> Ranker {
         heads,
         adapter,
         observations: observations.into_iter().map(|observation| Seen { observation, minimal: false }).collect(),
+        intents: Fingerprints::default(),
     }
 }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Calibration, Evidence, Method, Seen};
+use fitment_engine::{Calibration, Evidence, Fingerprints, Method, Seen};
 use fitment_evaluation::curve::{RiskCoverage, risk_coverage_svg, risk_coverage_text};
 use fitment_proto::v1;
 
-use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, share, write_file};
+use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, read, share, write_file};
 use super::remote::{self, RemoteFlags};
 use crate::client::ServerFlags;
 use crate::config::ConfigFlags;
@@ -126,7 +126,11 @@ fn in_laboratory(
     let split = arguments.split.as_deref().unwrap_or(FIT_SPLIT);
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
-    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
+    let data_set = read(dataset, arguments.catalog.as_deref(), split)?;
+    if !arguments.synthetic {
+        evaluate::check_promisable(&data_set.0.dataset, split, arguments.max_error, arguments.confidence)?;
+    }
+    let laboratory = Laboratory::build(data_set, &config, &tell)?;
     laboratory.use_ranker(arguments.ranker.as_ref())?;
     let (seen, evidence, reference) = observe(arguments.synthetic, &laboratory, split, &tell)?;
     steps.finish();
@@ -139,6 +143,10 @@ fn in_laboratory(
         dataset_digest: laboratory.files.dataset.split_digest(split).to_string(),
         evidence,
         seen: &seen,
+        intents: match evidence {
+            Evidence::Synthetic => Fingerprints::default(),
+            Evidence::Labelled | Evidence::CrossFitted => evaluate::fingerprints(&laboratory.files.dataset, split),
+        },
         reference,
     };
     let fitted = evaluate::calibrate(&laboratory.engine, basis, arguments.max_error, arguments.confidence);

@@ -1,16 +1,19 @@
-//! `fitment eval`: figures on labelled intents, from a scratch store; comparisons of two runs.
+//! `fitment eval`: figures on labelled intents, from a scratch store or a daemon.
 
-use std::path::{Path, PathBuf};
+mod files;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use fitment_engine::evaluate::{self, CalibrationBasis};
-use fitment_engine::{Author, Evidence, FitOptions, Method, OnProgress, Ranker, fit_ranker};
-use fitment_evaluation::{Report, Run, compare, evaluate as figures, html, table, trec};
+use fitment_engine::evaluate::{self, CalibrationBasis, LabelledFiles};
+use fitment_engine::{Author, Evidence, Fingerprints, FitOptions, Method, OnProgress, Ranker, fit_ranker};
+use fitment_evaluation::{Report, Run, evaluate as figures, html, table, trec};
 use fitment_proto::v1;
 
 use super::laboratory::{
-    FIT_SPLIT, Laboratory, check_writable, read, read_calibration, same_catalog, share, write_file,
+    FIT_SPLIT, Laboratory, Manifests, check_writable, read, read_calibration, refuse_twice, same_catalog, share,
+    write_file,
 };
 use super::remote::{self, RemoteFlags};
 use super::{calibrate, fit};
@@ -29,6 +32,7 @@ Examples:
   fitment eval --dataset sample --split test                        # the sample catalogue's own intents
   fitment eval --dataset sample --split test --calibration calibration.json
   fitment eval --dataset intents.csv --catalog ./components --split dev
+  fitment eval --dataset ./intents/metatool --fit ./intents/metatool --recalibrate 30     # is a promise kept as often as stated?
   fitment eval --dataset ./intents/bfcl --split dev --save a.json && fitment eval compare a.json b.json
   fitment eval --server 127.0.0.1:7411 --dataset labels.csv --split test                    # a daemon as it serves
 
@@ -59,10 +63,14 @@ pub(super) struct EvalArguments {
     /// Rank in a simpler way, to compare with.
     #[arg(long, value_enum, default_value_t = Baseline::Fused, conflicts_with_all = ["fit", "ranker", "calibration"])]
     baseline: Baseline,
-    /// With --fit: error rate among answered intents to promise, between 0 and 1.
+    /// Fit a promise on a random half of the measured intents and try it on the other half, this many times; how often it is
+    /// broken is added to the figures. Intents that the ranker learnt from are judged cross-fitted.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    recalibrate: Option<u32>,
+    /// With --fit and --recalibrate: error rate among answered intents to promise, between 0 and 1.
     #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = share)]
     max_error: f64,
-    /// With --fit: confidence of the promise, between 0 and 1.
+    /// With --fit and --recalibrate: confidence of the promise, between 0 and 1.
     #[arg(long, value_name = "LEVEL", default_value_t = 0.9, value_parser = share)]
     confidence: f64,
     /// With --fit: seed of every random choice.
@@ -77,7 +85,7 @@ pub(super) struct EvalArguments {
     /// Write every answer to this file as JSON, for `fitment eval compare`.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Write a TREC run file.
+    /// Write a TREC run file; components have the ids of their data set's own files.
     #[arg(long, value_name = "FILE")]
     trec_run: Option<PathBuf>,
     /// Write the judgements as TREC qrels.
@@ -104,18 +112,11 @@ enum EvalCommand {
         html: Option<PathBuf>,
     },
     /// Figures of another system, from TREC files.
-    #[command(after_help = "Example:\n  fitment eval trec --qrels qrels.txt --run run.txt --json figures.json")]
-    Trec {
-        /// Judgements: query, 0, component, grade.
-        #[arg(long, value_name = "FILE")]
-        qrels: PathBuf,
-        /// Answers: query, Q0, component, rank, score, tag.
-        #[arg(long, value_name = "FILE")]
-        run: PathBuf,
-        /// Write the figures to this file as JSON.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    #[command(after_help = "\
+Examples:
+  fitment eval trec --qrels qrels.txt --run run.txt --json figures.json
+  fitment eval trec --qrels ./intents/nl2bash/qrels/dev.tsv --run theirs.txt --html theirs.html")]
+    Trec(files::TrecArguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -147,9 +148,9 @@ impl Baseline {
 pub(super) fn run(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(EvalCommand::Compare { base, other, json, html }) => {
-            compare_runs(base, other, json.as_ref(), html.as_ref())
+            files::compare_runs(base, other, json.as_ref(), html.as_ref())
         }
-        Some(EvalCommand::Trec { qrels, run, json }) => foreign(qrels, run, json.as_ref()),
+        Some(EvalCommand::Trec(arguments)) => files::foreign(arguments),
         None => measure(arguments, flags),
     }
 }
@@ -167,13 +168,15 @@ fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<Exi
     let calibration = arguments.calibration.as_deref().map(read_calibration).transpose()?;
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
-    let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
+    let data_set = read(dataset, arguments.catalog.as_deref(), split)?;
+    let to_fit = read_all_to_fit(arguments)?;
+    let laboratory = Laboratory::build(data_set, &config, &tell)?;
     laboratory.use_ranker(arguments.ranker.as_ref())?;
     if let Some(calibration) = calibration {
         laboratory.use_calibration(calibration)?;
     }
-    if !arguments.fit.is_empty() {
-        fit_and_calibrate(arguments, &laboratory, &config, &tell)?;
+    if !to_fit.is_empty() {
+        fit_and_calibrate(arguments, to_fit, &laboratory, &config, &tell)?;
     }
     let (method, system) = arguments.baseline.method();
     let files = &laboratory.files;
@@ -182,7 +185,12 @@ fn measure(arguments: &EvalArguments, flags: &ConfigFlags) -> anyhow::Result<Exi
     })?;
     steps.finish();
     let run = evaluate::run(&laboratory.engine, &files.name, &files.dataset, split, system, &measured);
-    write_all(arguments, &run, &figures(&run)?)?;
+    let mut report = figures(&run)?;
+    report.recalibration = arguments.recalibrate.map(|repeats| {
+        let (seen, _) = evaluate::observations(&laboratory.engine, &files.dataset, split, &measured);
+        evaluate::recalibrate(&seen, arguments.max_error, arguments.confidence, repeats)
+    });
+    write_all(arguments, &run, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -193,6 +201,7 @@ fn on_daemon(arguments: &EvalArguments, server: &ServerFlags) -> anyhow::Result<
         ("--ranker", arguments.ranker.is_some()),
         ("--calibration", arguments.calibration.is_some()),
         ("--fit", !arguments.fit.is_empty()),
+        ("--recalibrate", arguments.recalibrate.is_some()),
         ("--baseline", arguments.baseline != Baseline::Fused),
     ])?;
     let intents = arguments.remote.intents(arguments.dataset.as_deref(), arguments.split.as_deref())?;
@@ -232,25 +241,44 @@ fn write_all(arguments: &EvalArguments, run: &Run, report: &Report) -> anyhow::R
     output::line(table::report(report))
 }
 
+/// The data sets of `--fit`, read; what they lack is said before anything is encoded.
+fn read_all_to_fit(arguments: &EvalArguments) -> anyhow::Result<Vec<(LabelledFiles, Manifests)>> {
+    refuse_twice("--fit", &arguments.fit)?;
+    let catalog = arguments.catalog.as_deref();
+    let data_sets: Vec<_> =
+        arguments.fit.iter().map(|path| read(path, catalog, FIT_SPLIT)).collect::<anyhow::Result<_>>()?;
+    if !data_sets.is_empty() {
+        evaluate::check_learnable(data_sets.iter().map(|(files, _)| (&files.dataset, FIT_SPLIT)))?;
+    }
+    Ok(data_sets)
+}
+
 /// Fits a ranker and a calibration on the dev splits of the data sets of `--fit`, and on nothing else.
 fn fit_and_calibrate(
     arguments: &EvalArguments,
+    data_sets: Vec<(LabelledFiles, Manifests)>,
     laboratory: &Laboratory,
     config: &Config,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<()> {
     let (mut sets, mut target) = (Vec::new(), None);
-    for path in &arguments.fit {
-        let (files, _) = read(path, arguments.catalog.as_deref(), FIT_SPLIT)?;
-        if same_catalog(&files, &laboratory.files) {
-            anyhow::ensure!(target.is_none(), "{} has the same components as another --fit", path.display());
+    for data_set in data_sets {
+        if same_catalog(&data_set.0, &laboratory.files) {
+            if target.is_some() {
+                return Err(
+                    Invalid(format!("--fit {} has the same components as another --fit", data_set.0.name)).into()
+                );
+            }
             target = Some(sets.len());
-            sets.push(laboratory.training_set_of(&files, FIT_SPLIT, on_progress)?);
+            sets.push(laboratory.training_set_of(&data_set.0, FIT_SPLIT, on_progress)?);
         } else {
-            let other = Laboratory::open(path, arguments.catalog.as_deref(), FIT_SPLIT, config, on_progress)?;
+            let other = Laboratory::build(data_set, config, on_progress)?;
             sets.push(other.training_set(FIT_SPLIT, on_progress)?);
         }
     }
+    // The observations are of the target, or of every set.
+    let judged = sets.iter().enumerate().filter(|(place, _)| target.is_none_or(|target| target == *place));
+    let intents = judged.fold(Fingerprints::default(), |all, (_, set)| all.with(&set.intents));
     let digest = sets.iter().map(|set| set.dataset_digest.clone()).collect::<Vec<_>>().join(" ");
     let engine = &laboratory.engine;
     let model_digest = engine.model().digest.to_string();
@@ -266,6 +294,7 @@ fn fit_and_calibrate(
         dataset_digest: digest,
         evidence: Evidence::CrossFitted,
         seen: &ranker.observations,
+        intents,
         reference: None,
     };
     match evaluate::calibrate(engine, basis, arguments.max_error, arguments.confidence) {
@@ -277,49 +306,4 @@ fn fit_and_calibrate(
         Err(error) => output::line(format!("no promise: {error}"))?,
     }
     Ok(())
-}
-
-fn read_run(file: &Path) -> anyhow::Result<Run> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Invalid(format!("{}: not what `fitment eval --save` writes: {error}", file.display())).into())
-}
-
-fn compare_runs(base: &Path, other: &Path, json: Option<&PathBuf>, page: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    check_writable(json.into_iter().chain(page))?;
-    let comparison = compare(&read_run(base)?, &read_run(other)?).map_err(|error| Invalid(error.to_string()))?;
-    if let Some(file) = json {
-        write_file(file, &serde_json::to_string_pretty(&comparison)?)?;
-    }
-    if let Some(file) = page {
-        write_file(file, &html::comparison(&comparison))?;
-    }
-    output::line(table::comparison(&comparison))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn foreign(qrels: &Path, run: &Path, json: Option<&PathBuf>) -> anyhow::Result<ExitCode> {
-    check_writable(json)?;
-    let text =
-        |file: &Path| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
-    let answers = trec::read_answers(&text(qrels)?, &text(run)?).map_err(|error| Invalid(error.to_string()))?;
-    let name = |file: &Path| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let run = Run {
-        dataset: name(qrels),
-        dataset_digest: String::new(),
-        split: String::new(),
-        system: name(run),
-        model: String::new(),
-        model_digest: String::new(),
-        n_components: 0,
-        fitted_on: Vec::new(),
-        promise: None,
-        answers,
-    };
-    let report = figures(&run).map_err(|error| Invalid(error.to_string()))?;
-    if let Some(file) = json {
-        write_file(file, &serde_json::to_string_pretty(&report)?)?;
-    }
-    output::line(table::report(&report))?;
-    Ok(ExitCode::SUCCESS)
 }

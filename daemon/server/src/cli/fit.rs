@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use fitment_engine::evaluate::{self, LabelledFiles};
 use fitment_engine::{FitOptions, Ranker, fit_ranker};
 use fitment_proto::v1;
 
-use super::laboratory::{FIT_SPLIT, Laboratory, check_writable, same_catalog, write_file};
+use super::laboratory::{
+    FIT_SPLIT, Laboratory, Manifests, check_writable, read, refuse_twice, same_catalog, write_file,
+};
 use super::ranker;
 use super::remote::{self, RemoteFlags};
 use crate::client::ServerFlags;
@@ -104,19 +107,13 @@ fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -
     let split = arguments.split.as_deref().unwrap_or(FIT_SPLIT);
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
+    let data_sets = read_all(arguments, split)?;
     let mut sets = Vec::new();
     let mut model_digest = String::new();
-    let mut first: Option<Laboratory> = None;
-    for dataset in &arguments.dataset {
-        let laboratory = Laboratory::open(dataset, arguments.catalog.as_deref(), split, &config, &tell)?;
-        anyhow::ensure!(
-            first.as_ref().is_none_or(|first| !same_catalog(&first.files, &laboratory.files)),
-            "{} has the same components as the first data set; join their labelled intents in one",
-            dataset.display()
-        );
+    for data_set in data_sets {
+        let laboratory = Laboratory::build(data_set, &config, &tell)?;
         sets.push(laboratory.training_set(split, &tell)?);
         model_digest = laboratory.engine.model().digest.to_string();
-        first.get_or_insert(laboratory);
     }
     let target = (!arguments.weights_only).then_some(0);
     let shipped = (!arguments.from_scratch).then(Ranker::shipped).map(AsRef::as_ref);
@@ -128,6 +125,25 @@ fn in_laboratory(arguments: &FitArguments, out: &PathBuf, flags: &ConfigFlags) -
     write_file(out, &serde_json::to_string(&fitted)?)?;
     describe(&fitted)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every data set, read; what they lack is said before anything is encoded.
+fn read_all(arguments: &FitArguments, split: &str) -> anyhow::Result<Vec<(LabelledFiles, Manifests)>> {
+    refuse_twice("--dataset", &arguments.dataset)?;
+    let mut data_sets: Vec<(LabelledFiles, Manifests)> = Vec::new();
+    for path in &arguments.dataset {
+        let data_set = read(path, arguments.catalog.as_deref(), split)?;
+        if data_sets.first().is_some_and(|(first, _)| same_catalog(first, &data_set.0)) {
+            return Err(Invalid(format!(
+                "{} has the same components as the first data set; join their labelled intents in one",
+                path.display()
+            ))
+            .into());
+        }
+        data_sets.push(data_set);
+    }
+    evaluate::check_learnable(data_sets.iter().map(|(files, _)| (&files.dataset, split)))?;
+    Ok(data_sets)
 }
 
 /// What was tried and what became of it.

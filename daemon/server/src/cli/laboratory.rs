@@ -9,6 +9,7 @@ use fitment_engine::{Author, Calibration, Engine, OnProgress, Ranker, TrainingSe
 
 use crate::config::Config;
 use crate::daemon;
+use crate::output::Invalid;
 
 /// Name of the data set that comes with the binary.
 pub(super) const SAMPLE: &str = "sample";
@@ -24,20 +25,15 @@ pub(super) struct Laboratory {
 }
 
 /// Names and bytes of manifests.
-type Manifests = Vec<(String, Vec<u8>)>;
+pub(super) type Manifests = Vec<(String, Vec<u8>)>;
 
 impl Laboratory {
-    /// Reads a data set and builds its catalogue in a scratch store.
-    ///
-    /// split: one that must be there. catalog: manifests for a CSV data set; none: the sample catalogue.
-    pub(super) fn open(
-        dataset: &Path,
-        catalog: Option<&Path>,
-        split: &str,
+    /// Builds the catalogue of a data set that was read in a scratch store.
+    pub(super) fn build(
+        (files, manifests): (LabelledFiles, Manifests),
         config: &Config,
         on_progress: OnProgress<'_>,
     ) -> anyhow::Result<Self> {
-        let (files, manifests) = read(dataset, catalog, split)?;
         let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
         let config = Config { data_dir: scratch.path().to_path_buf(), ..config.clone() };
         let engine = daemon::open_engine(&config, on_progress)?;
@@ -65,9 +61,8 @@ impl Laboratory {
     /// Puts a ranker from a file into force.
     pub(super) fn use_ranker(&self, file: Option<&PathBuf>) -> anyhow::Result<()> {
         let Some(file) = file else { return Ok(()) };
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
         let ranker =
-            Ranker::from_json(&text).map_err(|error| crate::output::Invalid(format!("{}: {error}", file.display())))?;
+            Ranker::from_json(&read_text(file)?).map_err(|error| Invalid(format!("{}: {error}", file.display())))?;
         Ok(self.engine.put_ranker(&ranker)?)
     }
 
@@ -76,14 +71,15 @@ impl Laboratory {
     /// Errors: a calibration that was fitted on another catalogue, with another model or another ranker.
     pub(super) fn use_calibration(&self, calibration: Calibration) -> anyhow::Result<()> {
         let id = calibration.id.clone();
-        anyhow::ensure!(
-            calibration.catalog_digest == self.engine.catalog_digest(),
-            "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
-        );
+        if calibration.catalog_digest != self.engine.catalog_digest() {
+            let fault = format!(
+                "calibration {id} was fitted on another catalogue; fit one on this catalogue with `fitment calibrate`"
+            );
+            return Err(Invalid(fault).into());
+        }
         self.engine.put_calibration(calibration, &Author::default())?;
         let info = self.engine.info();
-        anyhow::ensure!(info.calibration_id.as_ref() == Some(&id), "{}", info.calibration);
-        Ok(())
+        if info.calibration_id.as_ref() == Some(&id) { Ok(()) } else { Err(Invalid(info.calibration).into()) }
     }
 }
 
@@ -117,9 +113,26 @@ pub(super) fn read(dataset: &Path, catalog: Option<&Path>, split: &str) -> anyho
 
 /// Reads a calibration that `fitment calibrate` wrote.
 pub(super) fn read_calibration(file: &Path) -> anyhow::Result<Calibration> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} is no calibration that `fitment calibrate` wrote", file.display()))
+    serde_json::from_str(&read_text(file)?).map_err(|error| {
+        Invalid(format!("{}: no calibration that `fitment calibrate` wrote: {error}", file.display())).into()
+    })
+}
+
+/// The text of a file that was named. Errors: it is not there, or no text; the command line is then at fault.
+pub(super) fn read_text(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).map_err(|error| Invalid(format!("{} cannot be read: {error}", file.display())).into())
+}
+
+/// Refuses a data set that is named twice: its labels would count twice.
+pub(super) fn refuse_twice(flag: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for path in paths {
+        // What cannot be found is refused where it is read.
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            return Err(Invalid(format!("{flag} names {} twice; name it once", path.display())).into());
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file whole or not at all.
@@ -138,9 +151,15 @@ pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
 /// Fails early where a file could not be written at the end of long work.
 pub(super) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
     for path in paths {
-        anyhow::ensure!(!path.is_dir(), "{} is a folder; name a file", path.display());
-        tempfile::NamedTempFile::new_in(folder_of(path))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        if path.is_dir() {
+            return Err(Invalid(format!("{} is a folder; name a file", path.display())).into());
+        }
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            let fault = format!("{} cannot be written: {} is no folder", path.display(), folder.display());
+            return Err(Invalid(fault).into());
+        }
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use fitment_proto::v1;
 use tonic::Streaming;
 
@@ -51,7 +50,8 @@ impl RemoteFlags {
             );
             return Err(Invalid(fault).into());
         }
-        let csv = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let csv =
+            std::fs::read(path).map_err(|error| Invalid(format!("{} cannot be read: {error}", path.display())))?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(v1::LabelledIntents { source: Some(Source::Csv(csv)), name, split })
     }

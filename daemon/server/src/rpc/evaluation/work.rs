@@ -3,10 +3,10 @@
 use fitment_catalog::{Dataset, File};
 use fitment_engine::evaluate::{self, CalibrationBasis, SYNTHETIC};
 use fitment_engine::{
-    Author, Calibration, Engine, EngineError, Evidence, ExportCursor, FitOptions, KeptRanker, Method, OnProgress,
-    Ranker, Stop, fit_ranker,
+    Author, Calibration, Engine, EngineError, Evidence, ExportCursor, Fingerprints, FitOptions, KeptRanker, Method,
+    OnProgress, Ranker, Stop, fit_ranker,
 };
-use fitment_evaluation::{Report, Run};
+use fitment_evaluation::{InSample, Report, Run};
 use fitment_proto::v1;
 
 use crate::rpc::convert;
@@ -111,6 +111,8 @@ pub(super) async fn fit(
     tell: Tell,
 ) -> Result<KeptRanker, EngineError> {
     let Labelled { dataset, name, split } = labelled;
+    evaluate::check_known(&engine, &dataset, &split)?;
+    evaluate::check_learnable([(&dataset, split.as_str())])?;
     let set = engine.training_set(&name, &dataset, &split, &*tell).await?;
     let Fit { weights_only, seed, dry_run } = fit;
     let options = FitOptions { target: (!weights_only).then_some(0), seed: seed.max(1), stop };
@@ -155,26 +157,29 @@ pub(super) async fn calibrate(
 ) -> Result<(Calibration, Vec<String>), EngineError> {
     let Calibrate { labelled, max_error, confidence, dry_run } = calibrate;
     let ranker = engine.ranker();
-    let (name, dataset_digest, seen, evidence, reference) = match labelled {
+    let (name, dataset_digest, seen, evidence, reference, intents) = match labelled {
         None => {
             let of = engine.clone();
             let seen = of_blocking(move || {
                 let _place = place;
                 evaluate::synthetic(&of, &stop, &*tell)
             });
-            (SYNTHETIC.to_owned(), String::new(), seen.await?, Evidence::Synthetic, None)
+            (SYNTHETIC.to_owned(), String::new(), seen.await?, Evidence::Synthetic, None, Fingerprints::default())
         }
         Some(Labelled { dataset, name, split }) => {
             refuse_changed(&ranker, &dataset, &name, &split)?;
+            evaluate::check_known(&engine, &dataset, &split)?;
+            evaluate::check_promisable(&dataset, &split, max_error, confidence)?;
             let measured = evaluate::measure(&engine, &dataset, &split, Method::Fused, &*tell).await?;
             let (seen, evidence) = evaluate::observations(&engine, &dataset, &split, &measured);
             let reference = evaluate::reference(&measured);
             drop(place);
-            (format!("{name} {split}"), dataset.split_digest(&split).to_string(), seen, evidence, reference)
+            let intents = evaluate::fingerprints(&dataset, &split);
+            (format!("{name} {split}"), dataset.split_digest(&split).to_string(), seen, evidence, reference, intents)
         }
     };
     of_blocking(move || {
-        let basis = CalibrationBasis { name: &name, dataset_digest, evidence, seen: &seen, reference };
+        let basis = CalibrationBasis { name: &name, dataset_digest, evidence, seen: &seen, reference, intents };
         let (calibration, warnings) = evaluate::calibrate(&engine, basis, max_error, confidence)?;
         if calibration.ranker_id != ranker.id {
             return Err(EngineError::Calibration(format!(
@@ -213,14 +218,16 @@ pub(super) async fn measure(
     let Labelled { dataset, name, split } = labelled;
     let ranker = engine.ranker();
     let measured = evaluate::measure(&engine, &dataset, &split, Method::Fused, on_progress).await?;
-    let mut warnings = Vec::new();
-    if evaluate::learnt_from(&ranker, &dataset, &split) || ranker.fitted_on.contains(&format!("{name} {split}")) {
-        warnings.push(format!("ranker {} learnt from `{name} {split}`: the figures flatter it", ranker.id));
-    }
-    if engine.calibration().is_some_and(|calibration| calibration.dataset == format!("{name} {split}")) {
-        warnings.push(format!("the promise was fitted on `{name} {split}`: that it is kept there says nothing new"));
-    }
     let run = evaluate::run(&engine, &name, &dataset, &split, "fused", &measured);
+    let mut warnings = Vec::new();
+    let InSample { ranking, promise } = run.in_sample;
+    let of = |seen: u64| format!("{seen} of the {} intents of `{name} {split}`", run.answers.len());
+    if ranking > 0 {
+        warnings.push(format!("ranker {} learnt from {}: the figures flatter it", ranker.id, of(ranking)));
+    }
+    if promise > 0 {
+        warnings.push(format!("the promise was fitted on {}: that it is kept there says nothing new", of(promise)));
+    }
     of_blocking(move || {
         let report = fitment_evaluation::evaluate(&run).map_err(|error| EngineError::Internal(error.to_string()))?;
         Ok((run, report, warnings))
