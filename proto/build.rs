@@ -4,7 +4,7 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "fitment/v1/common.proto",
     "fitment/v1/matcher.proto",
     "fitment/v1/catalog.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 9] = [
     "fitment/v1/audit.proto",
     "fitment/v1/certification.proto",
     "fitment/v1/snapshot.proto",
+    "fitment/v1/bundle.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -23,6 +23,9 @@ pub struct Calibration {
     pub catalog_digest: String,
     /// Revision of the catalogue that the fit saw.
     pub fitted_revision: Revision,
+    /// Versions that had changed since the fit when it came here in a bundle; they count on.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub changed_before: u64,
     /// Versions that could answer when it was fitted.
     pub fitted_versions: u64,
     /// sha256 over the labelled intents.
@@ -55,6 +58,11 @@ pub struct Calibration {
     pub out_of_scope: u64,
     /// What the confidences looked like, so that drift can be seen.
     pub reference: Option<Reference>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference to the field")]
+fn nothing(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Where the intents of a calibration came from.

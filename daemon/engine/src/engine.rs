@@ -270,7 +270,8 @@ impl Shared {
                 "no calibration was fitted for this catalogue and model: candidates, and no promise".into(),
             ),
             Some(calibration) => {
-                let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
+                let changed =
+                    reader.changes_since(calibration.fitted_revision)?.len() as u64 + calibration.changed_before;
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
                 let ranker = self.ranker.in_force();
                 self.feedback.set_reference(calibration.reference.as_ref());

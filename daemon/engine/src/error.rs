@@ -225,6 +225,20 @@ pub enum EngineError {
         /// The store.
         path: PathBuf,
     },
+    /// A bundle's bytes are not what they must be.
+    #[error("the bundle {path} cannot be taken: {detail}; nothing was changed")]
+    BundleDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and where.
+        detail: String,
+    },
+    /// A bundle that is whole and is not taken here.
+    #[error("the bundle is refused: {detail}")]
+    BundleRefused {
+        /// Why, and the way out.
+        detail: String,
+    },
     /// The store could not be read or written.
     #[error("the store failed: {0}")]
     Store(#[from] Box<redb::Error>),
@@ -316,6 +330,8 @@ impl EngineError {
             Self::SnapshotUnknown { .. } => (ErrorKind::NotFound, "SNAPSHOT_UNKNOWN"),
             Self::SnapshotFormat { .. } => (ErrorKind::FailedPrecondition, "SNAPSHOT_FORMAT"),
             Self::StoreExists { .. } => (ErrorKind::FailedPrecondition, "STORE_EXISTS"),
+            Self::BundleDamaged { .. } => (ErrorKind::DataLoss, "BUNDLE_DAMAGED"),
+            Self::BundleRefused { .. } => (ErrorKind::FailedPrecondition, "BUNDLE_REFUSED"),
             Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
             Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),

@@ -338,6 +338,7 @@ pub fn calibrate(
         model_digest: info.model.digest.to_string(),
         catalog_digest: engine.catalog_digest(),
         fitted_revision: info.revision,
+        changed_before: 0,
         fitted_versions: info.matchable as u64,
         dataset_digest: basis.dataset_digest,
         dataset: basis.name.to_owned(),

@@ -7,6 +7,7 @@
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
 mod audit;
+mod bundle;
 mod calibration;
 mod certification;
 mod clues;
@@ -37,6 +38,12 @@ mod writes;
 pub mod evaluate;
 
 pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
+pub use bundle::{
+    BundleAssembly, BundleChange, BundleContent, BundleCounts, BundleEntry, BundleFile, BundleKind, BundleManifest,
+    BundleModel, BundleTaker, ExportHead, Exported, Fate, ImportOptions, ImportedBundle, MANIFEST_PATH,
+    MAX_BUNDLE_ENTRIES, MAX_CARRIED_BYTES, MAX_MANIFEST_JSON_BYTES, Reading, SIGNATURE_PATH, bundle_signers,
+    write_bundle,
+};
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};
 pub use decisions::RecordedDecision;

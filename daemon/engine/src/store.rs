@@ -4,6 +4,7 @@
 //! tables are written down in docs/storage.md.
 
 mod audit;
+mod bundles;
 mod certificates;
 mod changes;
 mod columns;
@@ -24,6 +25,7 @@ use fitment_models::ModelInfo;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use self::audit::AUDIT;
+pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
 pub(crate) use self::certificates::NewCertificate;
 pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
@@ -156,6 +158,7 @@ impl Store {
         second_stage::create_table(&transaction)?;
         audit::create_table(&transaction)?;
         certificates::create_tables(&transaction)?;
+        bundles::create_tables(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

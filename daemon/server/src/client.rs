@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
+use fitment_proto::v1::bundle_service_client::BundleServiceClient;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
@@ -103,6 +104,14 @@ impl ServerFlags {
         Ok(SnapshotServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for bundles.
+    pub(crate) async fn bundles(&self) -> anyhow::Result<BundleServiceClient<Channel>> {
+        Ok(BundleServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            // A manifest of the largest size and what is around it.
+            .max_encoding_message_size(2 * MAX_MESSAGE_BYTES))
     }
 
     /// A request with the deadline.

@@ -11,6 +11,7 @@ use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::ModelCache;
 use fitment_proto::v1::audit_service_server::AuditServiceServer;
+use fitment_proto::v1::bundle_service_server::BundleServiceServer;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
 use fitment_proto::v1::certification_service_server::CertificationServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
@@ -29,8 +30,8 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
-    AuditService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService,
-    InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
+    AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService,
+    FeedbackService, InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
 };
 
 /// Largest answer.
@@ -41,7 +42,7 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
@@ -49,6 +50,7 @@ const SERVICES: [&str; 8] = [
     "fitment.v1.AuditService",
     "fitment.v1.CertificationService",
     "fitment.v1.SnapshotService",
+    "fitment.v1.BundleService",
     "fitment.v1.InfoService",
 ];
 
@@ -198,6 +200,8 @@ fn services(
     let evaluation = EvaluationService { engine: slot(), jobs: Jobs::default() };
     let folder = config.snapshots_dir.clone();
     let snapshots = SnapshotService { engine: slot(), folder, jobs: Jobs::default() };
+    let bundles = BundleService { engine: slot(), jobs: Jobs::default() };
+    let largest_manifest = usize::try_from(fitment_engine::MAX_MANIFEST_JSON_BYTES).unwrap_or(usize::MAX);
     let queue_capacity = config.encoder_limits.queue_capacity;
     let info = InfoService { engine: slot(), limits, queue_capacity };
     let certification = CertificationServiceServer::new(CertificationService { engine: slot() });
@@ -212,6 +216,7 @@ fn services(
         .add_service(bounded!(EvaluationServiceServer::new(evaluation), MAX_CSV_BYTES + REST))
         .add_service(bounded!(AuditServiceServer::new(AuditService { engine: slot() })))
         .add_service(bounded!(SnapshotServiceServer::new(snapshots)))
+        .add_service(bounded!(BundleServiceServer::new(bundles), largest_manifest + REST))
         .add_service(bounded!(InfoServiceServer::new(info)));
     Ok(routes.routes())
 }

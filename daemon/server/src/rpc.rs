@@ -4,6 +4,7 @@
 //! is a service a file.
 
 mod audit;
+mod bundle;
 mod catalog;
 mod certification;
 mod convert;
@@ -25,6 +26,7 @@ use fitment_proto::v1;
 use tonic::Status;
 
 pub(crate) use self::audit::AuditService;
+pub(crate) use self::bundle::{BundleService, result_to};
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::certification::CertificationService;
 pub(crate) use self::edge::EdgeLayer;

@@ -3,7 +3,7 @@
 use redb::{TableDefinition, TableHandle};
 
 use super::columns::{Column, RowKey};
-use super::{audit, certificates, changes, feedback, rankers, second_stage};
+use super::{audit, bundles, certificates, changes, feedback, rankers, second_stage};
 use crate::error::EngineError;
 
 /// What is done to each table.
@@ -57,6 +57,8 @@ tables!(
     certificates::CERTIFICATES,
     certificates::REVOCATIONS,
     certificates::EVIDENCE,
+    bundles::BUNDLES,
+    bundles::STAGED_VECTORS,
 );
 
 #[cfg(test)]
