@@ -72,3 +72,6 @@ pub fn bundle_signers(
     }
     Ok(root.admit_bundle(&certificate, manifest, now)?)
 }
+
+#[cfg(test)]
+mod tests;

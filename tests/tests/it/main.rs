@@ -1,6 +1,7 @@
 //! End to end: the real binary, the real model, real clients.
 
 mod bad_input;
+mod bundle;
 mod catalog;
 mod certify;
 mod cli;
