@@ -87,7 +87,7 @@ pub struct CertificateListing {
 impl Engine {
     /// The trust root in force.
     pub fn trust_root(&self) -> Option<Arc<TrustRoot>> {
-        self.shared().trust.root.read().clone()
+        self.shared().trust.root()
     }
 
     /// Puts a trust root into force; every version is judged anew.

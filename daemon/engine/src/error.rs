@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fitment_catalog::{CatalogError, Lifecycle, Violation};
 use fitment_index::IndexError;
-use fitment_models::ModelError;
+use fitment_models::{ModelError, ModelErrorKind};
 use fitment_trust::{TrustError, TrustErrorKind};
 
 /// An engine failure. Abstaining is not one.
@@ -148,10 +148,14 @@ pub enum EngineError {
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
     Stopping,
+    /// Going back to a model where none served before.
+    #[error("no other model served this catalogue before; `fitment model migrate NAME --switch` changes it")]
+    NoModelBefore,
     /// The catalogue was embedded by another model.
     #[error(
         "the catalogue at {path} was embedded by model {stored_name} ({stored}), not by {wanted_name} ({wanted}); \
-         serve it with that model and precision (`--model`, `encoder.precision`), or export it with `fitment catalog export` and import it into a new `--data-dir`"
+         leave `model` out, or name that model and its precision (`encoder.precision`); to change it, serve it so and use \
+         `fitment model migrate` or `fitment model rollback`"
     )]
     ModelMismatch {
         /// The store.
@@ -322,6 +326,7 @@ impl EngineError {
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
+            Self::NoModelBefore => (ErrorKind::FailedPrecondition, "NO_MODEL_BEFORE"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),
             Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),
             Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
@@ -335,7 +340,14 @@ impl EngineError {
             Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
             Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),
-            Self::Model(_) => (ErrorKind::Internal, "MODEL_FAILED"),
+            Self::Model(error) => match error.kind() {
+                ModelErrorKind::NotFound => (ErrorKind::NotFound, "MODEL_NOT_INSTALLED"),
+                ModelErrorKind::Corrupt => (ErrorKind::DataLoss, "MODEL_DAMAGED"),
+                ModelErrorKind::InvalidInput
+                | ModelErrorKind::Unsupported
+                | ModelErrorKind::Unavailable
+                | ModelErrorKind::Internal => (ErrorKind::Internal, "MODEL_FAILED"),
+            },
             Self::Calibration(_) => (ErrorKind::InvalidArgument, "CALIBRATION_INVALID"),
             Self::Learning(_) => (ErrorKind::InvalidArgument, "LEARNING_INVALID"),
             Self::Internal(_) => (ErrorKind::Internal, "INTERNAL"),

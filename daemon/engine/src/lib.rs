@@ -22,6 +22,7 @@ mod language;
 mod learning;
 mod live;
 mod meters;
+mod migration;
 mod normalize;
 mod pipeline;
 mod rank;
@@ -62,6 +63,7 @@ pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
 pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+pub use migration::stored_model;
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
 pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,
@@ -72,8 +74,8 @@ pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{
     Card, Deletion, FORMAT_VERSION, Facet, Move, Pruned, Restored, Revision, SnapshotListing, SnapshotSummary,
-    Standing, Store, StoredCertificate, StoredVersion, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
-    restore_snapshot, snapshot_file, verify_snapshot,
+    Standing, Store, StoredCertificate, StoredModel, StoredVersion, Work, WrittenSnapshot, list_snapshots,
+    prune_snapshots, restore_snapshot, snapshot_file, verify_snapshot,
 };
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;

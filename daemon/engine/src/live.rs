@@ -200,6 +200,11 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
             let vectors: Vec<&[f32]> = floats.chunks_exact(model.dimension).collect();
             counter_examples = split(&vectors, &card).1.concat();
         }
+        // The card's is of the model that wrote it.
+        let card = match reader.norm(&model_digest, doc)? {
+            Some(centroid_norm) => Card { centroid_norm, ..card },
+            None => card,
+        };
         view.insert(doc, card, Clues { text, counter_examples: counter_examples.into(), second_stage: None });
         loaded += 1;
         if loaded.is_multiple_of(10_000) {

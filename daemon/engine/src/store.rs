@@ -9,6 +9,7 @@ mod certificates;
 mod changes;
 mod columns;
 mod feedback;
+mod models;
 mod rankers;
 mod reader;
 mod records;
@@ -31,11 +32,13 @@ pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
 pub(crate) use self::changes::Change;
 pub(crate) use self::feedback::FeedbackWrite;
+pub(crate) use self::models::NewVectors;
+pub use self::models::StoredModel;
 pub(crate) use self::rankers::RankerRecord;
 pub(crate) use self::reader::StoreReader;
 use self::records::encode;
-pub(crate) use self::records::text;
 pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
+pub(crate) use self::records::{centroid_norm, text};
 pub use self::snapshot::{
     Pruned, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
     restore_snapshot, snapshot_file, verify_snapshot,
@@ -159,6 +162,7 @@ impl Store {
         audit::create_table(&transaction)?;
         certificates::create_tables(&transaction)?;
         bundles::create_tables(&transaction)?;
+        models::create_table(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

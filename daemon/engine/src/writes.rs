@@ -1,7 +1,5 @@
 //! Changing and reading the catalogue.
 
-use std::sync::Arc;
-
 use fitment_catalog::{Compatibility, ComponentName, Digest, Filter, Format, Manifest, compatibility};
 use fitment_index::DocId;
 use fitment_models::{TextRole, UnitVector};
@@ -93,6 +91,13 @@ pub struct Listing {
     pub revision: Revision,
 }
 
+/// What became of a write.
+enum Tried {
+    Written(Vec<Result<Imported, EngineError>>),
+    /// Nothing: another model serves, and these have vectors of the one before.
+    Retired(Vec<NewVersion>),
+}
+
 /// A manifest after its first look.
 enum Checked {
     /// Needs no write.
@@ -154,12 +159,22 @@ impl Engine {
                 }
             });
         }
-        let versions = self.with_vectors(manifests).await?;
-        // A write that has begun is finished even when its caller leaves: half a write helps nobody.
-        let shared = Arc::clone(self.shared());
-        let written = tokio::task::spawn_blocking(move || shared.write(&versions, &author))
-            .await
-            .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+        let written = loop {
+            let engine = self.pinned();
+            let versions = engine.with_vectors(manifests).await?;
+            let (shared, author) = (engine.shared(), author.clone());
+            // A write that has begun is finished even when its caller leaves: half a write helps nobody.
+            let tried = tokio::task::spawn_blocking(move || shared.write(versions, &author))
+                .await
+                .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+            match tried {
+                Tried::Written(written) => break written,
+                // Another model came into force while they were encoded.
+                Tried::Retired(versions) => {
+                    manifests = versions.into_iter().map(|version| (version.manifest, version.request_id)).collect();
+                }
+            }
+        };
         let mut written = written.into_iter();
         let mut next = || written.next().unwrap_or_else(|| Err(EngineError::Internal("a write gave no result".into())));
         Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(&mut next)).collect())
@@ -199,7 +214,7 @@ impl Engine {
             texts.extend(facets.iter().map(|facet| normalize_text(&facet.text)));
             texts.extend(counter_examples.iter().map(|text| normalize_text(text)));
         }
-        let mut vectors = self.encoder().encode_bulk(&texts, TextRole::Document).await?.into_iter();
+        let mut vectors = self.shared().encoder.encode_bulk(&texts, TextRole::Document).await?.into_iter();
         Ok(manifests
             .into_iter()
             .zip(counts)
@@ -316,8 +331,9 @@ impl Engine {
 
     /// Whether any version that may answer has required properties that its defaults leave open. Reads the records.
     pub(crate) fn has_configurable(&self) -> Result<bool, EngineError> {
-        let allowed = self.shared().index.searchable().view.allowed(None, None);
-        let reader = self.shared().store.read()?;
+        let shared = self.shared();
+        let allowed = shared.index.searchable().view.allowed(None, None);
+        let reader = shared.store.read()?;
         for doc in allowed.iter() {
             if reader.version(doc)?.is_some_and(|version| !version.open_properties.is_empty()) {
                 return Ok(true);
@@ -328,7 +344,8 @@ impl Engine {
 
     /// sha256 over the digests of the versions that may answer, in the order of their text.
     pub fn catalog_digest(&self) -> String {
-        let index = self.shared().index.searchable();
+        let shared = self.shared();
+        let index = shared.index.searchable();
         let mut digests: Vec<String> = index
             .view
             .matchable()
@@ -343,20 +360,19 @@ impl Engine {
 
 impl Shared {
     /// One commit and its indexing.
-    fn write(
-        &self,
-        versions: &[NewVersion],
-        author: &Author,
-    ) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+    fn write(&self, versions: Vec<NewVersion>, author: &Author) -> Result<Tried, EngineError> {
         // A batch of which everything was there already needs no commit.
         if versions.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Tried::Written(Vec::new()));
         }
         let _writing = self.writing.lock();
-        let (revision, written) = self.store.put(self.encoder.info(), versions, author, (self.clock)())?;
+        if self.is_retired() {
+            return Ok(Tried::Retired(versions));
+        }
+        let (revision, written) = self.store.put(self.encoder.info(), &versions, author, (self.clock)())?;
         let entries: Vec<Entry<'_>> = written
             .iter()
-            .zip(versions)
+            .zip(&versions)
             .filter_map(|(written, NewVersion { manifest, vectors, request_id: _ })| match written {
                 Written::Created(doc, record) => {
                     let vectors = vectors.iter().map(UnitVector::as_slice).collect();
@@ -374,14 +390,15 @@ impl Shared {
                 second.wake();
             }
         }
-        Ok(written
+        let written = written
             .into_iter()
             .map(|written| match written {
                 Written::Created(_, version) => Ok(Imported { version: *version, created: true, revision }),
                 Written::Unchanged(_, version) => Ok(Imported { version: *version, created: false, revision }),
                 Written::Refused(error) => Err(error),
             })
-            .collect())
+            .collect();
+        Ok(Tried::Written(written))
     }
 }
 

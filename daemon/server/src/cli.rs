@@ -12,6 +12,7 @@ mod feedback;
 mod fit;
 mod laboratory;
 mod matching;
+mod migrate;
 mod model;
 mod ranker;
 mod remote;

@@ -10,6 +10,7 @@ use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
+use fitment_proto::v1::model_service_client::ModelServiceClient;
 use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
@@ -102,6 +103,13 @@ impl ServerFlags {
     /// A client for snapshots.
     pub(crate) async fn snapshots(&self) -> anyhow::Result<SnapshotServiceClient<Channel>> {
         Ok(SnapshotServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for changes of the model.
+    pub(crate) async fn models(&self) -> anyhow::Result<ModelServiceClient<Channel>> {
+        Ok(ModelServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

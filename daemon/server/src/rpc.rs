@@ -14,6 +14,7 @@ mod feedback;
 mod info;
 mod job;
 mod matcher;
+mod model;
 mod snapshot;
 mod status;
 mod watch;
@@ -35,6 +36,7 @@ pub(crate) use self::feedback::FeedbackService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
+pub(crate) use self::model::ModelService;
 pub(crate) use self::snapshot::SnapshotService;
 
 /// Intents of one batch at most.

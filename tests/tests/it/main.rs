@@ -13,6 +13,7 @@ mod feedback;
 mod lifecycle;
 mod matching;
 mod metrics;
+mod migrate;
 mod network;
 mod operations;
 mod python;

@@ -197,6 +197,11 @@ fn write(
     options: &ImportOptions,
 ) -> Result<Written, EngineError> {
     let _writing = shared.writing.lock();
+    if shared.is_retired() {
+        return Err(EngineError::BundleRefused {
+            detail: "another model came into force meanwhile; import it again".into(),
+        });
+    }
     let reader = shared.store.read()?;
     let mut plan = Plan::of(content, &reader)?;
     if plan.conflicts() > 0 {

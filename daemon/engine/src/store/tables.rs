@@ -3,7 +3,7 @@
 use redb::{TableDefinition, TableHandle};
 
 use super::columns::{Column, RowKey};
-use super::{audit, bundles, certificates, changes, feedback, rankers, second_stage};
+use super::{audit, bundles, certificates, changes, feedback, models, rankers, second_stage};
 use crate::error::EngineError;
 
 /// What is done to each table.
@@ -59,6 +59,7 @@ tables!(
     certificates::EVIDENCE,
     bundles::BUNDLES,
     bundles::STAGED_VECTORS,
+    models::NORMS,
 );
 
 #[cfg(test)]
