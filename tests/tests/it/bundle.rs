@@ -82,7 +82,7 @@ async fn audit_sequence(daemon: &Daemon) -> anyhow::Result<u64> {
 
 /// A daemon under a trust root with a certified component, others that are not, and one that moved on; keys in the folder:
 /// `alice` certifies, `rel` signs bundles, `eve` nothing.
-async fn source(folder: &Path) -> anyhow::Result<Daemon> {
+fn source(folder: &Path) -> anyhow::Result<Daemon> {
     let (alice, rel) = (keygen(folder, "alice")?, keygen(folder, "rel")?);
     keygen(folder, "eve")?;
     let root = json!({
@@ -134,7 +134,7 @@ const EXPORT: &[&str] = &["bundle", "export", "--without", "model", "--key", "re
 async fn another_catalogue_answers_as_the_first_and_only_what_may_is_taken() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
-    let first = source(folder).await?;
+    let first = source(folder)?;
     let there = see(&first, folder).await?;
     assert_eq!(there.answers.iter().map(|answer| answer.0.as_str()).collect::<BTreeSet<_>>().len(), 2);
     let said = on(&first, folder, 0, &[EXPORT, &["one.fitment", "--labels", "labels.csv"]].concat())?;
@@ -367,7 +367,7 @@ async fn sigkill_during_an_import_leaves_the_old_catalogue_and_the_next_one_fini
 async fn every_byte_counts_and_a_cut_is_named() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
-    let first = source(folder).await?;
+    let first = source(folder)?;
     on(&first, folder, 0, &[EXPORT, &["one.fitment"]].concat())?;
     drop(first);
     let target = Daemon::serve(&folder.join("target"), &[])?;

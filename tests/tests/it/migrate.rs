@@ -112,8 +112,7 @@ async fn another_model_is_measured_serves_between_two_matches_and_goes_back() ->
     let labels = workspace().join("daemon/catalog/sample/intents.csv");
     let compare = ["model", "migrate", OTHER, "--compare", labels.to_str().context("text")?, "--json"];
     let output = fitment()?.args(compare).args(["--server", daemon.address()]).output()?;
-    let measured: Value =
-        serde_json::from_slice(&output.stdout).with_context(|| format!("{}", text(&output.stderr)))?;
+    let measured: Value = serde_json::from_slice(&output.stdout).with_context(|| text(&output.stderr))?;
     assert_eq!(
         (&measured["switched"], &measured["from"], &measured["to"]),
         (&json!(false), &json!(MODEL), &json!(OTHER))

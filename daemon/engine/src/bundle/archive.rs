@@ -52,6 +52,11 @@ fn padding(bytes: u64) -> usize {
     if over == 0 { 0 } else { BLOCK - over }
 }
 
+/// Makes a signature's file from what is to be signed.
+type Sign<'a> = &'a dyn Fn(Vec<u8>) -> Result<Vec<u8>, EngineError>;
+/// Gives an entry's bytes.
+type Content<'a> = &'a mut dyn FnMut(&BundleEntry) -> Result<Box<dyn Read>, EngineError>;
+
 /// Writes a bundle beside its place and puts it there by a rename once it is whole and durable. What an earlier try left there
 /// is written over.
 ///
@@ -60,8 +65,8 @@ fn padding(bytes: u64) -> usize {
 pub fn write_bundle(
     out: &Path,
     manifest: &BundleManifest,
-    sign: Option<&dyn Fn(Vec<u8>) -> Result<Vec<u8>, EngineError>>,
-    content: &mut dyn FnMut(&BundleEntry) -> Result<Box<dyn Read>, EngineError>,
+    sign: Option<Sign<'_>>,
+    content: Content<'_>,
     work: Work<'_>,
 ) -> Result<(), EngineError> {
     let mut part = out.as_os_str().to_owned();

@@ -68,7 +68,7 @@ impl Engine {
         let model = BundleModel { name: self.model().name.clone(), digest: self.model().digest.to_string() };
         let head = ExportHead { source, sequence, revision: reader.revision()?, time: now, model, catalog_digest };
         take(Exported::Head(head))?;
-        let mut out = Out { take, paths: BTreeSet::new(), left_out: Vec::new() };
+        let mut out = Out { take, paths: BTreeSet::new(), absent: Vec::new() };
         let wanted = |kind| !without.contains(&kind);
         let root = reader.trust_root()?;
         if let Some(root) = root.as_ref().filter(|_| wanted(BundleKind::TrustRoot)) {
@@ -99,7 +99,7 @@ impl Engine {
                 (work.tell)("exporting components", done + 1, total);
             }
             if deleted > 0 {
-                out.left_out.push(format!("{deleted} deleted versions"));
+                out.absent.push(format!("{deleted} deleted versions"));
             }
         }
         if wanted(BundleKind::Certificate) {
@@ -114,7 +114,7 @@ impl Engine {
                         out.put(BundleKind::Ranker, path, json(&ranker)?)?;
                     }
                     Ok(None) => {}
-                    Err(error) => out.left_out.push(format!("the ranker of model {model}: {error}")),
+                    Err(error) => out.absent.push(format!("the ranker of model {model}: {error}")),
                 }
             }
         }
@@ -123,15 +123,15 @@ impl Engine {
                 let changed =
                     reader.changes_since(calibration.fitted_revision)?.len() as u64 + calibration.changed_before;
                 if let Some(broken) = reader.promise(&calibration.id)?.broken {
-                    out.left_out.push(broken.reason(&calibration.id));
+                    out.absent.push(broken.reason(&calibration.id));
                     continue;
                 }
                 let path = format!("calibrations/{}.json", hex(&Digest::of(calibration.id.as_bytes())));
                 out.put(BundleKind::Calibration, path, pretty(&CarriedCalibration { calibration, changed })?)?;
             }
         }
-        let Out { take, left_out, .. } = out;
-        take(Exported::End(left_out))
+        let Out { take, absent, .. } = out;
+        take(Exported::End(absent))
     }
 }
 
@@ -162,7 +162,7 @@ fn export_certificates(
         out.put(BundleKind::Certificate, format!("certificates/{}.dsse.json", hex(&address)), envelope.into_bytes())?;
     }
     if unknown > 0 {
-        out.left_out.push(format!("{unknown} certificates that no key of the trust root signed"));
+        out.absent.push(format!("{unknown} certificates that no key of the trust root signed"));
     }
     for digest in evidence {
         if let Some(bytes) = reader.evidence(&digest)? {
@@ -179,7 +179,7 @@ fn export_certificates(
 struct Out<'t> {
     take: Take<'t>,
     paths: BTreeSet<String>,
-    left_out: Vec<String>,
+    absent: Vec<String>,
 }
 
 impl Out<'_> {

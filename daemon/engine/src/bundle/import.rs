@@ -341,7 +341,7 @@ fn promise(
                 "of the {} versions that it was fitted on, {changed} changed there or are not what may answer here",
                 calibration.fitted_versions
             );
-            plan.keep_calibration(&calibration.id, detail);
+            plan.keep_calibration(&calibration.id, &detail);
             continue;
         }
         held.push(Calibration { fitted_revision, changed_before: changed, ..calibration.clone() });

@@ -84,6 +84,7 @@ impl BundleKind {
     }
 
     /// The kind that is left out together with it: what belongs to certificates goes with them.
+    #[must_use]
     pub fn group(self) -> Self {
         match self {
             Self::Evidence | Self::Revocation => Self::Certificate,
@@ -378,7 +379,11 @@ mod optional_text {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[expect(clippy::ref_option, reason = "serde hands in a reference to the field")]
+    #[expect(
+        clippy::ref_option,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands in a reference to the field"
+    )]
     pub(super) fn serialize<S: Serializer>(value: &Option<Lifecycle>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(lifecycle) => serializer.serialize_str(lifecycle.as_str()),

@@ -1,11 +1,11 @@
 //! What an import would do to the catalogue as it stands, entry by entry. Nothing is changed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fitment_catalog::{Digest, Lifecycle};
 use fitment_index::DocId;
 
-use super::content::{BundleContent, CarriedVersion};
+use super::content::{BundleContent, CarriedCertificate, CarriedVersion};
 use super::manifest::BundleKind;
 use crate::certification::MAX_CERTIFICATES;
 use crate::error::EngineError;
@@ -92,7 +92,7 @@ impl Plan {
     pub(super) fn of(content: &BundleContent, reader: &StoreReader) -> Result<Self, EngineError> {
         let mut plan = Self::default();
         plan.trust_root(content, reader)?;
-        let mut coming = std::collections::BTreeSet::new();
+        let mut coming = BTreeSet::new();
         for (at, version) in content.versions.iter().enumerate() {
             plan.version(at, version, reader)?;
             coming.insert(version.manifest.digest());
@@ -101,36 +101,7 @@ impl Plan {
             return Err(EngineError::BundleDamaged { path: "file".into(), detail: "it holds a version twice".into() });
         }
         for (at, certificate) in content.certificates.iter().enumerate() {
-            let address = Digest::of(certificate.envelope.as_bytes());
-            let mut new = Vec::new();
-            let (mut known, mut full) = (false, None);
-            for version in certificate.verified.statement().subjects().iter().filter_map(|subject| subject.digest) {
-                if reader.by_digest(&version)?.is_none() && !coming.contains(&version) {
-                    continue;
-                }
-                let there = reader.certificates_of(&version)?;
-                if there.iter().any(|stored| Digest::of(stored.envelope.as_bytes()) == address) {
-                    known = true;
-                } else if there.len() >= MAX_CERTIFICATES {
-                    full = Some(version);
-                } else {
-                    new.push(version);
-                }
-            }
-            let subject = certificate.verified.digest().to_string();
-            let note = |fate, detail| (BundleKind::Certificate, subject, fate, detail);
-            let noted = match (full, new.is_empty(), known) {
-                (Some(version), ..) => {
-                    note(Fate::Conflict, format!("{version} has {MAX_CERTIFICATES} certificates already"))
-                }
-                (None, true, true) => note(Fate::Unchanged, String::new()),
-                (None, true, false) => note(Fate::Kept, "no version that it is about is here".into()),
-                (None, false, _) => {
-                    plan.certificates.push((at, new));
-                    note(Fate::Created, String::new())
-                }
-            };
-            plan.note(noted);
+            plan.certificate(at, certificate, &coming, reader)?;
         }
         for digest in content.evidence.keys() {
             let there = reader.evidence(digest)?.is_some();
@@ -192,6 +163,47 @@ impl Plan {
             plan.note(noted);
         }
         Ok(plan)
+    }
+
+    /// A certificate is recorded under each version that it is about and that is here, or comes along.
+    fn certificate(
+        &mut self,
+        at: usize,
+        certificate: &CarriedCertificate,
+        coming: &BTreeSet<Digest>,
+        reader: &StoreReader,
+    ) -> Result<(), EngineError> {
+        let address = Digest::of(certificate.envelope.as_bytes());
+        let mut new = Vec::new();
+        let (mut known, mut full) = (false, None);
+        for version in certificate.verified.statement().subjects().iter().filter_map(|subject| subject.digest) {
+            if reader.by_digest(&version)?.is_none() && !coming.contains(&version) {
+                continue;
+            }
+            let there = reader.certificates_of(&version)?;
+            if there.iter().any(|stored| Digest::of(stored.envelope.as_bytes()) == address) {
+                known = true;
+            } else if there.len() >= MAX_CERTIFICATES {
+                full = Some(version);
+            } else {
+                new.push(version);
+            }
+        }
+        let subject = certificate.verified.digest().to_string();
+        let note = |fate, detail| (BundleKind::Certificate, subject, fate, detail);
+        let noted = match (full, new.is_empty(), known) {
+            (Some(version), ..) => {
+                note(Fate::Conflict, format!("{version} has {MAX_CERTIFICATES} certificates already"))
+            }
+            (None, true, true) => note(Fate::Unchanged, String::new()),
+            (None, true, false) => note(Fate::Kept, "no version that it is about is here".into()),
+            (None, false, _) => {
+                self.certificates.push((at, new));
+                note(Fate::Created, String::new())
+            }
+        };
+        self.note(noted);
+        Ok(())
     }
 
     fn trust_root(&mut self, content: &BundleContent, reader: &StoreReader) -> Result<(), EngineError> {
@@ -264,7 +276,7 @@ impl Plan {
     }
 
     /// A calibration that does not hold here after all.
-    pub(super) fn keep_calibration(&mut self, id: &str, detail: String) {
+    pub(super) fn keep_calibration(&mut self, id: &str, detail: &str) {
         let counts = self.counts.entry(BundleKind::Calibration).or_default();
         for change in &mut self.changes {
             if change.kind == BundleKind::Calibration && change.subject.starts_with(id) {
@@ -275,7 +287,7 @@ impl Plan {
                 }
                 counts.kept += 1;
                 change.fate = Fate::Kept;
-                change.detail.clone_from(&detail);
+                detail.clone_into(&mut change.detail);
             }
         }
     }
@@ -316,7 +328,7 @@ fn leads_to(here: Lifecycle, there: Lifecycle) -> bool {
     let mut reached = vec![here];
     let mut next = 0;
     while let Some(&from) = reached.get(next) {
-        for &to in Lifecycle::ALL.iter() {
+        for &to in Lifecycle::ALL {
             if from.may_become(to) && !reached.contains(&to) {
                 reached.push(to);
             }

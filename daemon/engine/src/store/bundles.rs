@@ -96,13 +96,12 @@ impl Store {
         {
             let mut meta = transaction.open_table(META)?;
             let known = meta.get("source_id")?.and_then(|id| String::from_utf8(id.value().to_vec()).ok());
-            source = match known {
-                Some(known) => known,
-                None => {
-                    let new = uuid::Uuid::now_v7().to_string();
-                    meta.insert("source_id", new.as_bytes())?;
-                    new
-                }
+            source = if let Some(known) = known {
+                known
+            } else {
+                let new = uuid::Uuid::now_v7().to_string();
+                meta.insert("source_id", new.as_bytes())?;
+                new
             };
             let last = meta.get("bundle_sequence")?.and_then(|last| last.value().try_into().ok());
             sequence = last.map_or(0, u64::from_le_bytes) + 1;

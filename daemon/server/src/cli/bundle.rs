@@ -62,7 +62,7 @@ struct VerifyArguments {
 
 pub(super) fn run(arguments: BundleArguments, config: &ConfigFlags) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        BundleCommand::Export(arguments) => export::run(arguments, config),
+        BundleCommand::Export(arguments) => export::run(&arguments, config),
         BundleCommand::Verify(arguments) => verify(arguments),
         BundleCommand::Import(arguments) => import::run(arguments, config),
     }

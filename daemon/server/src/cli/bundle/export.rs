@@ -90,7 +90,7 @@ impl Spool {
     }
 }
 
-pub(super) fn run(arguments: ExportArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &ExportArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     let config = flags.load()?;
     let key = arguments.key.as_deref().map(read_key).transpose()?;
     if arguments.out.is_dir() {
@@ -109,7 +109,12 @@ pub(super) fn run(arguments: ExportArguments, flags: &ConfigFlags) -> anyhow::Re
         let (out, labels, also) = (arguments.out.clone(), arguments.labels.clone(), arguments.also_model.clone());
         let with_model = !without.contains(&BundleKind::Model);
         let manifest = of_files(move |work| {
-            finish(spool, &Wanted { out: &out, labels: &labels, also: &also, with_model, config: &config }, key, work)
+            finish(
+                spool,
+                &Wanted { out: &out, labels: &labels, also: &also, with_model, config: &config },
+                key.as_ref(),
+                work,
+            )
         })
         .await?;
         if arguments.json {
@@ -227,7 +232,7 @@ struct Wanted<'a> {
 fn finish(
     spool: Spool,
     wanted: &Wanted<'_>,
-    key: Option<PrivateKey>,
+    key: Option<&PrivateKey>,
     work: Work<'_>,
 ) -> Result<BundleManifest, EngineError> {
     let Spool { head, mut entries, left_out, mut file, come: _ } = spool;
@@ -269,7 +274,7 @@ fn finish(
     let sign = |payload: Vec<u8>, key: &PrivateKey| -> Result<Vec<u8>, EngineError> {
         Ok(Envelope::sign(payload, key)?.to_json())
     };
-    match &key {
+    match key {
         Some(key) => write_bundle(wanted.out, &manifest, Some(&|payload| sign(payload, key)), &mut content, work)?,
         None => write_bundle(wanted.out, &manifest, None, &mut content, work)?,
     }

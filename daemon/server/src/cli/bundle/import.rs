@@ -23,6 +23,7 @@ use crate::{daemon, telemetry};
 const PIECE: usize = 512 * 1024;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct ImportArguments {
     /// The bundle.
     file: PathBuf,

@@ -157,8 +157,11 @@ struct Placing<'a> {
     models: &'a [String],
     labels: Option<&'a Path>,
     /// The file under way and where it goes once it is whole.
-    open: Option<(File, PathBuf, Option<PathBuf>)>,
+    open: Option<Open>,
 }
+
+/// A file under way, its name for now, and its name once it is whole where that is another.
+type Open = (File, PathBuf, Option<PathBuf>);
 
 impl Placing<'_> {
     /// Where an entry's bytes go first, and its last place where that is another; `None`: it is not wanted.
@@ -174,7 +177,7 @@ impl Placing<'_> {
         Some((PathBuf::from(new), Some(target)))
     }
 
-    fn file(&mut self, entry: &BundleEntry) -> Result<Option<&mut (File, PathBuf, Option<PathBuf>)>, EngineError> {
+    fn file(&mut self, entry: &BundleEntry) -> Result<Option<&mut Open>, EngineError> {
         if self.open.is_none() {
             let Some((first, last)) = self.places(entry) else { return Ok(None) };
             let failed = |source| EngineError::Io { path: first.clone(), source };
