@@ -17,7 +17,7 @@ use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
 use crate::figures::CalibrationStanding;
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
-use crate::migration::SCRATCH_INDEX;
+use crate::migration::is_scratch_index;
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store, StoreReader};
@@ -417,8 +417,7 @@ fn sweep_indexes(data_dir: &Path) -> Result<(), EngineError> {
     let failed = |source| EngineError::Io { path: data_dir.to_path_buf(), source };
     for entry in std::fs::read_dir(data_dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_name().to_string_lossy().starts_with(SCRATCH_INDEX) && entry.file_type().map_err(failed)?.is_dir()
-        {
+        if is_scratch_index(&entry.file_name().to_string_lossy()) && entry.file_type().map_err(failed)?.is_dir() {
             std::fs::remove_dir_all(entry.path()).map_err(failed)?;
         }
     }

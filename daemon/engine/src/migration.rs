@@ -1,6 +1,6 @@
 //! Changing the encoding model of a catalogue that is served.
 //!
-//! Vectors of the new model are made behind every intent and kept beside the old ones. A second engine over the same store is
+//! Vectors of the new model are made by an encoder of its own and kept beside the old ones. A second engine over the same store is
 //! built from them, which can be measured; the switch is one commit, and one change of what every engine handle points to,
 //! between two matches. Until that commit a crash loses nothing but work that is not asked for twice: the old model serves.
 
@@ -21,12 +21,18 @@ use crate::store::{NewVectors, Revision, Store, StoredModel, Work, centroid_norm
 
 /// Versions that are encoded and kept in one go.
 const VERSIONS_AT_ONCE: usize = 16;
-/// Texts of one forward pass: few, since an intent waits for it.
+/// Texts of one forward pass: few, since it shares the processors with intents.
 const TEXTS_AT_ONCE: usize = 8;
 /// Times that a switch tries to catch up with writers before it holds them off.
 const TRIES: usize = 3;
-/// Folders of indexes that a switch makes in the data folder begin so; they are removed at the next start.
-pub(crate) const SCRATCH_INDEX: &str = "index-";
+/// Folders of indexes that a switch makes in the data folder begin so, and a number follows; they are removed at the next start.
+const SCRATCH_INDEX: &str = "index-";
+
+/// Whether a folder of that name is an index that a switch made.
+pub(crate) fn is_scratch_index(name: &str) -> bool {
+    name.strip_prefix(SCRATCH_INDEX)
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
 
 /// The model that a data folder's catalogue is embedded by; `None`: there is no catalogue yet, or it has none.
 ///

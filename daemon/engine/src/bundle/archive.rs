@@ -72,8 +72,27 @@ pub fn write_bundle(
     let mut part = out.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let failed = |source| EngineError::Io { path: part.clone(), source };
-    let mut file = BufWriter::with_capacity(PIECE, File::create(&part).map_err(failed)?);
+    let written = write_part(&part, manifest, sign, content, work);
+    if written.is_err() {
+        // The first error tells more than one of tidying up.
+        drop(std::fs::remove_file(&part));
+        return written;
+    }
+    let failed = |source| EngineError::Io { path: out.to_path_buf(), source };
+    std::fs::rename(&part, out).map_err(failed)?;
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+fn write_part(
+    part: &Path,
+    manifest: &BundleManifest,
+    sign: Option<Sign<'_>>,
+    content: Content<'_>,
+    work: Work<'_>,
+) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Io { path: part.to_path_buf(), source };
+    let mut file = BufWriter::with_capacity(PIECE, File::create(part).map_err(failed)?);
     let bytes = manifest.to_bytes()?;
     let signature = sign.map(|sign| sign(signature_payload(manifest, &bytes)?)).transpose()?;
     let mut head = vec![(MANIFEST_PATH, bytes)];
@@ -107,16 +126,13 @@ pub fn write_bundle(
         }
         if left > 0 || Digest::from_bytes(hasher.finalize().into()) != entry.sha256 {
             let detail = format!("`{}` changed while the bundle was written; try again", entry.path);
-            return Err(EngineError::BundleDamaged { path: part.clone(), detail });
+            return Err(EngineError::BundleDamaged { path: part.to_path_buf(), detail });
         }
         file.write_all(&[0; BLOCK][..padding(entry.bytes)]).map_err(failed)?;
     }
     file.write_all(&[0; 2 * BLOCK]).map_err(failed)?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&part, out).map_err(failed)?;
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    file.sync_all().map_err(failed)
 }
 
 fn unfit(path: &str) -> EngineError {

@@ -124,7 +124,7 @@ fn verify(arguments: VerifyArguments) -> anyhow::Result<ExitCode> {
             manifest.bytes(),
             counts.join(", ")
         ))?;
-        if !has_root {
+        if !has_root && manifest.entries.iter().any(|entry| entry.kind == BundleKind::Certificate) {
             output::line("its certificates were not verified: it carries no trust root, name one with --trust")?;
         }
         for left_out in &manifest.left_out {
