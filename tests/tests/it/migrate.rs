@@ -73,7 +73,8 @@ async fn answer(daemon: &Daemon, asked: &str) -> anyhow::Result<(v1::Outcome, Ve
 
 const ASKED: &str = "bar chart of revenue per region";
 
-#[tokio::test]
+// Several threads, so that others ask and write while a command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_model_is_measured_serves_between_two_matches_and_goes_back() -> anyhow::Result<()> {
     let (folder, models) = models()?;
     let (data, file) = (folder.path().join("data"), folder.path().join("demo.fitment"));
@@ -193,7 +194,8 @@ async fn encode_until(daemon: &Daemon, done: u64) -> anyhow::Result<u64> {
     }
 }
 
-#[tokio::test]
+// Several threads, so that others ask and write while a command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigkill_leaves_the_old_model_in_force_and_work_that_is_done_is_done() -> anyhow::Result<()> {
     let (folder, models) = models()?;
     let data = folder.path().join("data");
@@ -216,12 +218,31 @@ async fn sigkill_leaves_the_old_model_in_force_and_work_that_is_done_is_done() -
     daemon.kill()?;
     let daemon = serve()?;
     assert_eq!(serving(&daemon).await?, MODEL);
+    // Somebody writes all the while: what was acknowledged is there and has vectors of the model that serves.
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = tokio::spawn({
+        let (stop, mut catalog) = (Arc::clone(&stop), daemon.catalog().await?);
+        async move {
+            let mut written = 0u64;
+            while !stop.load(Ordering::Acquire) {
+                let summary = format!("Written meanwhile, number {written}.");
+                create(&mut catalog, manifest(&format!("meanwhile/part-{written}"), "1.0.0", &summary)).await?;
+                written += 1;
+            }
+            Ok::<_, anyhow::Error>(written)
+        }
+    });
     on(&daemon, 0, &["model", "migrate", OTHER, "--switch"])?;
+    assert_eq!(serving(&daemon).await?, OTHER);
+    stop.store(true, Ordering::Release);
+    let written = writing.await??;
+    let catalog = info(&daemon).await?.catalog.context("a catalogue")?;
+    assert_eq!((catalog.versions, catalog.vectors), (160 + written, 160 + written), "of {written} written meanwhile");
     daemon.kill()?;
     let daemon = serve()?;
     assert_eq!(serving(&daemon).await?, OTHER);
     let catalog = info(&daemon).await?.catalog.context("a catalogue")?;
-    assert_eq!((catalog.versions, catalog.vectors), (160, 160));
+    assert_eq!((catalog.versions, catalog.vectors), (160 + written, 160 + written));
     assert_eq!(answer(&daemon, "part number 7").await?.1[0].0, "bulk/part-7");
     Ok(())
 }
