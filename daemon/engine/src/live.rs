@@ -33,6 +33,8 @@ pub(crate) struct LiveIndex {
     segment_path: PathBuf,
     model_digest: String,
     sealing: sealing::State,
+    /// Removed with this index; `None`: it is for the next start.
+    scratch: Option<PathBuf>,
 }
 
 /// What one search holds still.
@@ -81,7 +83,15 @@ impl LiveIndex {
             segment_path,
             model_digest,
             sealing: sealing::State::default(),
+            scratch: None,
         })
+    }
+
+    /// Has its folder go with it.
+    #[must_use]
+    pub(crate) fn in_scratch(mut self, folder: PathBuf) -> Self {
+        self.scratch = Some(folder);
+        self
     }
 
     /// The revision that searches see.

@@ -159,7 +159,8 @@ fn beside(old: &Shared, encoder: Arc<Encoder>, work: Work<'_>) -> Result<Arc<Sha
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let data_dir = old.store.path().parent().unwrap_or(Path::new("."));
     let folder = data_dir.join(format!("{SCRATCH_INDEX}{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    let index = LiveIndex::open(&old.store, &folder, encoder.info(), &old.ranking.fields, work.tell)?;
+    let index =
+        LiveIndex::open(&old.store, &folder, encoder.info(), &old.ranking.fields, work.tell)?.in_scratch(folder);
     let next = Arc::new(old.with_model(encoder, index));
     next.bring_up_trust()?;
     next.refresh_ranker()?;

@@ -143,7 +143,7 @@ async fn another_model_is_measured_serves_between_two_matches_and_goes_back() ->
     assert_ne!(after.1, before.1);
     assert_eq!(answer(&daemon, "polish the zarquon").await?.1[0].0, "tools/zarquon");
     on(&daemon, 0, &["catalog", "undelete", "tools/gone@1.0.0"])?;
-    create(&mut catalog, manifest("tools/later", "1.0.0", "Written with the other model: quuxification.")).await?;
+    create(&mut catalog, manifest("tools/later", "1.0.0", "Written with the other model for quuxification.")).await?;
     assert_eq!(answer(&daemon, "quuxification").await?.1[0].0, "tools/later");
     stop.store(true, Ordering::Release);
     let answered = asking.await??;
