@@ -1,12 +1,19 @@
 //! Who may sign a bundle.
 
 use fitment_catalog::Digest;
-use fitment_trust::{BUNDLE_TYPE, TrustError};
-use serde_json::json;
+use fitment_trust::{BUNDLE_TYPE, Envelope, TrustError};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::support::{
     certificate, certification, envelope, now, parse_root, root, root_value, time, verified, version,
 };
+
+fn refused(root: &Value, envelope: &Envelope, manifest: &Digest, at: Timestamp) {
+    let root = parse_root(root);
+    let error = root.admit_bundle(&verified(&root, envelope), manifest, at);
+    assert!(matches!(error, Err(TrustError::BundleNotAdmitted { .. })), "{error:?}");
+}
 
 #[test]
 fn only_a_role_that_may_bundle_and_a_key_inside_its_window_admit_one() {
@@ -16,10 +23,6 @@ fn only_a_role_that_may_bundle_and_a_key_inside_its_window_admit_one() {
     let signed = |by: &str| envelope(&[version()], BUNDLE_TYPE, &json!({}), &[by]);
     let admitted = may.admit_bundle(&verified(&may, &signed("sam")), &version(), now());
     assert_eq!(admitted.expect("admitted"), ["sam"]);
-    let refused = |root, envelope, manifest: &Digest, at| {
-        let error = parse_root(root).admit_bundle(&verified(&parse_root(root), envelope), manifest, at);
-        assert!(matches!(error, Err(TrustError::BundleNotAdmitted { .. })), "{error:?}");
-    };
     refused(&value, &signed("alice"), &version(), now());
     refused(&root_value(1), &signed("sam"), &version(), now());
     refused(&value, &signed("sam"), &Digest::of(b"another"), now());
