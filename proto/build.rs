@@ -4,7 +4,7 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "fitment/v1/common.proto",
     "fitment/v1/matcher.proto",
     "fitment/v1/catalog.proto",
@@ -15,6 +15,8 @@ const FILES: [&str; 10] = [
     "fitment/v1/certification.proto",
     "fitment/v1/snapshot.proto",
     "fitment/v1/gaps.proto",
+    "fitment/v1/bundle.proto",
+    "fitment/v1/model.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

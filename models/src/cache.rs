@@ -176,6 +176,36 @@ impl ModelCache {
         import::import(self, path, name, progress)
     }
 
+    /// Installs the files in `folder` as `name` by a rename: those of a known model, or of another one with the record that it
+    /// was installed with elsewhere. The folder must lie on the disk of this cache and is gone afterwards.
+    ///
+    /// # Errors
+    /// [`ModelError::MissingFile`], [`ModelError::WrongSize`], [`ModelError::WrongDigest`], [`ModelError::BadConfig`],
+    /// [`ModelError::Io`]. Nothing installed is touched then.
+    pub fn adopt(&self, folder: &Path, name: &str) -> Result<InstalledModel, ModelError> {
+        require_model_name(name)?;
+        let _lock = self.lock(name, &crate::progress::Silent)?;
+        let mut model = match self.known(name) {
+            Some(known) => InstalledModel::of_known(known, folder),
+            None => InstalledModel::from_folder(folder)?,
+        };
+        if model.name != name {
+            let reason = format!("it is the record of `{}`, not of `{name}`", model.name);
+            return Err(ModelError::BadConfig { path: folder.join(RECORD), reason });
+        }
+        model.check_sizes()?;
+        for check in model.check_files()? {
+            if let CheckState::WrongDigest(actual) = check.state {
+                crate::load::check_digest(&folder.join(&check.path), check.expected, actual)?;
+            }
+        }
+        model.write_record()?;
+        let target = self.folder(name);
+        files::install(folder, &target)?;
+        model.folder = target;
+        Ok(model)
+    }
+
     /// All known and all installed models, by name.
     ///
     /// # Errors

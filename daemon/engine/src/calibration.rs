@@ -23,6 +23,9 @@ pub struct Calibration {
     pub catalog_digest: String,
     /// Revision of the catalogue that the fit saw.
     pub fitted_revision: Revision,
+    /// Versions that had changed since the fit when it came here in a bundle; they count on.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub changed_before: u64,
     /// Versions that could answer when it was fitted.
     pub fitted_versions: u64,
     /// sha256 over the labelled intents.
@@ -58,6 +61,11 @@ pub struct Calibration {
     /// The labelled intents that it was fitted on; none in one from before they were kept, and in a synthetic one.
     #[serde(default, skip_serializing_if = "Fingerprints::is_empty")]
     pub intents: Fingerprints,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference to the field")]
+fn nothing(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Where the intents of a calibration came from.

@@ -21,7 +21,7 @@ use crate::writes::VersionSelector;
 /// Bytes of evidence that come with one certificate at most.
 pub const MAX_EVIDENCE_BYTES: usize = 8 << 20;
 /// Certificates that one version may have.
-const MAX_CERTIFICATES: usize = 64;
+pub(crate) const MAX_CERTIFICATES: usize = 64;
 
 /// Whether a version is certified now, as searches need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub(crate) struct Trust {
     root: RwLock<Option<Arc<TrustRoot>>>,
     /// Milliseconds since 1970; `i64::MAX`: never.
     next_change: AtomicI64,
+}
+
+impl Trust {
+    /// The root in force.
+    pub(crate) fn root(&self) -> Option<Arc<TrustRoot>> {
+        self.root.read().clone()
+    }
 }
 
 impl Default for Trust {
@@ -80,7 +87,7 @@ pub struct CertificateListing {
 impl Engine {
     /// The trust root in force.
     pub fn trust_root(&self) -> Option<Arc<TrustRoot>> {
-        self.shared().trust.root.read().clone()
+        self.shared().trust.root()
     }
 
     /// Puts a trust root into force; every version is judged anew.

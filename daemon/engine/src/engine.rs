@@ -1,7 +1,8 @@
 //! The engine: its parts, how they come up and how they end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fitment_index::SealScope;
@@ -18,10 +19,11 @@ use crate::feedback::{Feedback, FeedbackPolicy};
 use crate::figures::CalibrationStanding;
 use crate::gaps::{GapPolicy, Gaps};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
+use crate::migration::is_scratch_index;
 use crate::near::CatalogPolicy;
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
-use crate::store::{Revision, Store};
+use crate::store::{Revision, Store, StoreReader};
 use crate::vector_cache::CacheUse;
 
 /// Tells the time; tests bring their own.
@@ -53,14 +55,17 @@ pub struct EngineOptions {
 /// Answers intents from a catalogue.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    /// What answers now; every handle points to the same, so that all see a change of the model at once.
+    current: Arc<RwLock<Arc<Shared>>>,
+    /// What this handle holds on to, whatever comes into force meanwhile.
+    pinned: Option<Arc<Shared>>,
 }
 
 /// The parts that every request shares.
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) index: LiveIndex,
-    pub(crate) encoder: Encoder,
+    pub(crate) encoder: Arc<Encoder>,
     /// `None`: off.
     pub(crate) second: Option<SecondStage>,
     pub(crate) ranking: Ranking,
@@ -68,13 +73,15 @@ pub(crate) struct Shared {
     pub(crate) calibration: CalibrationState,
     pub(crate) trust: Trust,
     pub(crate) clock: Clock,
-    pub(crate) feedback: Feedback,
+    pub(crate) feedback: Arc<Feedback>,
     pub(crate) catalog_policy: CatalogPolicy,
-    pub(crate) gaps: Gaps,
+    pub(crate) gaps: Arc<Gaps>,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
-    pub(crate) writing: Mutex<()>,
+    pub(crate) writing: Arc<Mutex<()>>,
+    /// Another model serves; set where nobody writes. What would be written here goes to its successor.
+    retired: AtomicBool,
     /// The revision that searches see, for those who follow.
-    pub(crate) announced: tokio::sync::watch::Sender<Revision>,
+    pub(crate) announced: Arc<tokio::sync::watch::Sender<Revision>>,
     searches: Semaphore,
 }
 
@@ -131,18 +138,19 @@ impl Engine {
             return Err(EngineError::StoreDamaged { path, detail });
         }
         let store = Arc::new(Store::open(&path)?);
+        sweep_indexes(&data_dir)?;
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
-        let encoder = Encoder::start(embedder, "first", limits)?;
+        let encoder = Arc::new(Encoder::start(embedder, "first", limits)?);
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
         let second = second_embedder.map(|embedder| SecondStage::start(embedder, limits, budget)).transpose()?;
         let (second, woken) = second.unzip();
         let shared = Arc::new(Shared {
             ranker: RankerState::default(),
             calibration: CalibrationState::default(),
-            feedback: Feedback::start(&store, feedback)?,
+            feedback: Arc::new(Feedback::start(&store, feedback)?),
             catalog_policy,
-            gaps: Gaps::start(&store, gaps, &encoder, &clock, on_progress)?,
+            gaps: Arc::new(Gaps::start(&store, gaps, &encoder, &clock, on_progress)?),
             store,
             index,
             encoder,
@@ -150,8 +158,9 @@ impl Engine {
             ranking,
             trust: Trust::default(),
             clock,
-            writing: Mutex::new(()),
-            announced: tokio::sync::watch::Sender::new(0),
+            writing: Arc::default(),
+            retired: AtomicBool::new(false),
+            announced: Arc::new(tokio::sync::watch::Sender::new(0)),
             searches: Semaphore::new(SEARCHES_AT_ONCE),
         });
         shared.bring_up_trust()?;
@@ -162,87 +171,106 @@ impl Engine {
             shared.bring_up_second_stage(woken)?;
         }
         LiveIndex::seal_in_background(&shared, SealPolicy::default())?;
-        Ok(Self { shared })
+        Ok(Self::of(shared))
     }
 
     /// What the model is.
-    pub fn model(&self) -> &ModelInfo {
-        self.shared.encoder.info()
+    pub fn model(&self) -> ModelInfo {
+        self.shared().encoder.info().clone()
     }
 
     /// The ranker in force.
     pub fn ranker(&self) -> Arc<Ranker> {
-        self.shared.ranker.in_force()
+        self.shared().ranker.in_force()
     }
 
     /// The settings of the searches.
-    pub fn ranking(&self) -> &Ranking {
-        &self.shared.ranking
+    pub fn ranking(&self) -> Ranking {
+        self.shared().ranking.clone()
     }
 
     /// What is being served.
     pub fn info(&self) -> EngineInfo {
-        let (calibration, fault) = self.shared.calibration.in_force();
+        let shared = self.shared();
+        let (calibration, fault) = shared.calibration.in_force();
         let second_stage = self.second_stage();
-        let index = self.shared.index.searchable();
+        let index = shared.index.searchable();
         EngineInfo {
-            model: self.model().clone(),
-            revision: self.shared.index.revision(),
+            model: shared.encoder.info().clone(),
+            revision: shared.index.revision(),
             versions: index.view.all().len(),
             matchable: index.view.matchable().len(),
             vectors: index.dense.len_rows(),
             calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
             calibration: calibration.map_or(fault, |calibration| calibration.promise()),
-            queue_capacity: self.encoder().capacity(),
-            cache: self.encoder().cache_use(),
+            queue_capacity: shared.encoder.capacity(),
+            cache: shared.encoder.cache_use(),
             second_stage,
         }
     }
 
     /// Encodes texts, as somebody's request.
     pub async fn embed(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
-        self.encoder().encode(texts, role).await
+        self.shared().encoder.encode(texts, role).await
     }
 
     /// Length of a text in tokens after truncation.
     pub fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
-        Ok(self.encoder().count_tokens(text)?.0)
+        Ok(self.shared().encoder.count_tokens(text)?.0)
     }
 
     /// Whether the catalogue holds a version of a component that may answer.
     pub fn has_component(&self, name: &fitment_catalog::ComponentName) -> bool {
-        let index = self.shared.index.searchable();
+        let shared = self.shared();
+        let index = shared.index.searchable();
         index.view.versions(name).any(|(_, doc)| index.view.matchable().contains(doc))
     }
 
     /// Tags of a component's newest version that may answer.
     pub fn tags_of(&self, name: &fitment_catalog::ComponentName) -> Vec<String> {
-        let index = self.shared.index.searchable();
+        let shared = self.shared();
+        let index = shared.index.searchable();
         let newest = index.view.versions(name).filter(|(_, doc)| index.view.matchable().contains(*doc)).last();
         newest.and_then(|(_, doc)| index.view.card(doc)).map(|card| card.tags.clone()).unwrap_or_default()
     }
 
     /// The calibration in force.
     pub fn calibration(&self) -> Option<Arc<Calibration>> {
-        self.shared.calibration.in_force().0
+        self.shared().calibration.in_force().0
     }
 
     /// Builds the graph of a large catalogue now instead of in the background. Blocks; small catalogues need none.
     pub fn seal_now(&self, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
-        self.shared.index.seal(SealScope::All, on_progress)
+        self.shared().index.seal(SealScope::All, on_progress)
     }
 
-    pub(crate) fn encoder(&self) -> &Encoder {
-        &self.shared.encoder
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { current: Arc::new(RwLock::new(shared)), pinned: None }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    /// The same engine, for as long as the handle lives: its model does not change under work of several steps.
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        Self { current: Arc::clone(&self.current), pinned: Some(self.shared()) }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.pinned.clone().unwrap_or_else(|| self.current())
+    }
+
+    /// What answers now, whatever this handle holds on to: where writes go.
+    pub(crate) fn current(&self) -> Arc<Shared> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Has every handle that holds on to nothing answer with this from now on.
+    pub(crate) fn point_to(&self, shared: Arc<Shared>) {
+        *self.current.write() = shared;
     }
 
     /// Refuses to answer from before a revision.
     pub(crate) fn reached(&self, wanted: Revision) -> Result<(), EngineError> {
-        let current = self.shared.index.revision();
+        let current = self.shared().index.revision();
         if wanted > current { Err(EngineError::RevisionNotReached { wanted, current }) } else { Ok(()) }
     }
 
@@ -251,8 +279,9 @@ impl Engine {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let shared = Arc::clone(&self.shared);
-        let _permit = self.shared.searches.acquire().await.map_err(|_closed| EngineError::Stopping)?;
+        let shared = self.shared();
+        let searching = Arc::clone(&shared);
+        let _permit = searching.searches.acquire().await.map_err(|_closed| EngineError::Stopping)?;
         tokio::task::spawn_blocking(move || work(&shared))
             .await
             .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
@@ -260,6 +289,37 @@ impl Engine {
 }
 
 impl Shared {
+    /// The same catalogue, answered with another model. Its trust, ranker and calibration are still to be brought up.
+    pub(crate) fn with_model(&self, encoder: Arc<Encoder>, index: LiveIndex) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            index,
+            encoder,
+            second: None,
+            ranking: self.ranking.clone(),
+            ranker: RankerState::default(),
+            calibration: CalibrationState::default(),
+            trust: Trust::default(),
+            clock: Arc::clone(&self.clock),
+            feedback: Arc::clone(&self.feedback),
+            catalog_policy: self.catalog_policy,
+            gaps: Arc::clone(&self.gaps),
+            writing: Arc::clone(&self.writing),
+            retired: AtomicBool::new(false),
+            announced: Arc::clone(&self.announced),
+            searches: Semaphore::new(SEARCHES_AT_ONCE),
+        }
+    }
+
+    /// Whether another model serves. Asked where nobody else writes.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
     /// Reads the model's ranker again; without one the shipped one ranks.
     pub(crate) fn refresh_ranker(&self) -> Result<(), EngineError> {
         let fitted = self.store.read()?.ranker(&self.encoder.info().digest.to_string());
@@ -286,11 +346,15 @@ impl Shared {
         let second_stage = self.second.as_ref().map(SecondStage::digest).unwrap_or_default();
         let reader = self.store.read()?;
         let state = match reader.calibration(&model_digest)? {
-            None => InForce::Absent(
-                "no calibration was fitted for this catalogue and model: candidates, and no promise".into(),
-            ),
+            None => match calibrated_before(&reader)? {
+                Some(fault) => InForce::Stale(fault),
+                None => InForce::Absent(
+                    "no calibration was fitted for this catalogue and model: candidates, and no promise".into(),
+                ),
+            },
             Some(calibration) => {
-                let changed = reader.changes_since(calibration.fitted_revision)?.len() as u64;
+                let changed =
+                    reader.changes_since(calibration.fitted_revision)?.len() as u64 + calibration.changed_before;
                 let broken = reader.promise(&calibration.id)?.broken.map(|broken| broken.reason(&calibration.id));
                 let ranker = self.ranker.in_force();
                 self.feedback.set_reference(calibration.reference.as_ref());
@@ -304,6 +368,17 @@ impl Shared {
         *self.calibration.0.write() = state;
         Ok(())
     }
+}
+
+/// Says that the promise was made for the model that served before, where there is one.
+fn calibrated_before(reader: &StoreReader) -> Result<Option<String>, EngineError> {
+    let Some(before) = reader.model_before()? else { return Ok(None) };
+    Ok(reader.calibration(&before.digest)?.map(|calibration| {
+        format!(
+            "calibration {} was fitted with model {}, which served before; calibrate again, or go back with `fitment model rollback`",
+            calibration.id, before.name
+        )
+    }))
 }
 
 /// The ranker in force.
@@ -357,6 +432,18 @@ impl CalibrationState {
             InForce::Absent(_) => CalibrationStanding::Absent,
         }
     }
+}
+
+/// Removes the indexes that changes of the model made: the one in `index` catches up, or is built again.
+fn sweep_indexes(data_dir: &Path) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Io { path: data_dir.to_path_buf(), source };
+    for entry in std::fs::read_dir(data_dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if is_scratch_index(&entry.file_name().to_string_lossy()) && entry.file_type().map_err(failed)?.is_dir() {
+            std::fs::remove_dir_all(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// The machine's clock.

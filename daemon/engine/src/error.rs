@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fitment_catalog::{CatalogError, Lifecycle, Violation};
 use fitment_index::IndexError;
-use fitment_models::ModelError;
+use fitment_models::{ModelError, ModelErrorKind};
 use fitment_trust::{TrustError, TrustErrorKind};
 
 /// An engine failure. Abstaining is not one.
@@ -173,10 +173,14 @@ pub enum EngineError {
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
     Stopping,
+    /// Going back to a model where none served before.
+    #[error("no other model served this catalogue before; `fitment model migrate NAME --switch` changes it")]
+    NoModelBefore,
     /// The catalogue was embedded by another model.
     #[error(
         "the catalogue at {path} was embedded by model {stored_name} ({stored}), not by {wanted_name} ({wanted}); \
-         serve it with that model and precision (`--model`, `encoder.precision`), or export it with `fitment catalog export` and import it into a new `--data-dir`"
+         leave `model` out, or name that model and its precision (`encoder.precision`); to change it, serve it so and use \
+         `fitment model migrate` or `fitment model rollback`"
     )]
     ModelMismatch {
         /// The store.
@@ -249,6 +253,20 @@ pub enum EngineError {
     StoreExists {
         /// The store.
         path: PathBuf,
+    },
+    /// A bundle's bytes are not what they must be.
+    #[error("the bundle {path} cannot be taken: {detail}; nothing was changed")]
+    BundleDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and where.
+        detail: String,
+    },
+    /// A bundle that is whole and is not taken here.
+    #[error("the bundle is refused: {detail}")]
+    BundleRefused {
+        /// Why, and the way out.
+        detail: String,
     },
     /// The store could not be read or written.
     #[error("the store failed: {0}")]
@@ -336,6 +354,7 @@ impl EngineError {
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
+            Self::NoModelBefore => (ErrorKind::FailedPrecondition, "NO_MODEL_BEFORE"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),
             Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),
             Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
@@ -344,10 +363,19 @@ impl EngineError {
             Self::SnapshotUnknown { .. } => (ErrorKind::NotFound, "SNAPSHOT_UNKNOWN"),
             Self::SnapshotFormat { .. } => (ErrorKind::FailedPrecondition, "SNAPSHOT_FORMAT"),
             Self::StoreExists { .. } => (ErrorKind::FailedPrecondition, "STORE_EXISTS"),
+            Self::BundleDamaged { .. } => (ErrorKind::DataLoss, "BUNDLE_DAMAGED"),
+            Self::BundleRefused { .. } => (ErrorKind::FailedPrecondition, "BUNDLE_REFUSED"),
             Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
             Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),
-            Self::Model(_) => (ErrorKind::Internal, "MODEL_FAILED"),
+            Self::Model(error) => match error.kind() {
+                ModelErrorKind::NotFound => (ErrorKind::NotFound, "MODEL_NOT_INSTALLED"),
+                ModelErrorKind::Corrupt => (ErrorKind::DataLoss, "MODEL_DAMAGED"),
+                ModelErrorKind::InvalidInput
+                | ModelErrorKind::Unsupported
+                | ModelErrorKind::Unavailable
+                | ModelErrorKind::Internal => (ErrorKind::Internal, "MODEL_FAILED"),
+            },
             Self::Calibration(_) => (ErrorKind::InvalidArgument, "CALIBRATION_INVALID"),
             Self::Learning(_) => (ErrorKind::InvalidArgument, "LEARNING_INVALID"),
             Self::Internal(_) => (ErrorKind::Internal, "INTERNAL"),

@@ -120,6 +120,7 @@ pub async fn measure(
     method: Method,
     on_progress: OnProgress<'_>,
 ) -> Result<Vec<Measured>, EngineError> {
+    let engine = &engine.pinned();
     let intents = intents_of(engine, dataset, split)?;
     engine.complete_second_stage(on_progress).await?;
     let total = intents.len() as u64;
@@ -131,7 +132,7 @@ pub async fn measure(
             texts.push(normalize_intent(&intent.text).map_err(|error| of_intent(intent, error))?);
         }
         let started = Instant::now();
-        let vectors = engine.encoder().encode_bulk(&texts, TextRole::Query).await?;
+        let vectors = engine.shared().encoder.encode_bulk(&texts, TextRole::Query).await?;
         // Given, so that figures do not hang on how busy the machine is.
         let mut second = engine.second_vectors(&texts).await?.into_iter();
         let encode_us = micros(started) / chunk.len().max(1) as u64;
@@ -379,11 +380,12 @@ pub fn calibrate(
         model_digest: info.model.digest.to_string(),
         catalog_digest: engine.catalog_digest(),
         fitted_revision: info.revision,
+        changed_before: 0,
         fitted_versions: info.matchable as u64,
         dataset_digest: basis.dataset_digest,
         dataset: basis.name.to_owned(),
         evidence: basis.evidence,
-        ranking: engine.ranking().clone(),
+        ranking: engine.ranking(),
         second_stage_digest: engine.second_stage_digest().unwrap_or_default(),
         ranker_id: engine.ranker().id.clone(),
         max_error,

@@ -147,6 +147,11 @@ impl Feedback {
         }
     }
 
+    /// Forgets what was seen lately: by another model it looks otherwise.
+    pub(crate) fn forget_windows(&self) {
+        *self.windows.lock() = Windows::default();
+    }
+
     /// Compares intents with this from now on, or, without one, with the first decisions since the start.
     pub(crate) fn set_reference(&self, reference: Option<&Reference>) {
         self.windows.lock().set_reference(reference);

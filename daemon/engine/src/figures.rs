@@ -79,7 +79,7 @@ impl Engine {
             versions,
             matchable,
             dense,
-            encoders: std::iter::once(self.encoder()).chain(second).map(Encoder::figures).collect(),
+            encoders: std::iter::once(&*shared.encoder).chain(second).map(Encoder::figures).collect(),
             calibration: shared.calibration.standing(),
             promise: watched.promise,
             drift: watched.intents,

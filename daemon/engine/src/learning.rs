@@ -73,7 +73,7 @@ impl Engine {
         let mut vectors = Vec::with_capacity(texts.len());
         for chunk in texts.chunks(ENCODED_AT_ONCE) {
             on_progress("encoding intents", vectors.len() as u64, total);
-            vectors.extend(self.encoder().encode_bulk(chunk, TextRole::Query).await?);
+            vectors.extend(self.shared().encoder.encode_bulk(chunk, TextRole::Query).await?);
         }
         on_progress("encoding intents", total, total);
         self.complete_second_stage(on_progress).await?;

@@ -8,6 +8,7 @@
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
 mod audit;
+mod bundle;
 mod calibration;
 mod certification;
 mod clues;
@@ -23,6 +24,7 @@ mod language;
 mod learning;
 mod live;
 mod meters;
+mod migration;
 mod near;
 mod normalize;
 mod pipeline;
@@ -40,6 +42,12 @@ mod writes;
 pub mod evaluate;
 
 pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
+pub use bundle::{
+    BundleAssembly, BundleChange, BundleContent, BundleCounts, BundleEntry, BundleFile, BundleKind, BundleManifest,
+    BundleModel, BundleTaker, ExportHead, Exported, Fate, ImportOptions, ImportedBundle, MANIFEST_PATH,
+    MAX_BUNDLE_ENTRIES, MAX_CARRIED_BYTES, MAX_MANIFEST_JSON_BYTES, Reading, SIGNATURE_PATH, bundle_signers,
+    write_bundle,
+};
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};
 pub use decisions::RecordedDecision;
@@ -61,6 +69,7 @@ pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::OnProgress;
 pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+pub use migration::stored_model;
 pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
 pub use pipeline::{
@@ -72,8 +81,8 @@ pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{
     Card, Deletion, FORMAT_VERSION, Facet, Move, Pruned, Restored, Revision, SnapshotListing, SnapshotSummary,
-    Standing, Store, StoredCertificate, StoredVersion, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
-    restore_snapshot, snapshot_file, verify_snapshot,
+    Standing, Store, StoredCertificate, StoredModel, StoredVersion, Work, WrittenSnapshot, list_snapshots,
+    prune_snapshots, restore_snapshot, snapshot_file, verify_snapshot,
 };
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;

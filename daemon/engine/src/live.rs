@@ -33,6 +33,8 @@ pub(crate) struct LiveIndex {
     segment_path: PathBuf,
     model_digest: String,
     sealing: sealing::State,
+    /// Removed with this index; `None`: it is for the next start.
+    scratch: Option<PathBuf>,
 }
 
 /// What one search holds still.
@@ -81,7 +83,15 @@ impl LiveIndex {
             segment_path,
             model_digest,
             sealing: sealing::State::default(),
+            scratch: None,
         })
+    }
+
+    /// Has its folder go with it.
+    #[must_use]
+    pub(crate) fn in_scratch(mut self, folder: PathBuf) -> Self {
+        self.scratch = Some(folder);
+        self
     }
 
     /// The revision that searches see.
@@ -203,6 +213,11 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
             let vectors: Vec<&[f32]> = floats.chunks_exact(model.dimension).collect();
             counter_examples = split(&vectors, &card).1.concat();
         }
+        // The card's is of the model that wrote it.
+        let card = match reader.norm(&model_digest, doc)? {
+            Some(centroid_norm) => Card { centroid_norm, ..card },
+            None => card,
+        };
         view.insert(doc, card, Clues { text, counter_examples: counter_examples.into(), second_stage: None });
         loaded += 1;
         if loaded.is_multiple_of(10_000) {

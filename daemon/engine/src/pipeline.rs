@@ -188,12 +188,19 @@ impl Engine {
         let intent = normalize_intent(&query.intent)?;
         checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
+        // One model from the first step to the last.
+        let engine = self.pinned();
+        engine.answer(intent, query, started).await
+    }
+
+    async fn answer(&self, intent: String, query: MatchQuery, started: Instant) -> Result<MatchAnswer, EngineError> {
+        let shared = self.shared();
         self.reached(query.min_revision)?;
         // In this order: what is known from the words alone is worked out while the encoder is at work.
         let (encoded, second, words) = tokio::join!(
             self.vector_of(&intent, &query.vector),
             self.second_view_of(&intent, &query, started),
-            async { (stems_of(&intent), foreign_language(&intent, &self.model().name)) }
+            async { (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name)) }
         );
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
         self.compute(move |shared| {
@@ -234,7 +241,7 @@ impl Engine {
                 let model = shared.encoder.info().digest.to_string();
                 let now = (shared.clock)();
                 shared.feedback.remember(now, &model, &intent, vector.as_slice(), &answer);
-                shared.gaps.remember(now, &intent, vector.as_slice(), &answer, query.filter.is_some());
+                shared.gaps.remember(now, &model, &intent, vector.as_slice(), &answer, query.filter.is_some());
             }
             answer.timings = Timings { second_stage: second.waited, total: started.elapsed(), ..timings };
             Ok(answer)
@@ -244,9 +251,9 @@ impl Engine {
 
     async fn vector_of(&self, intent: &str, given: &[f32]) -> Result<(UnitVector, Timings), EngineError> {
         if !given.is_empty() {
-            return Ok((checked_vector(given, self.model().dimension)?, Timings::default()));
+            return Ok((checked_vector(given, self.shared().encoder.info().dimension)?, Timings::default()));
         }
-        let mut encoded = self.encoder().encode(vec![intent.to_owned()], TextRole::Query).await?;
+        let mut encoded = self.shared().encoder.encode(vec![intent.to_owned()], TextRole::Query).await?;
         let vector = encoded.vectors.pop().ok_or_else(|| EngineError::Internal("the encoder gave no vector".into()))?;
         Ok((vector, Timings { queue: encoded.queued, encode: encoded.encoding, ..Timings::default() }))
     }
@@ -258,7 +265,8 @@ impl Engine {
         query: &MatchQuery,
         started: Instant,
     ) -> Result<SecondView, EngineError> {
-        let Some(second) = self.shared().second.as_ref().filter(|_| query.method == Method::Fused) else {
+        let shared = self.shared();
+        let Some(second) = shared.second.as_ref().filter(|_| query.method == Method::Fused) else {
             return Ok(SecondView::default());
         };
         if query.second_vector.is_empty() {

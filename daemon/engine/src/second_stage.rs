@@ -154,8 +154,9 @@ impl Drop for Wanted {
 impl Engine {
     /// What the second stage is; `None`: off.
     pub fn second_stage(&self) -> Option<SecondStageInfo> {
-        let second = self.shared().second.as_ref()?;
-        let missing = self.shared().index.searchable().view.without_second_stage().len();
+        let shared = self.shared();
+        let second = shared.second.as_ref()?;
+        let missing = shared.index.searchable().view.without_second_stage().len();
         Some(SecondStageInfo { model: second.encoder.info().clone(), budget: second.budget, missing })
     }
 

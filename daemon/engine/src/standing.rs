@@ -58,9 +58,12 @@ impl Engine {
         &self,
         change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let shared = Arc::clone(self.shared());
+        let engine = self.clone();
         tokio::task::spawn_blocking(move || {
-            let _writing = shared.writing.lock();
+            let writing = Arc::clone(&engine.current().writing);
+            let _writing = writing.lock();
+            // Asked for under the lock: a change of the model waits for it.
+            let shared = engine.current();
             let done = change(&shared)?;
             shared.refresh_calibration()?;
             shared.announce();

@@ -4,11 +4,13 @@
 //! tables are written down in docs/storage.md.
 
 mod audit;
+mod bundles;
 mod certificates;
 mod changes;
 mod columns;
 mod feedback;
 mod gaps;
+mod models;
 mod rankers;
 mod reader;
 mod records;
@@ -25,16 +27,19 @@ use fitment_models::ModelInfo;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use self::audit::AUDIT;
+pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
 pub(crate) use self::certificates::NewCertificate;
 pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
 pub(crate) use self::changes::Change;
 pub(crate) use self::feedback::FeedbackWrite;
+pub(crate) use self::models::NewVectors;
+pub use self::models::StoredModel;
 pub(crate) use self::rankers::RankerRecord;
 pub(crate) use self::reader::StoreReader;
 use self::records::encode;
-pub(crate) use self::records::text;
 pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
+pub(crate) use self::records::{centroid_norm, text};
 pub use self::snapshot::{
     Pruned, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
     restore_snapshot, snapshot_file, verify_snapshot,
@@ -158,6 +163,8 @@ impl Store {
         gaps::create_tables(&transaction)?;
         audit::create_table(&transaction)?;
         certificates::create_tables(&transaction)?;
+        bundles::create_tables(&transaction)?;
+        models::create_table(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Changing and reading the catalogue.
 
-use std::sync::Arc;
-
 use fitment_catalog::{Compatibility, ComponentName, Digest, Filter, Format, Manifest, compatibility};
 use fitment_index::DocId;
 use fitment_models::{TextRole, UnitVector};
@@ -98,6 +96,13 @@ pub struct Listing {
     pub revision: Revision,
 }
 
+/// What became of a write.
+enum Tried {
+    Written(Vec<Result<Imported, EngineError>>),
+    /// Nothing: another model serves, and these had vectors of the one before.
+    Retired(Vec<Accepted>),
+}
+
 /// A manifest after its first look.
 enum Checked {
     /// Needs no write.
@@ -125,6 +130,17 @@ struct Batch {
     near: Vec<Vec<NearDuplicate>>,
     /// The revision that was indexed then.
     searched: Revision,
+}
+
+impl Batch {
+    /// What it was made of, to be encoded again.
+    fn again(self) -> Vec<Accepted> {
+        let accepted = |(version, allow_near_duplicate): (NewVersion, bool)| {
+            let NewVersion { manifest, request_id, .. } = version;
+            Accepted { manifest, request_id, allow_near_duplicate }
+        };
+        self.versions.into_iter().zip(self.allowed).map(accepted).collect()
+    }
 }
 
 impl Engine {
@@ -180,19 +196,27 @@ impl Engine {
                 }
             });
         }
-        let allowed = manifests.iter().map(|accepted| accepted.allow_near_duplicate).collect();
-        let versions = self.with_vectors(manifests).await?;
-        let batch = self
-            .compute(move |shared| {
-                let searched = shared.index.revision();
-                Ok(Batch { near: shared.indexed_near(&versions)?, versions, allowed, searched })
-            })
-            .await?;
-        // A write that has begun is finished even when its caller leaves: half a write helps nobody.
-        let shared = Arc::clone(self.shared());
-        let written = tokio::task::spawn_blocking(move || shared.write(batch, &author))
-            .await
-            .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+        let written = loop {
+            let engine = self.pinned();
+            let allowed = manifests.iter().map(|accepted| accepted.allow_near_duplicate).collect();
+            let versions = engine.with_vectors(manifests).await?;
+            let batch = engine
+                .compute(move |shared| {
+                    let searched = shared.index.revision();
+                    Ok(Batch { near: shared.indexed_near(&versions)?, versions, allowed, searched })
+                })
+                .await?;
+            let (shared, author) = (engine.shared(), author.clone());
+            // A write that has begun is finished even when its caller leaves: half a write helps nobody.
+            let tried = tokio::task::spawn_blocking(move || shared.write(batch, &author))
+                .await
+                .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+            match tried {
+                Tried::Written(written) => break written,
+                // Another model came into force while they were encoded.
+                Tried::Retired(again) => manifests = again,
+            }
+        };
         let mut written = written.into_iter();
         let mut next = || written.next().unwrap_or_else(|| Err(EngineError::Internal("a write gave no result".into())));
         Ok(slots.into_iter().map(|slot| slot.unwrap_or_else(&mut next)).collect())
@@ -235,7 +259,7 @@ impl Engine {
             texts.extend(facets.iter().map(|facet| normalize_text(&facet.text)));
             texts.extend(counter_examples.iter().map(|text| normalize_text(text)));
         }
-        let mut vectors = self.encoder().encode_bulk(&texts, TextRole::Document).await?.into_iter();
+        let mut vectors = self.shared().encoder.encode_bulk(&texts, TextRole::Document).await?.into_iter();
         Ok(manifests
             .into_iter()
             .zip(counts)
@@ -352,8 +376,9 @@ impl Engine {
 
     /// Whether any version that may answer has required properties that its defaults leave open. Reads the records.
     pub(crate) fn has_configurable(&self) -> Result<bool, EngineError> {
-        let allowed = self.shared().index.searchable().view.allowed(None, None);
-        let reader = self.shared().store.read()?;
+        let shared = self.shared();
+        let allowed = shared.index.searchable().view.allowed(None, None);
+        let reader = shared.store.read()?;
         for doc in allowed.iter() {
             if reader.version(doc)?.is_some_and(|version| !version.open_properties.is_empty()) {
                 return Ok(true);
@@ -364,7 +389,8 @@ impl Engine {
 
     /// sha256 over the digests of the versions that may answer, in the order of their text.
     pub fn catalog_digest(&self) -> String {
-        let index = self.shared().index.searchable();
+        let shared = self.shared();
+        let index = shared.index.searchable();
         let mut digests: Vec<String> = index
             .view
             .matchable()
@@ -379,12 +405,15 @@ impl Engine {
 
 impl Shared {
     /// One commit and its indexing.
-    fn write(&self, batch: Batch, author: &Author) -> Result<Vec<Result<Imported, EngineError>>, EngineError> {
+    fn write(&self, batch: Batch, author: &Author) -> Result<Tried, EngineError> {
         // A batch of which everything was there already needs no commit.
         if batch.versions.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Tried::Written(Vec::new()));
         }
         let _writing = self.writing.lock();
+        if self.is_retired() {
+            return Ok(Tried::Retired(batch.again()));
+        }
         let (versions, standings) = self.admit(batch)?;
         let (revision, written) = self.store.put(self.encoder.info(), &versions, author, (self.clock)())?;
         let entries: Vec<Entry<'_>> = written
@@ -418,7 +447,7 @@ impl Shared {
             Some(Written::Refused(error)) => Err(error),
             None => Err(EngineError::Internal("a write gave no result".into())),
         };
-        Ok(standings.into_iter().map(|standing| standing.and_then(&mut next)).collect())
+        Ok(Tried::Written(standings.into_iter().map(|standing| standing.and_then(&mut next)).collect()))
     }
 
     /// What is written of a batch, and of each version what it is nearly the same as, or why it is refused. Under the lock

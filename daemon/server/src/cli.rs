@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and who answers.
 
 mod audit;
+mod bundle;
 mod calibrate;
 mod catalog;
 mod certify;
@@ -12,6 +13,7 @@ mod fit;
 mod gaps;
 mod laboratory;
 mod matching;
+mod migrate;
 mod model;
 mod ranker;
 mod remote;
@@ -81,6 +83,8 @@ enum Command {
     Audit(audit::AuditArguments),
     /// Take, list, check, restore and prune copies of a catalogue.
     Snapshot(snapshot::SnapshotArguments),
+    /// Carry a catalogue across an air gap: one signed file with its certificates, calibrations and models.
+    Bundle(bundle::BundleArguments),
     /// Make keys, sign certificates, and say whether a version is certified; files only.
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
@@ -112,6 +116,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Ranker(arguments) => ranker::run(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Snapshot(arguments) => snapshot::run(arguments, &config),
+        Command::Bundle(arguments) => bundle::run(arguments, &config),
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),

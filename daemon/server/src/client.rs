@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
+use fitment_proto::v1::bundle_service_client::BundleServiceClient;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::gap_service_client::GapServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
+use fitment_proto::v1::model_service_client::ModelServiceClient;
 use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
@@ -111,6 +113,21 @@ impl ServerFlags {
         Ok(SnapshotServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for changes of the model.
+    pub(crate) async fn models(&self) -> anyhow::Result<ModelServiceClient<Channel>> {
+        Ok(ModelServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for bundles.
+    pub(crate) async fn bundles(&self) -> anyhow::Result<BundleServiceClient<Channel>> {
+        Ok(BundleServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            // A manifest of the largest size and what is around it.
+            .max_encoding_message_size(2 * MAX_MESSAGE_BYTES))
     }
 
     /// A request with the deadline.

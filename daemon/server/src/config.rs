@@ -221,6 +221,8 @@ pub(crate) struct Config {
     pub(crate) models_dir: PathBuf,
     /// Name of a known or imported model.
     pub(crate) model: String,
+    /// Whether a file, a variable or a flag names the model; else a catalogue that has one keeps it.
+    pub(crate) model_is_chosen: bool,
     /// Largest request message.
     pub(crate) max_request_bytes: usize,
     /// How long a shutdown waits for calls in flight.
@@ -298,7 +300,14 @@ impl ConfigFlags {
 
     /// Reads and checks everything.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        self.raw().and_then(Config::try_from).map_err(|error| Invalid(format!("{error:#}")).into())
+        let read = || -> anyhow::Result<Config> {
+            let figment = self.figment()?;
+            // The defaults are merged first and are the only ones that are no file, variable or flag.
+            let chosen = figment.find_metadata("model").is_some_and(|metadata| !metadata.name.contains("RawConfig"));
+            let raw: RawConfig = figment.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
+            Ok(Config { model_is_chosen: chosen, ..Config::try_from(raw)? })
+        };
+        read().map_err(|error| Invalid(format!("{error:#}")).into())
     }
 
     fn raw(&self) -> anyhow::Result<RawConfig> {
@@ -416,6 +425,7 @@ impl TryFrom<RawConfig> for Config {
             data_dir,
             models_dir,
             model,
+            model_is_chosen: true,
             max_request_bytes,
             drain: std::time::Duration::from_secs(drain_seconds),
             log,

@@ -11,6 +11,7 @@ use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::ModelCache;
 use fitment_proto::v1::audit_service_server::AuditServiceServer;
+use fitment_proto::v1::bundle_service_server::BundleServiceServer;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
 use fitment_proto::v1::certification_service_server::CertificationServiceServer;
 use fitment_proto::v1::evaluation_service_server::EvaluationServiceServer;
@@ -18,6 +19,7 @@ use fitment_proto::v1::feedback_service_server::FeedbackServiceServer;
 use fitment_proto::v1::gap_service_server::GapServiceServer;
 use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
+use fitment_proto::v1::model_service_server::ModelServiceServer;
 use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,8 +32,9 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
-    AuditService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService, FeedbackService,
-    GapService, InfoService, Jobs, MAX_CSV_BYTES, MatcherService, SnapshotService, WireLimits,
+    AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService,
+    FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MatcherService, ModelService, SnapshotService,
+    WireLimits,
 };
 
 /// Largest answer.
@@ -42,7 +45,7 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 11] = [
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
@@ -51,12 +54,17 @@ const SERVICES: [&str; 9] = [
     "fitment.v1.AuditService",
     "fitment.v1.CertificationService",
     "fitment.v1.SnapshotService",
+    "fitment.v1.BundleService",
+    "fitment.v1.ModelService",
     "fitment.v1.InfoService",
 ];
 
 /// Opens the model and the catalogue. Blocks.
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
-    let model = ModelCache::new(&config.models_dir).get(&config.model)?;
+    // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
+    let stored = if config.model_is_chosen { None } else { fitment_engine::stored_model(&config.data_dir)? };
+    let name = stored.map(|stored| stored.name).filter(|name| !name.is_empty()).unwrap_or_else(|| config.model.clone());
+    let model = ModelCache::new(&config.models_dir).get(&name)?;
     let embedder = fitment_models::load(&model, &config.encoder)?;
     let second = &config.ranking.second_stage;
     let second_embedder = second
@@ -202,6 +210,15 @@ fn services(
     let evaluation = EvaluationService { engine: slot(), jobs: Jobs::default() };
     let folder = config.snapshots_dir.clone();
     let snapshots = SnapshotService { engine: slot(), folder, jobs: Jobs::default() };
+    let models = ModelService {
+        engine: slot(),
+        models_dir: config.models_dir.clone(),
+        encoder: config.encoder.clone(),
+        limits: config.encoder_limits,
+        jobs: Jobs::default(),
+    };
+    let bundles = BundleService { engine: slot(), jobs: Jobs::default() };
+    let largest_manifest = usize::try_from(fitment_engine::MAX_MANIFEST_JSON_BYTES).unwrap_or(usize::MAX);
     let queue_capacity = config.encoder_limits.queue_capacity;
     let info = InfoService { engine: slot(), limits, queue_capacity };
     let certification = CertificationServiceServer::new(CertificationService { engine: slot() });
@@ -217,6 +234,8 @@ fn services(
         .add_service(bounded!(EvaluationServiceServer::new(evaluation), MAX_CSV_BYTES + REST))
         .add_service(bounded!(AuditServiceServer::new(AuditService { engine: slot() })))
         .add_service(bounded!(SnapshotServiceServer::new(snapshots)))
+        .add_service(bounded!(ModelServiceServer::new(models), MAX_CSV_BYTES + REST))
+        .add_service(bounded!(BundleServiceServer::new(bundles), largest_manifest + REST))
         .add_service(bounded!(InfoServiceServer::new(info)));
     Ok(routes.routes())
 }

@@ -4,6 +4,7 @@
 //! is a service a file.
 
 mod audit;
+mod bundle;
 mod catalog;
 mod certification;
 mod convert;
@@ -14,6 +15,7 @@ mod gaps;
 mod info;
 mod job;
 mod matcher;
+mod model;
 mod snapshot;
 mod status;
 mod watch;
@@ -26,6 +28,7 @@ use fitment_proto::v1;
 use tonic::Status;
 
 pub(crate) use self::audit::AuditService;
+pub(crate) use self::bundle::{BundleService, result_to};
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::certification::CertificationService;
 pub(crate) use self::edge::EdgeLayer;
@@ -35,6 +38,7 @@ pub(crate) use self::gaps::GapService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
+pub(crate) use self::model::ModelService;
 pub(crate) use self::snapshot::SnapshotService;
 
 /// Intents of one batch at most.

@@ -62,6 +62,12 @@ pub enum TrustError {
         /// Why, and the way out.
         description: String,
     },
+    /// A bundle that nobody signed who may.
+    #[error("the bundle is not accepted: {description}")]
+    BundleNotAdmitted {
+        /// Why, and the way out.
+        description: String,
+    },
     /// A key that is not Ed25519, is damaged, or is of no use for signatures.
     #[error("{0}")]
     Key(String),
@@ -99,9 +105,10 @@ impl TrustError {
             | Self::PayloadType { .. }
             | Self::Key(_)
             | Self::Document(_) => TrustErrorKind::InvalidInput,
-            Self::UnknownSigner { .. } | Self::NotAdmitted { .. } | Self::Rollback { .. } => {
-                TrustErrorKind::Precondition
-            }
+            Self::UnknownSigner { .. }
+            | Self::NotAdmitted { .. }
+            | Self::BundleNotAdmitted { .. }
+            | Self::Rollback { .. } => TrustErrorKind::Precondition,
         }
     }
 }

@@ -31,8 +31,8 @@ pub use key::{PrivateKey, PublicKey};
 pub use pattern::{NamePattern, WordPattern};
 pub use place::parse_time;
 pub use predicate::{
-    CERTIFICATION_SCHEMA, CERTIFICATION_TYPE, Certification, Evidence, EvidenceKind, Predicate, REVOCATION_SCHEMA,
-    REVOCATION_TYPE, RevocationClaim, StandardClaim, VERIFICATION_RESULT_TYPE, VerificationResult,
+    BUNDLE_TYPE, CERTIFICATION_SCHEMA, CERTIFICATION_TYPE, Certification, Evidence, EvidenceKind, Predicate,
+    REVOCATION_SCHEMA, REVOCATION_TYPE, RevocationClaim, StandardClaim, VERIFICATION_RESULT_TYPE, VerificationResult,
 };
 pub use root::{Limits, Policy, Requirement, Role, RootKey, TRUST_ROOT_SCHEMA, TrustRoot};
 pub use statement::{STATEMENT_TYPE, Statement, Subject};

@@ -16,6 +16,9 @@ pub use verification_result::{VERIFICATION_RESULT_TYPE, VerificationResult};
 use crate::TrustError;
 use crate::place::Place;
 
+/// The predicate type of a bundle's signature. Its subject is the bundle's manifest; it certifies nothing.
+pub const BUNDLE_TYPE: &str = "https://fitment.dev/bundle/v1";
+
 /// The predicates that are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Predicate {

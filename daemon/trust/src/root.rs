@@ -60,6 +60,8 @@ pub struct Role {
     pub verifiers: BTreeSet<String>,
     /// Whether it may revoke versions of, and certificates about, its components.
     pub may_revoke: bool,
+    /// Whether it may sign bundles, and so say what a catalogue elsewhere shall hold, whatever its components.
+    pub may_bundle: bool,
 }
 
 /// What components need. All policies that match a component must be satisfied.
@@ -159,11 +161,16 @@ impl TrustRoot {
                 "not_before": not_before.to_string(), "not_after": not_after.to_string() })
         };
         let role = |role: &Role| {
-            let Role { id, keys, components, standards, properties, verifiers, may_revoke } = role;
-            json!({ "id": id, "keys": keys, "components": texts(&mut components.iter().map(ToString::to_string)),
+            let Role { id, keys, components, standards, properties, verifiers, may_revoke, may_bundle } = role;
+            let mut fields = json!({ "id": id, "keys": keys, "components": texts(&mut components.iter().map(ToString::to_string)),
                 "standards": texts(&mut standards.iter().map(ToString::to_string)),
                 "properties": texts(&mut properties.iter().map(ToString::to_string)),
-                "verifiers": verifiers, "may_revoke": may_revoke })
+                "verifiers": verifiers, "may_revoke": may_revoke });
+            // Only where it says something, so that roots from before it keep their digests.
+            if *may_bundle {
+                fields["may_bundle"] = true.into();
+            }
+            fields
         };
         let policy = |policy: &Policy| {
             let Policy { id, components, require, threshold, max_age_days } = policy;

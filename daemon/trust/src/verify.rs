@@ -125,6 +125,40 @@ impl TrustRoot {
     }
 }
 
+impl TrustRoot {
+    /// Whether keys that may say so signed the bundle whose manifest has this digest. Gives their ids. They must be inside
+    /// their windows at `now`, the moment of the import: a bundle's own time is no witness.
+    ///
+    /// # Errors
+    /// [`TrustError::NotAdmitted`] when it is about something else or none of its signers may sign bundles.
+    pub fn admit_bundle(
+        &self,
+        certificate: &VerifiedCertificate,
+        manifest: &Digest,
+        now: Timestamp,
+    ) -> Result<Vec<String>, TrustError> {
+        let refused = |description: String| TrustError::BundleNotAdmitted { description };
+        let statement = certificate.statement();
+        if statement.predicate().type_uri() != crate::BUNDLE_TYPE || !statement.is_about(manifest) {
+            return Err(refused(format!("its signature is not one over a bundle with the manifest {manifest}")));
+        }
+        let may = |key: &&crate::root::RootKey| {
+            certificate.signers.contains(&key.public)
+                && key.is_valid_at(now)
+                && self.roles().iter().any(|role| role.may_bundle && role.keys.contains(&key.id))
+        };
+        let keys: Vec<String> = self.keys().iter().filter(may).map(|key| key.id.clone()).collect();
+        if keys.is_empty() {
+            return Err(refused(
+                "none of its signers has a role that `may_bundle` and a key that is valid now; sign it with such a key, or \
+                 name the signer's public key with --key"
+                    .to_owned(),
+            ));
+        }
+        Ok(keys)
+    }
+}
+
 impl Revocation {
     /// The revocation's address: sha256 of the signed payload.
     pub fn digest(&self) -> Digest {

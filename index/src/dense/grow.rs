@@ -1,7 +1,7 @@
 //! A graph out of a graph: rows that died are taken out, new ones put in, the rest stays as it is.
 //!
 //! Taking out: who was linked to a dead row chooses among its own neighbours and those of the dead one (Singh et al.,
-//! "FreshDiskANN", 2021, algorithm 4). Putting in: a batch of rows at a time; each searches the graph as it stands, is compared
+//! `FreshDiskANN`, 2021, algorithm 4). Putting in: a batch of rows at a time; each searches the graph as it stands, is compared
 //! with the whole batch, chooses as [`Refine`](super::refine::Refine) does, and is linked back to. New rows are on the lowest
 //! layer only: the upper ones are where a walk enters, and serve for some times the rows they were made for.
 

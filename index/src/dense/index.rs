@@ -169,19 +169,16 @@ impl DenseIndex {
         let Some(Place { block, slot }) = self.place_of(doc.0) else {
             return false;
         };
-        let facets = match self.parts.get_mut(block) {
-            Some(part) => {
-                let view = part.source.view();
-                part.tombstones.kill(view, slot);
-                if let Some(sealing) = self.sealings.iter_mut().find(|sealing| part.taken == Some(sealing.ticket)) {
-                    sealing.changed.insert(doc);
-                }
-                view.range(slot).len()
+        let facets = if let Some(part) = self.parts.get_mut(block) {
+            let view = part.source.view();
+            part.tombstones.kill(view, slot);
+            if let Some(sealing) = self.sealings.iter_mut().find(|sealing| part.taken == Some(sealing.ticket)) {
+                sealing.changed.insert(doc);
             }
-            None => {
-                self.head_tombstones.kill(self.head.rows.view(), slot);
-                self.head.rows.view().range(slot).len()
-            }
+            view.range(slot).len()
+        } else {
+            self.head_tombstones.kill(self.head.rows.view(), slot);
+            self.head.rows.view().range(slot).len()
         };
         self.live_docs -= 1;
         self.live_rows -= facets;

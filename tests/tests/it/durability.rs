@@ -201,6 +201,6 @@ async fn a_catalogue_of_another_model_is_refused() -> anyhow::Result<()> {
     let output = command.arg("--models-dir").arg(other.path()).output()?;
     assert_eq!(output.status.code(), Some(6), "{}", text(&output.stderr));
     let message = text(&output.stderr);
-    assert!(message.contains("embedded by") && message.contains("--model"), "{message}");
+    assert!(message.contains("embedded by") && message.contains("fitment model migrate"), "{message}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! End to end: the real binary, the real model, real clients.
 
 mod bad_input;
+mod bundle;
 mod catalog;
 mod certify;
 mod cli;
@@ -13,6 +14,7 @@ mod gaps;
 mod lifecycle;
 mod matching;
 mod metrics;
+mod migrate;
 mod near_duplicates;
 mod network;
 mod operations;

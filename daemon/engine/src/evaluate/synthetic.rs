@@ -39,7 +39,7 @@ pub fn synthetic(engine: &Engine, stop: &Stop, on_progress: OnProgress<'_>) -> R
     let shared = engine.shared();
     let index = shared.index.searchable();
     let allowed = index.view.allowed(None, None);
-    let examples = examples(shared, &index, &allowed)?;
+    let examples = examples(&shared, &index, &allowed)?;
     if examples.is_empty() {
         return Err(EngineError::Calibration(
             "no component has an example intent, so nothing stands in for labelled intents; add example_intents to \
@@ -52,10 +52,10 @@ pub fn synthetic(engine: &Engine, stop: &Stop, on_progress: OnProgress<'_>) -> R
     for (done, taken) in (0..).zip(&examples) {
         on_progress("asking example intents", done, total);
         stop.check().map_err(|stopped| EngineError::Calibration(stopped.to_string()))?;
-        seen.push(ask(shared, &index, &allowed, taken, true)?);
+        seen.push(ask(&shared, &index, &allowed, taken, true)?);
         let mut others = allowed.clone();
         others.remove(taken.doc);
-        seen.push(ask(shared, &index, &others, taken, false)?);
+        seen.push(ask(&shared, &index, &others, taken, false)?);
     }
     on_progress("asking example intents", total, total);
     Ok(seen)

@@ -1,7 +1,5 @@
 //! Taking a verdict on an answer.
 
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use super::labels::{MAX_LABELS, Siblings};
@@ -83,7 +81,7 @@ impl Engine {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let shared = Arc::clone(self.shared());
+        let shared = self.current();
         tokio::task::spawn_blocking(move || work(&shared))
             .await
             .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))?

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ const ENCODED_AT_ONCE: usize = 16;
 pub(crate) struct Gaps {
     shared: Arc<Shared>,
     policy: GapPolicy,
-    dropped: u64,
+    dropped: AtomicU64,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -53,6 +54,8 @@ struct Queue {
     traffic: BTreeMap<Day, Tally>,
     lost: u64,
     stopping: bool,
+    /// Digest of the model whose vectors the book compares; none while it is being changed.
+    model: Option<String>,
 }
 
 impl Queue {
@@ -74,7 +77,7 @@ impl Gaps {
         let (mut book, dropped) = read_book(store, policy, encoder, on_progress)?;
         book.forget(clock());
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { model: Some(encoder.info().digest.to_string()), ..Queue::default() }),
             wake: Condvar::new(),
             book: Mutex::new(book),
             store: Arc::clone(store),
@@ -88,13 +91,27 @@ impl Gaps {
                 spawned.map_err(|source| EngineError::Io { path: "gap thread".into(), source })
             })
             .transpose()?;
-        Ok(Self { shared, policy, dropped, writer })
+        Ok(Self { shared, policy, dropped: dropped.into(), writer })
+    }
+
+    /// Makes the vectors of the book anew, by the model that serves from now on; what is asked meanwhile counts as lost. Blocks.
+    pub(crate) fn change_model(&self, encoder: &Encoder, on_progress: OnProgress<'_>) -> Result<(), EngineError> {
+        self.shared.queue.lock().model = None;
+        self.shared.settle();
+        let mut book = self.shared.book.lock();
+        let (remade, dropped) = read_book(&self.shared.store, self.policy, encoder, on_progress)?;
+        *book = remade;
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.shared.write_back(&mut book);
+        self.shared.queue.lock().model = Some(encoder.info().digest.to_string());
+        Ok(())
     }
 
     /// Takes note of an answer, and of its intent where nothing met it. Takes microseconds and no disk.
     pub(crate) fn remember(
         &self,
         now: jiff::Timestamp,
+        model: &str,
         intent: &str,
         vector: &[f32],
         answer: &MatchAnswer,
@@ -110,11 +127,16 @@ impl Gaps {
         let first = queue.is_empty();
         queue.traffic.entry(day_of(now)).or_default()[place(answer.outcome)] += 1;
         if let Some(asked) = asked {
+            let known = queue.model.as_deref() == Some(model);
             if queue.waiting.len() >= CAPACITY {
                 queue.waiting.pop_front();
                 queue.lost += 1;
             }
-            queue.waiting.push_back(asked);
+            if known {
+                queue.waiting.push_back(asked);
+            } else {
+                queue.lost += 1;
+            }
         }
         drop(queue);
         if first {
@@ -144,9 +166,9 @@ impl Gaps {
         self.shared.queue.lock().lost
     }
 
-    /// Intents that the start dropped: of another model, and without their text.
+    /// Intents that were dropped at the start or when the model changed: of another model, and without their text.
     pub(super) fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 

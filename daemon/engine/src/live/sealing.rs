@@ -44,6 +44,11 @@ pub(super) struct State {
 impl Drop for LiveIndex {
     fn drop(&mut self) {
         self.sealing.stop.store(true, Ordering::Release);
+        if let Some(folder) = &self.scratch
+            && let Err(error) = std::fs::remove_dir_all(folder)
+        {
+            tracing::warn!(path = %folder.display(), %error, "an index that is not needed any more stays until the next start");
+        }
     }
 }
 

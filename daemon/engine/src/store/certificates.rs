@@ -64,6 +64,45 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), Engine
     Ok(())
 }
 
+/// Keeps a trust root within a transaction.
+pub(super) fn put_root_in(transaction: &WriteTransaction, root: &TrustRoot) -> Result<(), EngineError> {
+    transaction.open_table(TRUST_ROOTS)?.insert(root.version(), encode(&root.to_value())?.as_slice())?;
+    Ok(())
+}
+
+/// Keeps a certificate within a transaction, under each version that it speaks of.
+pub(super) fn put_certificate_in(
+    transaction: &WriteTransaction,
+    new: &NewCertificate<'_>,
+    revision: Revision,
+    now: jiff::Timestamp,
+) -> Result<(), EngineError> {
+    let mut certificates = transaction.open_table(CERTIFICATES)?;
+    let address = Digest::of(new.envelope.as_bytes()).to_string();
+    let record =
+        StoredCertificate { digest: new.digest.to_string(), envelope: new.envelope.to_owned(), time: now, revision };
+    for (_, version) in new.versions {
+        certificates.insert((version.to_string().as_str(), address.as_str()), encode(&record)?.as_slice())?;
+    }
+    let mut kept = transaction.open_table(EVIDENCE)?;
+    for (digest, bytes) in new.evidence {
+        kept.insert(digest.to_string().as_str(), bytes.as_slice())?;
+    }
+    Ok(())
+}
+
+/// Keeps a revocation within a transaction.
+pub(super) fn put_revocation_in(
+    transaction: &WriteTransaction,
+    revocation: &Revocation,
+    envelope: &str,
+) -> Result<(), EngineError> {
+    let record = StoredRevocation { accepted: revocation.to_value(), envelope: envelope.to_owned() };
+    let digest = revocation.digest().to_string();
+    transaction.open_table(REVOCATIONS)?.insert(digest.as_str(), encode(&record)?.as_slice())?;
+    Ok(())
+}
+
 impl Store {
     /// Puts a trust root into force. The caller has checked that it may follow the one in force.
     pub(crate) fn put_trust_root(
@@ -73,10 +112,7 @@ impl Store {
         author: &Author,
         now: jiff::Timestamp,
     ) -> Result<Revision, EngineError> {
-        self.certify(&[], act, author, now, |transaction, _revision| {
-            transaction.open_table(TRUST_ROOTS)?.insert(root.version(), encode(&root.to_value())?.as_slice())?;
-            Ok(())
-        })
+        self.certify(&[], act, author, now, |transaction, _revision| put_root_in(transaction, root))
     }
 
     /// Records a certificate under every version that it speaks of.
@@ -89,22 +125,7 @@ impl Store {
     ) -> Result<Revision, EngineError> {
         let docs: Vec<DocId> = new.versions.iter().map(|(doc, _)| *doc).collect();
         self.certify(&docs, act, author, now, |transaction, revision| {
-            let mut certificates = transaction.open_table(CERTIFICATES)?;
-            let address = Digest::of(new.envelope.as_bytes()).to_string();
-            let record = StoredCertificate {
-                digest: new.digest.to_string(),
-                envelope: new.envelope.to_owned(),
-                time: now,
-                revision,
-            };
-            for (_, version) in new.versions {
-                certificates.insert((version.to_string().as_str(), address.as_str()), encode(&record)?.as_slice())?;
-            }
-            let mut kept = transaction.open_table(EVIDENCE)?;
-            for (digest, bytes) in new.evidence {
-                kept.insert(digest.to_string().as_str(), bytes.as_slice())?;
-            }
-            Ok(())
+            put_certificate_in(transaction, new, revision, now)
         })
     }
 
@@ -119,10 +140,7 @@ impl Store {
         now: jiff::Timestamp,
     ) -> Result<Revision, EngineError> {
         self.certify(docs, act, author, now, |transaction, _revision| {
-            let record = StoredRevocation { accepted: revocation.to_value(), envelope: envelope.to_owned() };
-            let digest = revocation.digest().to_string();
-            transaction.open_table(REVOCATIONS)?.insert(digest.as_str(), encode(&record)?.as_slice())?;
-            Ok(())
+            put_revocation_in(transaction, revocation, envelope)
         })
     }
 
@@ -195,6 +213,18 @@ impl StoreReader {
             let record: StoredRevocation = decode(bytes)?;
             Revocation::from_value(&record.accepted)
                 .map_err(|error| EngineError::Internal(format!("a stored revocation cannot be read: {error}")))
+        };
+        table.iter()?.map(|entry| read(entry?.1.value())).collect()
+    }
+
+    /// Every accepted revocation with the envelope that it came in.
+    pub(crate) fn revocations_with_envelopes(&self) -> Result<Vec<(Revocation, String)>, EngineError> {
+        let table = self.transaction.open_table(REVOCATIONS)?;
+        let read = |bytes: &[u8]| {
+            let record: StoredRevocation = decode(bytes)?;
+            let accepted = Revocation::from_value(&record.accepted)
+                .map_err(|error| EngineError::Internal(format!("a stored revocation cannot be read: {error}")))?;
+            Ok((accepted, record.envelope))
         };
         table.iter()?.map(|entry| read(entry?.1.value())).collect()
     }

@@ -131,19 +131,26 @@ fn parse(bytes: &[u8]) -> Result<Ranker, EngineError> {
     Ranker::from_json(text).map_err(|error| EngineError::Learning(error.to_string()))
 }
 
+/// Keeps a ranker and puts it into force for its model, within a transaction.
+pub(super) fn put_in(
+    transaction: &WriteTransaction,
+    ranker: &Ranker,
+    now: jiff::Timestamp,
+) -> Result<Act, EngineError> {
+    let mut artefacts = transaction.open_table(RANKER_ARTEFACTS)?;
+    let mut records = transaction.open_table(RANKER_RECORDS)?;
+    let model = ranker.model_digest.as_str();
+    keep(&mut artefacts, &mut records, model, ranker, Some(now))?;
+    transaction.open_table(RANKERS)?.insert(model, ranker.id.as_bytes())?;
+    let detail = json!({"model": ranker.model_digest, "fitted_on": ranker.fitted_on});
+    Ok(Act { action: "ranker.activate", subject: ranker.id.clone(), detail })
+}
+
 impl Store {
     /// Keeps a ranker and puts it into force for its model.
     pub(crate) fn put_ranker(&self, ranker: &Ranker, now: jiff::Timestamp) -> Result<(), EngineError> {
         let transaction = self.database.begin_write()?;
-        {
-            let mut artefacts = transaction.open_table(RANKER_ARTEFACTS)?;
-            let mut records = transaction.open_table(RANKER_RECORDS)?;
-            let model = ranker.model_digest.as_str();
-            keep(&mut artefacts, &mut records, model, ranker, Some(now))?;
-            transaction.open_table(RANKERS)?.insert(model, ranker.id.as_bytes())?;
-        }
-        let detail = json!({"model": ranker.model_digest, "fitted_on": ranker.fitted_on});
-        let act = Act { action: "ranker.activate", subject: ranker.id.clone(), detail };
+        let act = put_in(&transaction, ranker, now)?;
         audit::append_now(&transaction, &Author::default(), now, [act])?;
         transaction.commit()?;
         Ok(())
@@ -174,6 +181,12 @@ impl StoreReader {
         let id = String::from_utf8_lossy(bytes.value()).into_owned();
         let kept = self.kept_ranker(model_digest, &id)?;
         kept.map(Some).ok_or_else(|| EngineError::Internal(format!("ranker {id} is in force and not kept")))
+    }
+
+    /// Digests of the models that have a fitted ranker in force.
+    pub(crate) fn models_with_rankers(&self) -> Result<Vec<String>, EngineError> {
+        let table = self.transaction.open_table(RANKERS)?;
+        table.iter()?.map(|entry| Ok(entry?.0.value().to_owned())).collect()
     }
 
     /// A ranker that was in force for a model.

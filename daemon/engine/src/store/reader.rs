@@ -66,6 +66,40 @@ impl StoreReader {
         Ok(())
     }
 
+    /// Every version's record, deleted ones too, in the order of document ids.
+    pub(crate) fn every_version(
+        &self,
+        mut each: impl FnMut(DocId, StoredVersion) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        for entry in self.transaction.open_table(VERSIONS)?.iter()? {
+            let (doc, record) = entry?;
+            each(DocId(doc.value()), decode(record.value())?)?;
+        }
+        Ok(())
+    }
+
+    /// The digest that a name and version stand for, for ever.
+    pub(crate) fn digest_of(
+        &self,
+        name: &ComponentName,
+        version: &semver::Version,
+    ) -> Result<Option<Digest>, EngineError> {
+        let key = (name.to_string(), version.to_string());
+        let table = self.transaction.open_table(NAMES)?;
+        let record = table.get((key.0.as_str(), key.1.as_str()))?.map(|record| decode::<NameRecord>(record.value()));
+        Ok(record.transpose()?.map(|record| record.digest))
+    }
+
+    /// Every calibration in force, of whichever model, that this build can read.
+    pub(crate) fn calibrations(&self) -> Result<Vec<Calibration>, EngineError> {
+        let mut found = Vec::new();
+        for entry in self.transaction.open_table(CALIBRATIONS)?.iter()? {
+            let (model, _) = entry?;
+            found.extend(self.calibration(model.value())?);
+        }
+        Ok(found)
+    }
+
     /// One version's facet vectors, one after the other.
     pub fn vectors(&self, model_digest: &str, doc: DocId) -> Result<Option<Vec<f32>>, EngineError> {
         let table = self.transaction.open_table(VECTORS)?;

@@ -186,7 +186,7 @@ impl Card {
 }
 
 /// Length of the mean of unit vectors.
-fn centroid_norm(vectors: &[UnitVector]) -> f32 {
+pub(crate) fn centroid_norm(vectors: &[UnitVector]) -> f32 {
     let Some(first) = vectors.first() else { return 1.0 };
     let mut sum = vec![0.0f32; first.as_slice().len()];
     for vector in vectors {

@@ -37,7 +37,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// Errors: [`EngineError::Stopping`] once nobody waits any more.
-    fn check(&self) -> Result<(), EngineError> {
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
         self.stop.check().map_err(|_stopped| EngineError::Stopping)
     }
 }

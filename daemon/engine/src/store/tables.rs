@@ -3,7 +3,7 @@
 use redb::{TableDefinition, TableHandle};
 
 use super::columns::{Column, RowKey};
-use super::{audit, certificates, changes, feedback, gaps, rankers, second_stage};
+use super::{audit, bundles, certificates, changes, feedback, gaps, models, rankers, second_stage};
 use crate::error::EngineError;
 
 /// What is done to each table.
@@ -61,6 +61,9 @@ tables!(
     gaps::GAP_VECTORS,
     gaps::GAPS,
     gaps::GAP_TRAFFIC,
+    bundles::BUNDLES,
+    bundles::STAGED_VECTORS,
+    models::NORMS,
 );
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
     DIGESTS, MANIFESTS, META, NAMES, PROFILES, REQUEST_ORDER, REQUESTS, Revision, Store, VECTORS, VERSIONS, meta_u32,
     meta_u64,
 };
-use crate::audit::Author;
+use crate::audit::{Act, Author};
 use crate::clues::text_profile;
 use crate::error::EngineError;
 
@@ -54,99 +54,118 @@ impl Store {
         now: jiff::Timestamp,
     ) -> Result<(Revision, Vec<Written>), EngineError> {
         let transaction = self.database.begin_write()?;
-        let mut results = Vec::with_capacity(versions.len());
-        let mut acts = Vec::new();
-        let mut revision;
-        {
-            let mut meta = transaction.open_table(META)?;
-            let mut names = transaction.open_table(NAMES)?;
-            let mut stored_versions = transaction.open_table(VERSIONS)?;
-            let mut changes = transaction.open_table(CHANGES)?;
-            let mut requests = transaction.open_table(REQUESTS)?;
-            let mut request_order = transaction.open_table(REQUEST_ORDER)?;
-            revision = meta_u64(&meta, "revision")?;
-            let next_revision = revision + 1;
-            let mut next_doc = meta_u32(&meta, "next_doc")?;
-            let mut position = 0u32;
-            let model_digest = model.digest.to_string();
-            for version in versions {
-                let digest = version.manifest.digest();
-                let name = version.manifest.name().to_string();
-                let semver = version.manifest.version().to_string();
-                if let Some(request) = known_request(&requests, &version.request_id)? {
-                    if !request.fingerprint_is("put", digest.to_string().as_str()) {
-                        results.push(Written::Refused(EngineError::RequestIdReused {
-                            request_id: version.request_id.clone(),
-                        }));
-                        continue;
-                    }
-                    if let Some(record) = stored_versions.get(request.doc)? {
-                        results.push(Written::Unchanged(DocId(request.doc), Box::new(decode(record.value())?)));
-                        continue;
-                    }
-                }
-                let taken: Option<NameRecord> =
-                    names.get((name.as_str(), semver.as_str()))?.map(|record| decode(record.value())).transpose()?;
-                if let Some(taken) = taken {
-                    if taken.digest != digest {
-                        results.push(Written::Refused(EngineError::VersionTaken {
-                            name,
-                            version: semver,
-                            existing: taken.digest.to_string(),
-                        }));
-                        continue;
-                    }
-                    if let Some(doc) = taken.doc {
-                        let stored = stored_versions.get(doc)?.map(|record| decode::<StoredVersion>(record.value()));
-                        let mut record = stored
-                            .transpose()?
-                            .ok_or_else(|| EngineError::Internal(format!("{name}@{semver} has no record")))?;
-                        if record.deleted.take().is_none() {
-                            results.push(Written::Unchanged(DocId(doc), Box::new(record)));
-                            continue;
-                        }
-                        // Writing what was deleted brings it back.
-                        record.state_revision = next_revision;
-                        stored_versions.insert(doc, encode(&record)?.as_slice())?;
-                        changes.insert((next_revision, position), (OP_RESTORE, doc))?;
-                        position += 1;
-                        acts.push(act("component.undelete", &record, serde_json::json!({"written_again": true})));
-                        remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
-                        results.push(Written::Created(DocId(doc), Box::new(record)));
-                        continue;
-                    }
-                }
-                let doc = next_doc;
-                next_doc = next_doc
-                    .checked_add(1)
-                    .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
-                let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
-                stored_versions.insert(doc, encode(&record)?.as_slice())?;
-                names.insert(
-                    (name.as_str(), semver.as_str()),
-                    encode(&NameRecord { digest, doc: Some(doc) })?.as_slice(),
-                )?;
-                insert_contents(&transaction, doc, version, &model_digest)?;
-                changes.insert((next_revision, position), (OP_PUT, doc))?;
-                position += 1;
-                acts.push(act(
-                    "component.create",
-                    &record,
-                    serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
-                ));
-                remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
-                results.push(Written::Created(DocId(doc), Box::new(record)));
-            }
-            if position > 0 {
-                revision = next_revision;
-                meta.insert("revision", revision.to_le_bytes().as_slice())?;
-                meta.insert("next_doc", next_doc.to_le_bytes().as_slice())?;
-            }
-        }
+        let Put { revision, results, acts } = put_in(&transaction, model, versions, now)?;
         audit::append(&transaction, author, revision, now, acts)?;
         transaction.commit()?;
         Ok((revision, results))
     }
+}
+
+/// What was written within a transaction.
+pub(super) struct Put {
+    /// The revision after it; as before when nothing is new.
+    pub(super) revision: Revision,
+    /// One result a version, in order.
+    pub(super) results: Vec<Written>,
+    /// To be appended to the audit chain.
+    pub(super) acts: Vec<Act>,
+}
+
+/// Writes versions within a transaction; each is written, found unchanged or refused by itself.
+pub(super) fn put_in(
+    transaction: &WriteTransaction,
+    model: &ModelInfo,
+    versions: &[NewVersion],
+    now: jiff::Timestamp,
+) -> Result<Put, EngineError> {
+    let mut results = Vec::with_capacity(versions.len());
+    let mut acts = Vec::new();
+    let mut revision;
+    {
+        let mut meta = transaction.open_table(META)?;
+        let mut names = transaction.open_table(NAMES)?;
+        let mut stored_versions = transaction.open_table(VERSIONS)?;
+        let mut changes = transaction.open_table(CHANGES)?;
+        let mut requests = transaction.open_table(REQUESTS)?;
+        let mut request_order = transaction.open_table(REQUEST_ORDER)?;
+        revision = meta_u64(&meta, "revision")?;
+        let next_revision = revision + 1;
+        let mut next_doc = meta_u32(&meta, "next_doc")?;
+        let mut position = 0u32;
+        let model_digest = model.digest.to_string();
+        for version in versions {
+            let digest = version.manifest.digest();
+            let name = version.manifest.name().to_string();
+            let semver = version.manifest.version().to_string();
+            if let Some(request) = known_request(&requests, &version.request_id)? {
+                if !request.fingerprint_is("put", digest.to_string().as_str()) {
+                    results.push(Written::Refused(EngineError::RequestIdReused {
+                        request_id: version.request_id.clone(),
+                    }));
+                    continue;
+                }
+                if let Some(record) = stored_versions.get(request.doc)? {
+                    results.push(Written::Unchanged(DocId(request.doc), Box::new(decode(record.value())?)));
+                    continue;
+                }
+            }
+            let taken: Option<NameRecord> =
+                names.get((name.as_str(), semver.as_str()))?.map(|record| decode(record.value())).transpose()?;
+            if let Some(taken) = taken {
+                if taken.digest != digest {
+                    results.push(Written::Refused(EngineError::VersionTaken {
+                        name,
+                        version: semver,
+                        existing: taken.digest.to_string(),
+                    }));
+                    continue;
+                }
+                if let Some(doc) = taken.doc {
+                    let stored = stored_versions.get(doc)?.map(|record| decode::<StoredVersion>(record.value()));
+                    let mut record = stored
+                        .transpose()?
+                        .ok_or_else(|| EngineError::Internal(format!("{name}@{semver} has no record")))?;
+                    if record.deleted.take().is_none() {
+                        results.push(Written::Unchanged(DocId(doc), Box::new(record)));
+                        continue;
+                    }
+                    // Writing what was deleted brings it back.
+                    record.state_revision = next_revision;
+                    stored_versions.insert(doc, encode(&record)?.as_slice())?;
+                    changes.insert((next_revision, position), (OP_RESTORE, doc))?;
+                    position += 1;
+                    acts.push(act("component.undelete", &record, serde_json::json!({"written_again": true})));
+                    remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
+                    results.push(Written::Created(DocId(doc), Box::new(record)));
+                    continue;
+                }
+            }
+            let doc = next_doc;
+            next_doc = next_doc
+                .checked_add(1)
+                .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
+            let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
+            stored_versions.insert(doc, encode(&record)?.as_slice())?;
+            names
+                .insert((name.as_str(), semver.as_str()), encode(&NameRecord { digest, doc: Some(doc) })?.as_slice())?;
+            insert_contents(transaction, doc, version, &model_digest)?;
+            changes.insert((next_revision, position), (OP_PUT, doc))?;
+            position += 1;
+            acts.push(act(
+                "component.create",
+                &record,
+                serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
+            ));
+            remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
+            results.push(Written::Created(DocId(doc), Box::new(record)));
+        }
+        if position > 0 {
+            revision = next_revision;
+            meta.insert("revision", revision.to_le_bytes().as_slice())?;
+            meta.insert("next_doc", next_doc.to_le_bytes().as_slice())?;
+        }
+    }
+    Ok(Put { revision, results, acts })
 }
 
 /// Remembers the request that wrote a version; an empty id is none.

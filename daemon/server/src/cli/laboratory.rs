@@ -164,7 +164,7 @@ pub(super) fn check_writable<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

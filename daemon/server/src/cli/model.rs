@@ -15,7 +15,8 @@ Examples:
   fitment model pull all-MiniLM-L6-v2
   fitment model import ./all-MiniLM-L6-v2.zip           # on a machine without a network
   fitment model import ./my-model --name my-model
-  fitment model verify all-MiniLM-L6-v2")]
+  fitment model verify all-MiniLM-L6-v2
+  fitment model migrate all-mpnet-base-v2 --switch      # on a running daemon")]
 pub(super) struct ModelArguments {
     #[command(subcommand)]
     command: ModelCommand,
@@ -48,6 +49,10 @@ enum ModelCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Change the model of a running daemon's catalogue: embed with it, measure it, have it serve.
+    Migrate(super::migrate::MigrateArguments),
+    /// Have a running daemon go back to the model that served before the last switch.
+    Rollback(super::migrate::RollbackArguments),
     /// Hash every file of an installed model again.
     Verify {
         /// The model.
@@ -66,6 +71,8 @@ pub(super) fn run(arguments: ModelArguments, flags: &ConfigFlags) -> anyhow::Res
         ModelCommand::Import { path, name, json } => {
             show_installed(&cache.import(&path, name.as_deref(), &TerminalBar::new())?, json)
         }
+        ModelCommand::Migrate(arguments) => super::migrate::migrate(arguments),
+        ModelCommand::Rollback(arguments) => super::migrate::rollback(arguments),
         ModelCommand::List { json } => list(&cache, json),
         ModelCommand::Verify { name, json } => verify(&cache, &name, json),
     }

@@ -93,6 +93,8 @@ job_event!(FitResponse, fit_response, FitResult);
 job_event!(CalibrateResponse, calibrate_response, CalibrateResult);
 job_event!(EvaluateResponse, evaluate_response, EvaluateResult);
 job_event!(CreateSnapshotResponse, create_snapshot_response, CreateSnapshotResult);
+job_event!(MigrateModelResponse, migrate_model_response, MigrateModelResult);
+job_event!(ImportBundleResponse, import_bundle_response, ImportBundleResult);
 job_event!(VerifySnapshotResponse, verify_snapshot_response, Snapshot);
 
 /// The result of a job; its progress is shown meanwhile. Ctrl-C leaves the call, and so ends the job.

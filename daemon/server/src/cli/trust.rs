@@ -146,7 +146,7 @@ fn show(path: &Path, json: bool) -> anyhow::Result<()> {
         keys.add_row([key.id.clone(), key.public.to_base64(), key.not_before.to_string(), key.not_after.to_string()]);
     }
     output::line(keys)?;
-    let mut roles = output::table(&["role", "keys", "components", "may certify", "may revoke"]);
+    let mut roles = output::table(&["role", "keys", "components", "may certify", "may revoke", "may bundle"]);
     for role in root.roles() {
         roles.add_row([
             role.id.clone(),
@@ -154,6 +154,7 @@ fn show(path: &Path, json: bool) -> anyhow::Result<()> {
             list(&role.components),
             list(role.standards.iter().chain(&role.properties)),
             if role.may_revoke { "yes" } else { "no" }.to_owned(),
+            if role.may_bundle { "yes" } else { "no" }.to_owned(),
         ]);
     }
     output::line(roles)?;

@@ -5,6 +5,7 @@
 use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, IntentDrift};
 use fitment_models::ModelInfo;
 use metrics::{counter, gauge};
+use parking_lot::Mutex;
 
 use super::names;
 
@@ -12,9 +13,9 @@ use super::names;
 pub(super) fn sample(engine: Option<&Engine>) {
     gauge!(names::READY).set(f64::from(u8::from(engine.is_some())));
     let Some(engine) = engine else { return };
-    encoder_info("first", engine.model());
+    first_encoder(engine.model());
     if let Some(second) = engine.second_stage() {
-        encoder_info("second", &second.model);
+        encoder_info("second", &second.model, 1.0);
     }
     match engine.figures() {
         Ok(figures) => engine_figures(&figures),
@@ -23,7 +24,18 @@ pub(super) fn sample(engine: Option<&Engine>) {
     }
 }
 
-fn encoder_info(encoder: &'static str, model: &ModelInfo) {
+/// The model that serves; one that served before this page's predecessor is taken back.
+fn first_encoder(model: ModelInfo) {
+    static SHOWN: Mutex<Option<ModelInfo>> = Mutex::new(None);
+    let mut shown = SHOWN.lock();
+    if let Some(before) = shown.take_if(|before| before.digest != model.digest) {
+        encoder_info("first", &before, 0.0);
+    }
+    encoder_info("first", &model, 1.0);
+    *shown = Some(model);
+}
+
+fn encoder_info(encoder: &'static str, model: &ModelInfo, value: f64) {
     let ModelInfo { name, digest, compute, .. } = model;
     gauge!(
         names::ENCODER_INFO,
@@ -35,7 +47,7 @@ fn encoder_info(encoder: &'static str, model: &ModelInfo) {
         "device" => compute.device.clone(),
         "threads" => compute.threads.to_string()
     )
-    .set(1.0);
+    .set(value);
 }
 
 fn engine_figures(figures: &EngineFigures) {

@@ -16,6 +16,7 @@ use super::status::{refused, status_of};
 use super::{EngineSlot, convert};
 
 pub(crate) use self::work::MAX_CSV_BYTES;
+pub(super) use self::work::{Labelled, labelled};
 
 /// Error rate that is promised where none is asked for.
 const DEFAULT_MAX_ERROR: f64 = 0.05;
@@ -33,7 +34,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
     type FitStream = Events<v1::FitResponse>;
 
     async fn fit(&self, request: Request<v1::FitRequest>) -> Result<Response<Self::FitStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.get()?.pinned();
         let v1::FitRequest { intents, weights_only, seed, dry_run } = request.into_inner();
         let place = self.jobs.start("a fit").map_err(|error| status_of(&error))?;
         let labelled = work::labelled(&engine, intents).await.map_err(|error| refused(&error))?;
@@ -53,7 +54,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
         request: Request<v1::CalibrateRequest>,
     ) -> Result<Response<Self::CalibrateStream>, Status> {
         use v1::calibrate_request::Basis;
-        let engine = self.engine.get()?;
+        let engine = self.engine.get()?.pinned();
         let v1::CalibrateRequest { basis, max_error, confidence, dry_run } = request.into_inner();
         let asked = || -> Result<(f64, f64), EngineError> {
             Ok((
@@ -84,7 +85,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
     type EvaluateStream = Events<v1::EvaluateResponse>;
 
     async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Result<Response<Self::EvaluateStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.get()?.pinned();
         let v1::EvaluateRequest { intents, with_answers } = request.into_inner();
         let place = self.jobs.start("an evaluation").map_err(|error| status_of(&error))?;
         let labelled = work::labelled(&engine, intents).await.map_err(|error| refused(&error))?;

@@ -75,7 +75,7 @@ fn key(place: &Place<'_>, id: String) -> Result<RootKey, TrustError> {
 }
 
 fn role(place: &Place<'_>, id: String, known: &HashSet<&str>) -> Result<Role, TrustError> {
-    place.only(&["id", "keys", "components", "standards", "properties", "verifiers", "may_revoke"])?;
+    place.only(&["id", "keys", "components", "standards", "properties", "verifiers", "may_revoke", "may_bundle"])?;
     let key = |place: &Place<'_>| {
         let id = place.text()?;
         let missing = || place.error(format!("there is no key `{}`; add it under `keys`", crate::error::shorten(id)));
@@ -90,9 +90,12 @@ fn role(place: &Place<'_>, id: String, known: &HashSet<&str>) -> Result<Role, Tr
         properties: words(place, "properties", PROPERTY)?,
         verifiers: place.list("verifiers", MAX_PATTERNS, |uri| uri.word(URI))?.into_iter().collect(),
         may_revoke: place.optional("may_revoke")?.map_or(Ok(false), |flag| flag.boolean())?,
+        may_bundle: place.optional("may_bundle")?.map_or(Ok(false), |flag| flag.boolean())?,
     };
-    if role.standards.is_empty() && role.properties.is_empty() && !role.may_revoke {
-        return Err(place.error("may do nothing; give `standards`, `properties` or `may_revoke: true`"));
+    if role.standards.is_empty() && role.properties.is_empty() && !role.may_revoke && !role.may_bundle {
+        return Err(
+            place.error("may do nothing; give `standards`, `properties`, `may_revoke: true` or `may_bundle: true`")
+        );
     }
     Ok(role)
 }

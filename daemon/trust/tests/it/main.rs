@@ -3,6 +3,7 @@
 mod support;
 
 mod assessing;
+mod bundles;
 mod envelopes;
 mod keys;
 mod properties;

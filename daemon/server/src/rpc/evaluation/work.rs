@@ -25,16 +25,26 @@ const FIT_SPLIT: &str = "dev";
 
 /// Labelled intents and what they are called.
 #[derive(Debug)]
-pub(super) struct Labelled {
+pub(in crate::rpc) struct Labelled {
     dataset: Dataset,
     name: String,
     split: String,
 }
 
+impl Labelled {
+    /// The data set, its name and its split.
+    pub(in crate::rpc) fn into_parts(self) -> (Dataset, String, String) {
+        (self.dataset, self.name, self.split)
+    }
+}
+
 /// Reads the labelled intents of a request.
 ///
 /// Errors: no source; a file that is too large or malformed, with its line; too many intents.
-pub(super) async fn labelled(engine: &Engine, intents: Option<v1::LabelledIntents>) -> Result<Labelled, EngineError> {
+pub(in crate::rpc) async fn labelled(
+    engine: &Engine,
+    intents: Option<v1::LabelledIntents>,
+) -> Result<Labelled, EngineError> {
     use v1::labelled_intents::Source;
     let v1::LabelledIntents { source, name, split } = intents.unwrap_or_default();
     let Some(source) = source else {
