@@ -277,7 +277,7 @@ impl Engine {
             self.check_link(&component)?;
         }
         // A write that has begun is finished even when its caller leaves.
-        let shared = std::sync::Arc::clone(self.shared());
+        let shared = self.shared();
         let linking = move || {
             shared.gaps.with_book(|book| {
                 let now = (shared.clock)();
@@ -306,7 +306,8 @@ impl Engine {
             component.split_once('@').map_or((component, None), |(name, version)| (name, Some(version)));
         let name: ComponentName = name.parse().map_err(|error| fault(&error))?;
         let version = version.map(Version::parse).transpose().map_err(|error| fault(&error))?;
-        let index = self.shared().index.searchable();
+        let shared = self.shared();
+        let index = shared.index.searchable();
         let found = match &version {
             Some(version) => index.view.find(&name, version).is_some(),
             None => index.view.versions(&name).next().is_some(),
