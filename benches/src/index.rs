@@ -47,10 +47,10 @@ pub(crate) struct IndexArguments {
     #[arg(long, default_value_t = fitment_models::available_threads())]
     threads: usize,
     /// Links of a row on the upper layers; twice that on the lowest.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = DenseOptions::default().m)]
     m: usize,
     /// Rows looked at while a row's links are chosen.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = DenseOptions::default().ef_construction)]
     ef_construction: usize,
     /// Rows that a walk keeps: one line of figures each.
     #[arg(long, value_delimiter = ',', default_value = "32,64,96,128,192,256,384,512,768")]

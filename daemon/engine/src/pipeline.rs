@@ -31,7 +31,7 @@ pub const DEFAULT_TOP_K: usize = 5;
 pub const MAX_SET_SIZE: usize = 10;
 
 /// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
-const EFFORT: Effort = Effort::Rows(448);
+const EFFORT: Effort = Effort::Rows(256);
 
 /// An intent and what is asked about it.
 #[derive(Clone, Debug, Default)]

@@ -202,6 +202,11 @@ fn tell_twins(rows: RowView<'_>) -> (Vec<u32>, Vec<(u32, u32)>) {
     (nodes, twins)
 }
 
+/// Links that `hnsw_rs` gives a row where refining will give it up to `m` on the upper layers.
+pub(super) fn coarse_m(m: usize) -> usize {
+    (m / 2).max(4)
+}
+
 fn insert_all<'h>(
     rows: RowView<'_>,
     nodes: &[u32],
@@ -211,8 +216,7 @@ fn insert_all<'h>(
 ) -> Result<Hnsw<'h, i8, CodeDistance>, IndexError> {
     let (count, stride) = (nodes.len(), rows.code_stride());
     let ef = options.ef_construction.min((options.ef_construction / COARSE).max(COARSE_LEAST));
-    let m = (options.m / 2).max(4);
-    let hnsw = Hnsw::new(m, count, MAX_LAYERS, ef, CodeDistance { stride });
+    let hnsw = Hnsw::new(coarse_m(options.m), count, MAX_LAYERS, ef, CodeDistance { stride });
     let point = |row: u32| {
         let mut point = Vec::with_capacity(stride + 4);
         point.extend_from_slice(rows.code(row));

@@ -26,9 +26,9 @@ pub struct DenseOptions {
     pub graph_threshold: usize,
     /// A filter that lets at most about this many rows through is searched exactly. Default 20,000.
     pub exact_filter_rows: usize,
-    /// Neighbours of a row on the upper graph layers; twice that on the lowest. 4..=64, default 16.
+    /// Neighbours of a row on the upper graph layers; twice that on the lowest. 4..=64, default 32.
     pub m: usize,
-    /// Rows looked at for the neighbours of a row while a graph is built. 8..=2048, default 128.
+    /// Rows looked at for the neighbours of a row while a graph is built. 8..=2048, default 200.
     pub ef_construction: usize,
     /// Rows kept during a graph search, at least. 8..=8192, default 128.
     pub ef_search: usize,
@@ -48,8 +48,8 @@ impl Default for DenseOptions {
         Self {
             graph_threshold: 25_000,
             exact_filter_rows: 20_000,
-            m: 16,
-            ef_construction: 128,
+            m: 32,
+            ef_construction: 200,
             ef_search: 128,
             oversample: 2,
             head_limit: 8192,

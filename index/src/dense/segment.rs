@@ -7,6 +7,7 @@ use memmap2::Mmap;
 use crate::error::IndexError;
 use crate::quantize::Query;
 
+use super::build::coarse_m;
 use super::format::{self, Layout};
 use super::graph::{BaseView, GraphView, Level, ScratchPool, Walk};
 use super::number;
@@ -31,8 +32,10 @@ pub(super) struct Top {
 }
 
 impl Top {
-    /// Of so many rows of a layer one is in the next as well: the links that `hnsw_rs` builds with at the default `m`.
-    const LAYER_SHARE: usize = 8;
+    /// Of so many rows of a layer one is in the next as well: as many as `hnsw_rs` makes links.
+    fn layer_share(&self) -> usize {
+        coarse_m(self.parameters.m as usize)
+    }
 }
 
 /// Where the large arrays lie.
@@ -133,7 +136,7 @@ impl Segment {
     /// About how many rows its upper layers were made for; 0 without a graph.
     pub(super) fn rows_under_upper_layers(&self) -> usize {
         let Some(top) = &self.top else { return 0 };
-        top.levels.first().map_or(0, |lowest| lowest.nodes.len()) * Top::LAYER_SHARE
+        top.levels.first().map_or(0, |lowest| lowest.nodes.len()) * top.layer_share()
     }
 
     pub(super) fn view(&self) -> RowView<'_> {
