@@ -26,9 +26,10 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use fitment_engine::Stop;
+use fitment_engine::{EngineError, Stop, Work};
 
 use crate::config::ConfigFlags;
+use crate::output::Steps;
 
 /// Intent in, certified component out.
 ///
@@ -152,6 +153,29 @@ fn run_interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow
             () = crate::daemon::termination() => Err(Interrupted.into()),
         }
     })
+}
+
+/// Work on files on a thread of its own, with its progress shown; leaving it ends it at its next step.
+async fn of_files<T: Send + 'static>(
+    work: impl FnOnce(Work<'_>) -> Result<T, EngineError> + Send + 'static,
+) -> anyhow::Result<T> {
+    /// Left by Ctrl-C.
+    struct StopWhenLeft(Stop);
+    impl Drop for StopWhenLeft {
+        fn drop(&mut self) {
+            self.0.stop();
+        }
+    }
+    let stop = Stop::default();
+    let _left = StopWhenLeft(stop.clone());
+    let worked = tokio::task::spawn_blocking(move || {
+        let steps = Steps::new();
+        let tell = |step: &str, done, total| steps.tell(step, done, total);
+        let worked = work(Work { tell: &tell, stop: &stop });
+        steps.finish();
+        worked
+    });
+    Ok(worked.await??)
 }
 
 /// Runs work that looks at a [`Stop`] between its steps; Ctrl-C and SIGTERM ask it to end.

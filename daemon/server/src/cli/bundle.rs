@@ -9,14 +9,15 @@ use std::process::ExitCode;
 
 use fitment_catalog::Digest;
 use fitment_engine::{
-    BundleContent, BundleEntry, BundleFile, BundleKind, BundleTaker, EngineError, Reading, Stop, Work, bundle_signers,
+    BundleContent, BundleEntry, BundleFile, BundleKind, BundleTaker, EngineError, Reading, Work, bundle_signers,
 };
 use fitment_trust::PublicKey;
 use serde_json::json;
 
+use super::of_files;
 use super::trust::{read_file, read_root};
 use crate::config::ConfigFlags;
-use crate::output::{self, Invalid, Steps};
+use crate::output::{self, Invalid};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -171,27 +172,4 @@ fn read_keys(files: &[PathBuf]) -> anyhow::Result<Vec<PublicKey>> {
             PublicKey::parse(&text).map_err(|error| Invalid(format!("{}: {error}", file.display())).into())
         })
         .collect()
-}
-
-/// Work on files on a thread of its own, with its progress shown; leaving it ends it at its next step.
-async fn of_files<T: Send + 'static>(
-    work: impl FnOnce(Work<'_>) -> Result<T, EngineError> + Send + 'static,
-) -> anyhow::Result<T> {
-    /// Left by Ctrl-C.
-    struct StopWhenLeft(Stop);
-    impl Drop for StopWhenLeft {
-        fn drop(&mut self) {
-            self.0.stop();
-        }
-    }
-    let stop = Stop::default();
-    let _left = StopWhenLeft(stop.clone());
-    let worked = tokio::task::spawn_blocking(move || {
-        let steps = Steps::new();
-        let tell = |step: &str, done, total| steps.tell(step, done, total);
-        let worked = work(Work { tell: &tell, stop: &stop });
-        steps.finish();
-        worked
-    });
-    Ok(worked.await??)
 }

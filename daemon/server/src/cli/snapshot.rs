@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fitment_engine::{
-    EngineError, SnapshotSummary, Stop, Work, list_snapshots, prune_snapshots, restore_snapshot, verify_snapshot,
+    EngineError, SnapshotSummary, Work, list_snapshots, prune_snapshots, restore_snapshot, verify_snapshot,
 };
 use fitment_proto::v1;
 use serde_json::json;
 
 use crate::client::ServerFlags;
 use crate::config::ConfigFlags;
-use crate::output::{self, Invalid, Steps};
+use crate::output::{self, Invalid};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -246,13 +246,14 @@ fn verify(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         vec![path.to_path_buf()]
     };
-    let rows = of_files(move |work| files.iter().map(|file| verify_snapshot(file, work).map(Row::from)).collect())?;
-    let rows: Vec<Row> = rows;
+    let verify = move |work: Work<'_>| files.iter().map(|file| verify_snapshot(file, work).map(Row::from)).collect();
+    let rows: Vec<Row> = super::run_interruptible(super::of_files(verify))?;
     verified(&rows, json)
 }
 
 fn restore(file: PathBuf, data_dir: PathBuf, force: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let restored = of_files(move |work| restore_snapshot(&file, &data_dir, force, work))?;
+    let restored =
+        super::run_interruptible(super::of_files(move |work| restore_snapshot(&file, &data_dir, force, work)))?;
     let row = Row::from(restored.summary);
     if json {
         output::json(&json!({"snapshot": row, "store": restored.store, "kept": restored.kept}))?;
@@ -263,31 +264,6 @@ fn restore(file: PathBuf, data_dir: PathBuf, force: bool, json: bool) -> anyhow:
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Work on files, with its progress shown; Ctrl-C ends it at the next chunk, and what it began is removed.
-fn of_files<T: Send + 'static>(
-    work: impl FnOnce(Work<'_>) -> Result<T, EngineError> + Send + 'static,
-) -> anyhow::Result<T> {
-    /// Left by Ctrl-C.
-    struct StopWhenLeft(Stop);
-    impl Drop for StopWhenLeft {
-        fn drop(&mut self) {
-            self.0.stop();
-        }
-    }
-    super::run_interruptible(async {
-        let stop = Stop::default();
-        let _left = StopWhenLeft(stop.clone());
-        let worked = tokio::task::spawn_blocking(move || {
-            let steps = Steps::new();
-            let tell = |step: &str, done, total| steps.tell(step, done, total);
-            let worked = work(Work { tell: &tell, stop: &stop });
-            steps.finish();
-            worked
-        });
-        Ok(worked.await??)
-    })
 }
 
 fn there(folder: &Path) -> anyhow::Result<&Path> {
