@@ -3,12 +3,13 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use fitment_models::{Embedder, LoadOptions, ModelCache, TerminalBar, TextRole, Tokens, load};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::print;
 
@@ -86,10 +87,18 @@ fn texts(arguments: &VectorsArguments, most: usize) -> anyhow::Result<Vec<String
     Ok(taken)
 }
 
+/// Encodes what `path` does not hold yet. A run that was interrupted left a file named after its texts, and goes on in it.
 fn write(embedder: &dyn Embedder, texts: &[String], role: TextRole, path: &Path) -> anyhow::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut digest = Xxh3::new();
+    digest.update(embedder.info().digest.to_string().as_bytes());
+    texts.iter().for_each(|text| digest.update(text.as_bytes()));
+    let part = path.with_extension(format!("{:016x}.part", digest.digest()));
+    let mut file = File::options().create(true).append(true).open(&part)?;
+    let chunk_bytes = CHUNK * embedder.info().dimension * size_of::<f32>();
+    let whole = usize::try_from(file.metadata()?.len())? / chunk_bytes;
+    file.set_len((whole * chunk_bytes) as u64)?;
     let started = Instant::now();
-    for (at, chunk) in texts.chunks(CHUNK).enumerate() {
+    for (at, chunk) in texts.chunks(CHUNK).enumerate().skip(whole) {
         let tokens = chunk.iter().map(|text| embedder.read(text, role)).collect::<Result<Vec<Tokens>, _>>()?;
         let mut order: Vec<usize> = (0..tokens.len()).collect();
         order.sort_by_key(|&at| tokens[at].ids().len());
@@ -100,16 +109,18 @@ fn write(embedder: &dyn Embedder, texts: &[String], role: TextRole, path: &Path)
                 vectors[at] = Some(vector.into_inner());
             }
         }
+        let mut bytes = Vec::with_capacity(chunk_bytes);
         for vector in vectors {
-            for number in vector.context("a text was not encoded")? {
-                file.write_all(&number.to_le_bytes())?;
-            }
+            let vector = vector.context("a text was not encoded")?;
+            bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
         }
+        file.write_all(&bytes)?;
         let done = at * CHUNK + chunk.len();
         if at % 16 == 15 || done == texts.len() {
-            let rate = done as f64 / started.elapsed().as_secs_f64();
+            let rate = (done - whole * CHUNK) as f64 / started.elapsed().as_secs_f64();
             print(&format!("{}: {done} of {}, {rate:.0} texts/s", path.display(), texts.len()));
         }
     }
-    Ok(file.flush()?)
+    file.sync_all()?;
+    Ok(std::fs::rename(&part, path)?)
 }
