@@ -24,6 +24,8 @@ import numpy
 K = 10
 EFFORTS = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 TARGETS = [0.95, 0.99]
+# Two scores this close are equal.
+EQUAL = 1e-5
 
 
 def resident():
@@ -160,6 +162,12 @@ def read(path, dimension, most=None):
     return numbers.reshape(-1, dimension)
 
 
+def hits(rows, query, answer, least):
+    """Rows that score as much as the tenth nearest stand for each other: many texts are equal."""
+    found = [int(key) for key in answer if 0 <= int(key) < len(rows)]
+    return int(numpy.count_nonzero(rows[found] @ query >= least - EQUAL))
+
+
 def measure(name, path, arguments, truth):
     """In a process of its own: loads, asks, and prints a line a setting."""
     queries = read(os.path.join(arguments.vectors, "queries.f32"), arguments.dimension)[: len(truth)].copy()
@@ -167,28 +175,32 @@ def measure(name, path, arguments, truth):
     importlib.import_module({"hnswlib": "hnswlib", "faiss": "faiss", "usearch": "usearch.index"}[name.split()[0]])
     before = resident()
     index = SYSTEMS[name].load(path, arguments.dimension)
-    points = []
+    points, answers = [], []
     for effort in EFFORTS:
         index.effort(effort)
         for query in queries[:50]:
             index.ask(query)
-        times, found = [], 0
-        for query, nearest in zip(queries, truth):
+        times, given = [], []
+        for query in queries:
             started = time.perf_counter()
             answer = index.ask(query)
             times.append(time.perf_counter() - started)
-            found += len(set(int(key) for key in answer) & set(nearest))
+            given.append(answer)
         times.sort()
+        answers.append(given)
         points.append(
             {
                 "effort": effort,
-                "recall": found / (len(truth) * K),
                 "p50_ms": times[len(times) // 2] * 1e3,
                 "p99_ms": times[int(len(times) * 0.99)] * 1e3,
                 "qps": len(times) / sum(times),
             }
         )
-    print(json.dumps({"points": points, "resident": resident() - before}))
+    memory = resident() - before
+    rows = read(os.path.join(arguments.vectors, "rows.f32"), arguments.dimension, arguments.count)
+    for point, given in zip(points, answers):
+        point["recall"] = sum(map(lambda one: hits(rows, *one), zip(queries, given, truth))) / (len(truth) * K)
+    print(json.dumps({"points": points, "resident": memory}))
 
 
 def of_fitment(arguments, m, ef, folder):
@@ -258,7 +270,8 @@ def main():
         return
     rows = read(os.path.join(arguments.vectors, "rows.f32"), arguments.dimension, arguments.count)
     queries = read(os.path.join(arguments.vectors, "queries.f32"), arguments.dimension, arguments.queries)
-    numpy.save(truth_path, numpy.argsort(-(queries @ rows.T), axis=1)[:, :K])
+    # [queries], score of the tenth nearest row.
+    numpy.save(truth_path, numpy.concatenate([-numpy.partition(-(part @ rows.T), K - 1, axis=1)[:, K - 1] for part in numpy.array_split(queries, 20)]))
     results = {"fitment": []}
     with tempfile.TemporaryDirectory() as folder:
         for graph in arguments.graphs.split(","):
@@ -272,7 +285,8 @@ def main():
                 SYSTEMS[name](rows, m, ef, arguments.threads).save(path)
                 built = time.perf_counter() - started
                 again = [sys.executable, __file__, "--vectors", arguments.vectors, "--out", arguments.out]
-                again += ["--dimension", str(arguments.dimension), "--measure", name, path]
+                again += ["--dimension", str(arguments.dimension), "--count", str(arguments.count)]
+                again += ["--measure", name, path]
                 told = json.loads(subprocess.run(again, check=True, stdout=subprocess.PIPE).stdout)
                 results.setdefault(name, []).append({"m": m, "ef": ef, "build": built, **told})
                 os.remove(path)

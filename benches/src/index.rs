@@ -23,6 +23,8 @@ use crate::print;
 
 /// Hits compared.
 const K: usize = 10;
+/// Two scores this close are equal: the index tells them within 2e-6.
+const EQUAL: f32 = 1e-5;
 /// Queries before the clock runs.
 const WARM: usize = 100;
 
@@ -102,12 +104,19 @@ impl Vectors {
     }
 }
 
-/// What a filter allows, and what is nearest to each query within it.
+/// What a filter allows, and how near the nearest of it are to each query.
 struct Question {
     percent: f64,
     allowed: Option<DocSet>,
-    /// [queries][at most K], documents.
-    nearest: Vec<Vec<u32>>,
+    /// [queries]
+    nearest: Vec<Nearest>,
+}
+
+/// The K nearest: rows that score as much as the last of them stand for each other, since many texts are equal.
+#[derive(Clone, Copy, Default)]
+struct Nearest {
+    count: usize,
+    least: f32,
 }
 
 pub(crate) fn run(arguments: &IndexArguments) -> anyhow::Result<()> {
@@ -190,7 +199,7 @@ fn questions(arguments: &IndexArguments, rows: &Vectors, queries: &Vectors) -> V
         .collect();
     let threads = fitment_models::available_threads();
     let asked: Vec<usize> = (0..queries.len()).collect();
-    let truths: Vec<Vec<Vec<u32>>> = thread::scope(|scope| {
+    let truths: Vec<Vec<Nearest>> = thread::scope(|scope| {
         let parts: Vec<_> = asked
             .chunks(asked.len().div_ceil(threads))
             .map(|part| {
@@ -204,23 +213,23 @@ fn questions(arguments: &IndexArguments, rows: &Vectors, queries: &Vectors) -> V
         .zip(sets)
         .enumerate()
         .map(|(at, (percent, allowed))| {
-            let nearest = truths.iter().map(|truth| truth[at].clone()).collect();
+            let nearest = truths.iter().map(|truth| truth[at]).collect();
             Question { percent, allowed, nearest }
         })
         .collect()
 }
 
 /// The K nearest rows of each set.
-fn nearest(rows: &Vectors, query: &[f32], sets: &[Option<DocSet>]) -> Vec<Vec<u32>> {
+fn nearest(rows: &Vectors, query: &[f32], sets: &[Option<DocSet>]) -> Vec<Nearest> {
     let scores: Vec<f32> = (0..rows.len()).map(|row| dot(rows.row(row), query)).collect();
     sets.iter()
         .map(|set| {
-            let mut best: Vec<(f32, u32)> = Vec::with_capacity(K + 1);
+            let mut best: Vec<f32> = Vec::with_capacity(K + 1);
             let mut offer = |row: u32| {
                 let score = scores[row as usize];
-                if best.len() < K || best.last().is_some_and(|worst| score > worst.0) {
-                    let at = best.partition_point(|better| better.0 >= score);
-                    best.insert(at, (score, row));
+                if best.len() < K || best.last().is_some_and(|&worst| score > worst) {
+                    let at = best.partition_point(|&better| better >= score);
+                    best.insert(at, score);
                     best.truncate(K);
                 }
             };
@@ -228,7 +237,7 @@ fn nearest(rows: &Vectors, query: &[f32], sets: &[Option<DocSet>]) -> Vec<Vec<u3
                 Some(set) => set.iter().for_each(|doc| offer(doc.0)),
                 None => (0..rows.len() as u32).for_each(&mut offer),
             }
-            best.into_iter().map(|(_, row)| row).collect()
+            Nearest { count: best.len(), least: best.last().copied().unwrap_or_default() }
         })
         .collect()
 }
@@ -256,9 +265,9 @@ fn measure(
         let started = Instant::now();
         let result = ask(at)?;
         times.record(started.elapsed().as_nanos() as u64)?;
-        let truth = &question.nearest[at];
-        wanted += truth.len();
-        found += result.hits.iter().filter(|hit| truth.contains(&hit.doc.0)).count();
+        let truth = question.nearest[at];
+        wanted += truth.count;
+        found += result.hits.iter().filter(|hit| hit.score >= truth.least - EQUAL).count();
         scored += result.stats.rows_scored;
     }
     say(

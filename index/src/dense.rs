@@ -3,7 +3,7 @@
 //! From the inside out: `rows` (codes of documents' vectors), `live` (which of them still count), `graph` (an
 //! HNSW graph and its search), `scan` (exact search), `segment` with `format` and `map` (rows and graph on disk), `build`
 //! with `refine` (a segment out of rows, through `hnsw_rs`) and `grow` (out of a segment and more rows), `part` and `index`
-//! (the type callers hold), `sealing` (what is built when), `search` (plan, merge, re-score), `figures` (sizes, for who watches).
+//! (the type callers hold), `sealing` (what is built when), `search` (plan, merge, re-score), `probe` (what the graph misses), `figures` (sizes, for who watches).
 //!
 //! What is absent: `hnsw_rs` is used to build and for nothing else. Its search and its files are never used.
 
@@ -16,6 +16,7 @@ mod index;
 mod live;
 mod map;
 mod part;
+mod probe;
 mod refine;
 mod rows;
 mod scan;
@@ -23,9 +24,10 @@ mod sealing;
 mod search;
 mod segment;
 
-pub use build::SealInput;
+pub use build::{SealInput, step_back};
 pub use figures::DenseFigures;
 pub use index::{DenseIndex, DenseOptions, FacetScorer};
+pub use probe::Recall;
 pub use sealing::{Retired, SealReason, SealScope};
 pub use search::{DenseHit, DenseResult, DenseStats, Effort, Plan};
 pub use segment::Segment;

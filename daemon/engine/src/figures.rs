@@ -7,6 +7,7 @@ use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::feedback::PromiseWatch;
+use crate::live::IndexRecall;
 use crate::store::Revision;
 use crate::vector_cache::CacheUse;
 
@@ -49,6 +50,8 @@ pub struct EngineFigures {
     pub matchable: usize,
     /// The dense index.
     pub dense: DenseFigures,
+    /// What its graph misses.
+    pub recall: IndexRecall,
     /// The first encoder, then the second stage's where that is on.
     pub encoders: Vec<EncoderFigures>,
     /// Whether answers promise anything.
@@ -79,6 +82,7 @@ impl Engine {
             versions,
             matchable,
             dense,
+            recall: shared.index.recall(),
             encoders: std::iter::once(&*shared.encoder).chain(second).map(Encoder::figures).collect(),
             calibration: shared.calibration.standing(),
             promise: watched.promise,

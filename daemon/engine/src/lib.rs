@@ -67,7 +67,7 @@ pub use gaps::{
 };
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
-pub use live::OnProgress;
+pub use live::{IndexRecall, OnProgress};
 pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
 pub use migration::stored_model;
 pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};

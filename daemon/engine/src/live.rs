@@ -3,6 +3,7 @@
 //! On open each cache says which revision it was built from; it is caught up from the store's change log, or rebuilt
 //! when it is damaged, of another model, or ahead of the store.
 
+mod probe;
 mod sealing;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use fitment_index::{DenseIndex, DenseOptions, DocId, FieldSpec, LexicalIndex, Le
 use fitment_models::ModelInfo;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::probe::IndexRecall;
 pub(crate) use self::sealing::SealPolicy;
 use crate::clues::{Clues, text_profile};
 use crate::error::EngineError;
@@ -33,6 +35,7 @@ pub(crate) struct LiveIndex {
     segment_path: PathBuf,
     model_digest: String,
     sealing: sealing::State,
+    probe: probe::Probe,
     /// Removed with this index; `None`: it is for the next start.
     scratch: Option<PathBuf>,
 }
@@ -83,6 +86,7 @@ impl LiveIndex {
             segment_path,
             model_digest,
             sealing: sealing::State::default(),
+            probe: probe::Probe::default(),
             scratch: None,
         })
     }

@@ -31,7 +31,7 @@ pub const DEFAULT_TOP_K: usize = 5;
 pub const MAX_SET_SIZE: usize = 10;
 
 /// Rows that a walk through the graph keeps. Its deep list feeds the fusion: the index's default is for ten hits.
-const EFFORT: Effort = Effort::Rows(256);
+pub(crate) const EFFORT: Effort = Effort::Rows(256);
 
 /// An intent and what is asked about it.
 #[derive(Clone, Debug, Default)]
@@ -205,6 +205,7 @@ impl Engine {
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
         self.compute(move |shared| {
             shared.keep_time()?;
+            shared.index.note_intent(vector.as_slice());
             let index = shared.index.searchable();
             let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;

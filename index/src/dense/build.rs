@@ -17,6 +17,7 @@ use super::index::DenseOptions;
 use super::live::Tombstones;
 use super::number;
 use super::part::Source;
+use super::probe::self_recall;
 use super::refine::{Refine, query_of};
 use super::rows::{RowView, Rows};
 use super::sealing::SealScope;
@@ -26,6 +27,8 @@ use super::segment::{GraphParameters, Segment, Storage, Top};
 const RECENT_GRAPH_ROWS: usize = 4096;
 /// How many times the rows that its upper layers were made for a graph may grow to: more would enter it at too few places.
 const GROWTH: usize = 2;
+/// Below this self-recall a grown graph is not taken; built ones have more than .99.
+const GROWN_LEAST: f32 = 0.95;
 /// The least that Linux knows.
 #[cfg(target_os = "linux")]
 const LEAST_PRIORITY: i32 = 19;
@@ -70,21 +73,38 @@ impl SealInput {
             SealScope::Recent => self.options.graph_threshold.min(RECENT_GRAPH_ROWS),
         };
         let count = rows.scales.len();
-        let (top, base) = if count == 0 || count < threshold {
-            (None, (Vec::new(), Vec::new()))
-        } else {
-            let pool = self.pool()?;
-            let (top, lists) = match base.and_then(|at| self.sources[at].0.segment()) {
-                Some(segment) => pool.install(|| grow(rows.view(), segment, &moved, &self.options, progress, cancel)),
-                None => pool.install(|| build_graph(rows.view(), &self.options, progress, cancel)),
-            }?;
-            (Some(top), flatten(&lists))
-        };
+        if count == 0 || count < threshold {
+            progress(1, 1);
+            return Ok(self.assemble(rows, None));
+        }
+        let pool = self.pool()?;
+        let build = |rows: &Rows| pool.install(|| build_graph(rows.view(), &self.options, progress, cancel));
+        let old = base.and_then(|at| self.sources[at].0.segment());
+        let graph = match old {
+            Some(old) => pool.install(|| grow(rows.view(), old, &moved, &self.options, progress, cancel)),
+            None => build(&rows),
+        }?;
+        let mut segment = self.assemble(rows, Some(graph));
+        if old.is_some() && segment.self_recall.is_some_and(|recall| recall < GROWN_LEAST) {
+            warn!(self_recall = segment.self_recall, "a grown graph misses its own rows; it is built anew");
+            let rows = segment.into_rows();
+            let graph = build(&rows)?;
+            segment = self.assemble(rows, Some(graph));
+        }
         progress(1, 1);
-        let storage = Storage::Owned { rows, offsets: base.0, neighbors: base.1 };
+        Ok(segment)
+    }
+
+    fn assemble(&self, rows: Rows, graph: Option<(Top, Vec<Vec<u32>>)>) -> Segment {
+        let (top, (offsets, neighbors)) = match graph {
+            Some((top, lists)) => (Some(top), flatten(&lists)),
+            None => Default::default(),
+        };
+        let storage = Storage::Owned { rows, offsets, neighbors };
         let mut segment = Segment::assemble(self.dimension, storage, top, Vec::new());
         (segment.ticket, segment.scope) = (Some(self.ticket), self.scope);
-        Ok(segment)
+        segment.self_recall = self_recall(&segment, self.options.ef_search);
+        segment
     }
 
     /// Which source the segment can be grown from.
@@ -133,11 +153,11 @@ impl SealInput {
     }
 }
 
-/// Lets every other thread of the machine go first. Where it is refused, building goes on as it is.
-fn step_back() {
+/// Lets every other thread of the machine go before the calling one. Where that is refused, it goes on as it is.
+pub fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, LEAST_PRIORITY) {
-        debug!(%error, "a build thread keeps its priority");
+        debug!(%error, "a thread keeps its priority");
     }
 }
 

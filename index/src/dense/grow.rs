@@ -24,6 +24,8 @@ use super::segment::{GraphParameters, Segment, Top};
 
 /// Where a row went that is dead.
 pub(super) const GONE: u32 = u32::MAX;
+/// How far rounding may take the score of a row with its equal from that with itself.
+const SELF_MARGIN: f32 = 1e-4;
 /// Rows that are put in together.
 const BATCH: usize = 1024;
 
@@ -133,16 +135,11 @@ fn choose(
     near.sort_unstable_by(|a, b| b.cmp(a));
     // Equal rows would choose each other and nobody else: a later one hangs on one that is there, the first of a batch is put in.
     let twin = |near: &&Near| same(rows, near.row, row) && (!batch.contains(&near.row) || near.row < row);
-    if let Some(twin) = near.iter().take_while(|near| near.score >= near_one(&query)).find(twin) {
+    if let Some(twin) = near.iter().take_while(|near| near.score >= query.self_score() - SELF_MARGIN).find(twin) {
         return vec![twin.row];
     }
     near.retain(|near| !same(rows, near.row, row));
     diverse(rows, &near, options.m * 2).into_iter().map(|near| near.row).collect()
-}
-
-/// The score of a row with itself, as far as rounding lets it be told.
-fn near_one(query: &crate::quantize::Query) -> f32 {
-    approximate(kernels().dot_i8(&query.codes, &query.codes), query.scale, query.scale) - 1e-4
 }
 
 fn same(rows: RowView<'_>, a: u32, b: u32) -> bool {

@@ -138,10 +138,16 @@ impl DenseIndex {
                 found: segment.dimension().to_string(),
             });
         }
-        index.live_docs = segment.len_docs();
-        index.live_rows = segment.len_rows();
-        index.parts.push(Part::new(Source::Segment(Arc::new(segment)), Tombstones::default()));
+        index.adopt(Part::new(Source::Segment(Arc::new(segment)), Tombstones::default()));
         Ok(index)
+    }
+
+    /// Takes a part in whose documents are in no other.
+    pub(super) fn adopt(&mut self, part: Part) {
+        let (view, tombstones) = (part.source.view(), &part.tombstones);
+        self.live_docs += view.slots() - tombstones.dead_docs;
+        self.live_rows += view.rows() - tombstones.dead_rows;
+        self.parts.push(part);
     }
 
     /// Writes a document with its facets, over what it had before. Facet `f` of a hit is `facets[f]`.

@@ -59,6 +59,8 @@ pub struct Segment {
     pub(super) ticket: Option<u64>,
     /// What it was built of; what is read from a file is a main segment.
     pub(super) scope: SealScope,
+    /// What a look at its graph after the build found; none without a graph, and when it was read from a file.
+    pub(super) self_recall: Option<f32>,
     pub(super) scratch: ScratchPool,
 }
 
@@ -73,6 +75,7 @@ impl Segment {
             stamp,
             ticket: None,
             scope: SealScope::All,
+            self_recall: None,
             scratch: ScratchPool::default(),
         };
         let view = segment.view();
@@ -92,7 +95,7 @@ impl Segment {
     pub fn persist(self, path: &Path, stamp: &[u8]) -> Result<Self, IndexError> {
         self.write_to(path, stamp)?;
         let mut mapped = Self::open(path)?;
-        (mapped.ticket, mapped.scope) = (self.ticket, self.scope);
+        (mapped.ticket, mapped.scope, mapped.self_recall) = (self.ticket, self.scope, self.self_recall);
         Ok(mapped)
     }
 
@@ -111,6 +114,12 @@ impl Segment {
     /// The caller's bytes that the file was written with; empty for a segment that was never written.
     pub fn stamp(&self) -> &[u8] {
         &self.stamp
+    }
+
+    /// Part of its rows that a walk with their own codes finds, 0..=1, by a sample of a thousand, taken after it was built; none
+    /// without a graph, and for one that was read from a file.
+    pub fn self_recall(&self) -> Option<f32> {
+        self.self_recall
     }
 
     /// Numbers in a vector.
@@ -137,6 +146,14 @@ impl Segment {
     pub(super) fn rows_under_upper_layers(&self) -> usize {
         let Some(top) = &self.top else { return 0 };
         top.levels.first().map_or(0, |lowest| lowest.nodes.len()) * top.layer_share()
+    }
+
+    /// The rows of a segment that lies in memory.
+    pub(super) fn into_rows(self) -> Rows {
+        match self.storage {
+            Storage::Owned { rows, .. } => rows,
+            Storage::Mapped { .. } => unreachable!("only what was just built is taken apart"),
+        }
     }
 
     pub(super) fn view(&self) -> RowView<'_> {

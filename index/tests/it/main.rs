@@ -8,4 +8,5 @@ mod dense_graph;
 mod dense_oracle;
 mod lexical;
 mod lexical_files;
+mod probe;
 mod segment_file;

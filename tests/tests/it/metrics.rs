@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use fitment_proto::v1;
@@ -114,6 +114,13 @@ async fn the_page_tells_what_happened() -> anyhow::Result<()> {
     assert!(before.value("fitment_catalog_facets{}") >= 3.0);
     assert!(before.value("fitment_index_head_rows{}") >= before.value("fitment_catalog_facets{}"));
     assert!(before.value("fitment_promise_max_error_ratio{}").is_nan(), "nothing is promised");
+    assert!(before.value("fitment_index_self_recall_ratio{}").is_nan(), "nothing was built");
+    // Probed half a second after the start.
+    let started = Instant::now();
+    while !matches!(Page::read(&daemon)?.value("fitment_index_recall_ratio{}"), recall if recall >= 1.0) {
+        assert!(started.elapsed() < Duration::from_secs(60), "an exact index misses nothing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 
     for text in ["let people pay by card", "restore yesterday's database", "let people pay by card"] {
         matcher.r#match(intent(text)).await?;

@@ -22,11 +22,18 @@ pub(crate) struct SealPolicy {
     pub quiet: Duration,
     /// How long quiet is waited for at most.
     pub patience: Duration,
+    /// How often recall is probed.
+    pub probe: Duration,
 }
 
 impl Default for SealPolicy {
     fn default() -> Self {
-        Self { every: Duration::from_millis(500), quiet: Duration::from_secs(3), patience: Duration::from_secs(60) }
+        Self {
+            every: Duration::from_millis(500),
+            quiet: Duration::from_secs(3),
+            patience: Duration::from_secs(60),
+            probe: Duration::from_secs(60),
+        }
     }
 }
 
@@ -66,7 +73,7 @@ impl LiveIndex {
                 .map(drop)
                 .map_err(|source| EngineError::Io { path: format!("{name} thread").into(), source })?;
         }
-        Ok(())
+        Self::probe_in_background(shared, policy.every, policy.probe)
     }
 
     /// Builds a segment, and takes it into use. One of everything is written to disk before. Nothing to do: returns at once.
@@ -94,6 +101,9 @@ impl LiveIndex {
             Err(IndexError::Cancelled { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        if scope == SealScope::All {
+            self.note_build(segment.self_recall());
+        }
         let installed = self.searchable.write().dense.install(segment);
         match installed {
             // Freed here, where no search waits.

@@ -29,6 +29,8 @@ pub(super) const SEGMENTS: &str = "fitment_index_segments";
 pub(super) const SEGMENT_ROWS: &str = "fitment_index_segment_rows";
 pub(super) const HEAD_ROWS: &str = "fitment_index_head_rows";
 pub(super) const TOMBSTONE_ROWS: &str = "fitment_index_tombstone_rows";
+pub(super) const RECALL: &str = "fitment_index_recall_ratio";
+pub(super) const SELF_RECALL: &str = "fitment_index_self_recall_ratio";
 pub(super) const CALIBRATION: &str = "fitment_calibration_state";
 pub(super) const PROMISED_ERROR: &str = "fitment_promise_max_error_ratio";
 pub(super) const PROMISE_VERDICTS: &str = "fitment_promise_verdicts";
@@ -102,6 +104,8 @@ const GAUGES: &[(&str, &str)] = &[
     (SEGMENT_ROWS, "Vectors in sealed segments, dead ones counted."),
     (HEAD_ROWS, "Vectors outside of sealed segments, dead ones counted: every search scans them."),
     (TOMBSTONE_ROWS, "Dead vectors that still take their place."),
+    (RECALL, "recall@10 of the graph against exact search, for the latest intents; 1 while every search is exact."),
+    (SELF_RECALL, "Part of its own vectors that the graph found after it was built; NaN before the first build."),
     (CALIBRATION, "1 for the state that the calibration is in, 0 for the others."),
     (PROMISED_ERROR, "Error rate that the calibration promises not to exceed; NaN without one."),
     (PROMISE_VERDICTS, "Promised answers that got a verdict."),

@@ -57,6 +57,7 @@ fn engine_figures(figures: &EngineFigures) {
         versions,
         matchable,
         dense,
+        recall,
         encoders,
         calibration,
         promise,
@@ -78,6 +79,8 @@ fn engine_figures(figures: &EngineFigures) {
     ] {
         gauge!(name).set(value as f64);
     }
+    gauge!(names::RECALL).set(recall.probed.unwrap_or(f64::NAN));
+    gauge!(names::SELF_RECALL).set(recall.built.unwrap_or(f64::NAN));
     counter!(names::DECISIONS_LOST).absolute(*decisions_lost);
     encoders.iter().for_each(encoder_figures);
     for (state, is) in [
