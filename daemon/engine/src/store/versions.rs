@@ -6,12 +6,13 @@ use fitment_models::{ModelInfo, UnitVector};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::audit;
-use super::changes::{CHANGES, OP_PUT, OP_RESTORE};
-use super::records::{NameRecord, RequestRecord, StoredVersion, decode, encode};
+use super::carried::{CarriedStanding, Taken};
+use super::changes::{CHANGES, OP_DELETE, OP_MOVE, OP_PUT, OP_RESTORE};
+use super::records::{ImportMark, NameRecord, RequestRecord, StoredVersion, decode, encode};
 use super::standing::act;
 use super::{
     DIGESTS, MANIFESTS, META, NAMES, PROFILES, REQUEST_ORDER, REQUESTS, Revision, Store, VECTORS, VERSIONS, meta_u32,
-    meta_u64,
+    meta_u64, second_stage,
 };
 use crate::audit::{Act, Author};
 use crate::clues::text_profile;
@@ -29,6 +30,8 @@ pub struct NewVersion {
     pub vectors: Vec<UnitVector>,
     /// Idempotency key; empty: none.
     pub request_id: String,
+    /// Where it stood elsewhere.
+    pub standing: Option<CarriedStanding>,
 }
 
 /// What became of a write.
@@ -38,8 +41,23 @@ pub enum Written {
     Created(DocId, Box<StoredVersion>),
     /// The same manifest was there.
     Unchanged(DocId, Box<StoredVersion>),
+    /// The same manifest was there, and stands elsewhere from this commit on.
+    Updated(Updated),
+    /// The same manifest was there, and has come further than what came with it.
+    Kept(DocId, Box<StoredVersion>),
     /// Refused.
     Refused(EngineError),
+}
+
+/// A version that was there and stands elsewhere now.
+#[derive(Debug)]
+pub struct Updated {
+    /// Its document.
+    pub doc: DocId,
+    /// Its record after the change.
+    pub record: Box<StoredVersion>,
+    /// Whether it was deleted before.
+    pub was_deleted: bool,
 }
 
 impl Store {
@@ -54,7 +72,7 @@ impl Store {
         now: jiff::Timestamp,
     ) -> Result<(Revision, Vec<Written>), EngineError> {
         let transaction = self.database.begin_write()?;
-        let Put { revision, results, acts } = put_in(&transaction, model, versions, now)?;
+        let Put { revision, results, acts } = put_in(&transaction, model, versions, author, now)?;
         audit::append(&transaction, author, revision, now, acts)?;
         transaction.commit()?;
         Ok((revision, results))
@@ -76,6 +94,7 @@ pub(super) fn put_in(
     transaction: &WriteTransaction,
     model: &ModelInfo,
     versions: &[NewVersion],
+    author: &Author,
     now: jiff::Timestamp,
 ) -> Result<Put, EngineError> {
     let mut results = Vec::with_capacity(versions.len());
@@ -125,6 +144,33 @@ pub(super) fn put_in(
                     let mut record = stored
                         .transpose()?
                         .ok_or_else(|| EngineError::Internal(format!("{name}@{semver} has no record")))?;
+                    if let Some(standing) = &version.standing {
+                        let mark = ImportMark { time: now, actor: author.actor.clone(), reason: author.reason.clone() };
+                        let was_deleted = record.deleted.is_some();
+                        match standing.take_into(&mut record, next_revision, &mark) {
+                            Taken::Same => results.push(Written::Unchanged(DocId(doc), Box::new(record))),
+                            Taken::Kept => results.push(Written::Kept(DocId(doc), Box::new(record))),
+                            Taken::Differs(error) => results.push(Written::Refused(error)),
+                            Taken::Changed => {
+                                stored_versions.insert(doc, encode(&record)?.as_slice())?;
+                                let now_deleted = record.deleted.is_some();
+                                let logged = match (was_deleted, now_deleted) {
+                                    (false, true) => OP_DELETE,
+                                    (true, false) => OP_RESTORE,
+                                    _ => OP_MOVE,
+                                };
+                                if logged == OP_DELETE {
+                                    second_stage::forget(transaction, doc)?;
+                                }
+                                changes.insert((next_revision, position), (logged, doc))?;
+                                position += 1;
+                                acts.push(standing.act(&record));
+                                let record = Box::new(record);
+                                results.push(Written::Updated(Updated { doc: DocId(doc), record, was_deleted }));
+                            }
+                        }
+                        continue;
+                    }
                     if record.deleted.take().is_none() {
                         results.push(Written::Unchanged(DocId(doc), Box::new(record)));
                         continue;
@@ -144,18 +190,27 @@ pub(super) fn put_in(
             next_doc = next_doc
                 .checked_add(1)
                 .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
-            let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
+            let mut record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
+            let carried = version.standing.as_ref();
+            if let Some(standing) = carried {
+                let mark = ImportMark { time: now, actor: author.actor.clone(), reason: author.reason.clone() };
+                standing.take_into(&mut record, next_revision, &mark);
+            }
             stored_versions.insert(doc, encode(&record)?.as_slice())?;
             names
                 .insert((name.as_str(), semver.as_str()), encode(&NameRecord { digest, doc: Some(doc) })?.as_slice())?;
             insert_contents(transaction, doc, version, &model_digest)?;
             changes.insert((next_revision, position), (OP_PUT, doc))?;
             position += 1;
-            acts.push(act(
-                "component.create",
-                &record,
-                serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
-            ));
+            let lifecycle = version.manifest.lifecycle();
+            acts.push(act("component.create", &record, serde_json::json!({"lifecycle": lifecycle.as_str()})));
+            if let Some(standing) = carried {
+                acts.push(standing.act(&record));
+            }
+            if record.deleted.is_some() {
+                changes.insert((next_revision, position), (OP_DELETE, doc))?;
+                position += 1;
+            }
             remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
             results.push(Written::Created(DocId(doc), Box::new(record)));
         }
