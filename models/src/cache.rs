@@ -317,6 +317,13 @@ impl ModelCache {
         Ok(Scratch { folder, _held: held })
     }
 
+    /// Removes what killed imports left, if there is any.
+    fn sweep_if_left(&self) -> Result<(), ModelError> {
+        let scratch = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(SCRATCH);
+        let left = fs::read_dir(&self.root).is_ok_and(|entries| entries.flatten().any(scratch));
+        if left { self.sweep().map(drop) } else { Ok(()) }
+    }
+
     /// Removes scratch folders that nobody works in any more: whoever does holds a lock on its own, which ends with the process.
     /// None is made until what is returned is dropped.
     fn sweep(&self) -> Result<File, ModelError> {

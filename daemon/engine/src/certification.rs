@@ -219,7 +219,7 @@ impl Engine {
             let root = shared.trust_root()?;
             let now = (shared.clock)();
             let revocation = match accepted {
-                Some(accepted) => accepted_elsewhere(&shared.store.read()?, &accepted, &envelope)?,
+                Some(accepted) => accepted_elsewhere(&shared.store.read()?, &accepted, &envelope, now)?,
                 None => None,
             };
             let revocation = match revocation {
@@ -298,6 +298,7 @@ fn accepted_elsewhere(
     reader: &StoreReader,
     accepted: &serde_json::Value,
     envelope: &[u8],
+    now: jiff::Timestamp,
 ) -> Result<Option<Revocation>, EngineError> {
     let wrong = |fault: String| EngineError::field("accepted_json", fault);
     let text = std::str::from_utf8(envelope).map_err(|_error| EngineError::field("envelope", "is not UTF-8"))?;
@@ -306,8 +307,9 @@ fn accepted_elsewhere(
     let Some(root) = reader.trust_roots()?.into_iter().find(|root| root.digest().to_string() == under) else {
         return Ok(None);
     };
-    root.verify(envelope)?;
-    Ok(Some(recorded))
+    let verified = root.verify(envelope)?;
+    // Whose key has ended since could revoke when it was accepted.
+    Ok(Some(root.admit(&verified, now).unwrap_or(recorded)))
 }
 
 fn checked_evidence(evidence: Vec<Vec<u8>>, named: &[Evidence]) -> Result<Vec<(Digest, Vec<u8>)>, EngineError> {

@@ -268,8 +268,12 @@ fn finish(
     }
     let manifest = BundleManifest::seal(head, models, left_out, entries)?;
     // One that was cut short goes on under the number that it has: its signature is about that.
+    // Somebody else's hand in that file must not get a number of the future signed.
     let earlier = interrupted_export(wanted.out);
-    let begun_anew = earlier.as_ref().is_some_and(|earlier| !earlier.holds_the_same(&manifest));
+    let goes_on = |earlier: &BundleManifest| {
+        earlier.holds_the_same(&manifest) && earlier.sequence < manifest.sequence && earlier.time <= manifest.time
+    };
+    let begun_anew = earlier.as_ref().is_some_and(|earlier| !goes_on(earlier));
     let manifest = earlier.filter(|_| !begun_anew).unwrap_or(manifest);
     let rewound = |source| EngineError::Io { path: "a temporary file".into(), source };
     file.seek(SeekFrom::Start(0)).map_err(rewound)?;

@@ -6,12 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fitment_catalog::{Format, Manifest};
-use fitment_engine::evaluate::read_catalog_folder;
 use fitment_engine::{FOLDER_RECORDS, STANDING_ENDING};
 use fitment_proto::v1;
 
 use super::all_versions;
-use super::folder::{Done, Export, is_export, records};
+use super::folder::{Done, Export, is_export, manifests, records};
 use crate::cli::common::Common;
 use crate::output;
 
@@ -81,7 +80,7 @@ type Side = BTreeMap<String, (String, Vec<u8>)>;
 pub(super) async fn diff(folder: &Path, common: &Common) -> anyhow::Result<ExitCode> {
     let whole = is_export(folder);
     let (mut here, mut there) = (Side::new(), Side::new());
-    for file in read_catalog_folder(folder)? {
+    for file in manifests(folder)? {
         let manifest = Manifest::parse(&file.source, &file.manifest, Format::Auto)?;
         here.insert(manifest.to_string(), (manifest.digest().to_string(), file.standing));
     }

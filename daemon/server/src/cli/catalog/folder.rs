@@ -54,11 +54,7 @@ impl Found {
         }
         found.revocations = files_of(&records.join("revocations"))?;
         found.certificates = files_of(&records.join("certificates"))?;
-        found.manifests = match read_catalog_folder(path) {
-            // An export of a catalogue without versions.
-            Err(EngineError::InvalidField { .. }) if records.join(SUMS).is_file() => Vec::new(),
-            read => read?,
-        };
+        found.manifests = manifests(path)?;
         let stems: BTreeSet<PathBuf> =
             found.manifests.iter().map(|file| Path::new(&file.source).with_extension("")).collect();
         for file in walk(path)?.into_iter().filter(|file| file.to_string_lossy().ends_with(STANDING_ENDING)) {
@@ -84,6 +80,16 @@ impl Found {
             return Err(EngineError::field("evidence", format!("{} is not what its name says", file.display())));
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Manifests of a folder, with where their versions stand; none of an export of a catalogue without versions.
+///
+/// Errors: a folder that holds none and is no export.
+pub(super) fn manifests(folder: &Path) -> Result<Vec<CatalogFile>, EngineError> {
+    match read_catalog_folder(folder) {
+        Err(EngineError::InvalidField { .. }) if is_export(folder) => Ok(Vec::new()),
+        read => read,
     }
 }
 
