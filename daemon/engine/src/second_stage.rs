@@ -422,6 +422,7 @@ mod tests {
             request_id: String::new(),
             author: Author::default(),
             allow_near_duplicate: false,
+            standing: Vec::new(),
         };
         engine.create(import).await.expect("written");
     }

@@ -113,7 +113,8 @@ async fn what_is_exported_imported_and_exported_again_is_the_same_to_the_byte() 
     on(&daemon, folder, 0, &["catalog", "export", "one"])?;
     let one = tree(&folder.join("one"))?;
     let with = |ending: &str| one.keys().filter(|path| path.ends_with(ending)).count();
-    let in_sample = tree(&sample())?.keys().filter(|path| path.ends_with(".yaml")).count();
+    let is_manifest = |path: &&String| Path::new(path).extension().is_some_and(|ending| ending == "yaml");
+    let in_sample = tree(&sample())?.keys().filter(is_manifest).count();
     ensure!(in_sample > 100 && with(".yaml") == in_sample + 6, "{in_sample}: {:?}", one.keys());
     assert_eq!((with(".standing.json"), with(".dsse.json")), (2, 2));
     let kinds = |kind: &str| one.keys().filter(|path| path.starts_with(&format!("_catalog/{kind}/"))).count();

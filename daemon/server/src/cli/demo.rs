@@ -126,7 +126,7 @@ fn print_json(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>)
         "metrics": metrics.map(|address| format!("http://{address}/metrics")),
         "components": info.matchable,
         "model": info.model.name,
-        "promise": info.calibration.to_string(),
+        "promise": info.calibration,
         "try": tried,
     });
     drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes()));

@@ -40,7 +40,7 @@ pub(super) async fn export(arguments: ExportArguments) -> anyhow::Result<ExitCod
     let mut export = Export::begin(&folder)?;
     let mut versions = 0;
     files(&common, |path, content| {
-        versions += usize::from(path.ends_with(".yaml"));
+        versions += usize::from(Path::new(&path).extension().is_some_and(|ending| ending == "yaml"));
         export.add(path, &content)
     })
     .await?;

@@ -257,7 +257,7 @@ impl Export {
             ))
             .into());
         }
-        let sums: String = files.iter().map(|(path, digest)| format!("{}  {path}\n", hex(digest))).collect();
+        let sums = files.iter().map(|(path, digest)| [&hex(digest), "  ", path, "\n"].concat()).collect::<String>();
         std::fs::create_dir_all(&records).map_err(failed(&records))?;
         put(&staging, &records.join(PENDING), sums.as_bytes())?;
         let mut folders = BTreeSet::from([folder.clone(), records.clone()]);

@@ -288,9 +288,9 @@ fn report(
     for FileResult { file, result, detail } in records.iter().filter(|record| record.result != "unchanged") {
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         if *result == "failed" {
-            eprintln!("{file}{detail}")
+            eprintln!("{file}{detail}");
         } else {
-            output::line(format!("{result} {file}{detail}"))?
+            output::line(format!("{result} {file}{detail}"))?;
         }
     }
     if !near.is_empty() {
@@ -299,7 +299,7 @@ fn report(
     let mut counted = format!("{} created, {} unchanged", of("created").count(), of("unchanged").count());
     for (word, count) in [("updated", of("updated").count()), ("kept", of("kept").count())] {
         if count > 0 {
-            counted.push_str(&format!(", {count} {word}"));
+            counted = format!("{counted}, {count} {word}");
         }
     }
     let rate = f64::from(u32::try_from(total).unwrap_or(u32::MAX)) / took.as_secs_f64().max(1e-3);
