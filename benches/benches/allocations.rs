@@ -83,7 +83,7 @@ fn allocations(embedder: Box<dyn Embedder>) {
         gaps: GapPolicy::default(),
     };
     let engine = Engine::open(options, embedder, &|_, _, _| {}).expect("an engine");
-    let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+    let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec()).into()).collect();
     runtime.block_on(evaluate::load(&engine, manifests, &|_, _, _| {})).expect("the sample");
     let ask = |query: MatchQuery| drop(runtime.block_on(engine.match_intent(query)).expect("an answer"));
     count("match, vector given: ranking and records", |n| {

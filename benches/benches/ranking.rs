@@ -117,6 +117,7 @@ fn manifest(number: usize, random: &mut SmallRng) -> Import {
         request_id: String::new(),
         author: Author::default(),
         allow_near_duplicate: true,
+        standing: Vec::new(),
     }
 }
 

@@ -301,6 +301,50 @@ impl ModelCache {
         }
     }
 
+    /// A folder beside the models to make one in, so that the last step is a rename. Those of processes that were killed are
+    /// removed first.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`].
+    pub fn scratch(&self) -> Result<Scratch, ModelError> {
+        let _making = self.sweep()?;
+        let folder = tempfile::Builder::new()
+            .prefix(SCRATCH)
+            .tempdir_in(&self.root)
+            .map_err(ModelError::io("create a folder in", &self.root))?;
+        let held = File::open(folder.path()).map_err(ModelError::io("open", folder.path()))?;
+        held.lock().map_err(ModelError::io("lock", folder.path()))?;
+        Ok(Scratch { folder, _held: held })
+    }
+
+    /// Removes what killed imports left, if there is any.
+    fn sweep_if_left(&self) -> Result<(), ModelError> {
+        let scratch = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(SCRATCH);
+        let left = fs::read_dir(&self.root).is_ok_and(|entries| entries.flatten().any(scratch));
+        if left { self.sweep().map(drop) } else { Ok(()) }
+    }
+
+    /// Removes scratch folders that nobody works in any more: whoever does holds a lock on its own, which ends with the process.
+    /// None is made until what is returned is dropped.
+    fn sweep(&self) -> Result<File, ModelError> {
+        fs::create_dir_all(&self.root).map_err(ModelError::io("create", &self.root))?;
+        let path = self.root.join(".import.lock");
+        let options = File::options().create(true).truncate(false).write(true).open(&path);
+        let making = options.map_err(ModelError::io("open", &path))?;
+        making.lock().map_err(ModelError::io("lock", &path))?;
+        for entry in fs::read_dir(&self.root).map_err(ModelError::io("list", &self.root))? {
+            let entry = entry.map_err(ModelError::io("list", &self.root))?;
+            let left = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && File::open(&left).is_ok_and(|folder| folder.try_lock().is_ok())
+            {
+                fs::remove_dir_all(&left).map_err(ModelError::io("remove", &left))?;
+            }
+        }
+        Ok(making)
+    }
+
     /// Waits until no other process works on `name`; the lock ends with the returned file.
     fn lock(&self, name: &str, progress: &dyn Progress) -> Result<File, ModelError> {
         fs::create_dir_all(&self.root).map_err(ModelError::io("create", &self.root))?;
@@ -316,6 +360,23 @@ impl ModelCache {
             file.lock().map_err(ModelError::io("lock", &path))?;
         }
         Ok(file)
+    }
+}
+
+/// How a scratch folder's name begins.
+const SCRATCH: &str = ".import-";
+
+/// A folder that is removed when this is dropped, or by the next who makes one after its process was killed.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: tempfile::TempDir,
+    _held: File,
+}
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 }
 

@@ -34,7 +34,7 @@ mod vector;
 
 pub use cache::{
     CheckState, FileCheck, HubAccess, InstalledModel, MODELS_DIR_VARIABLE, ModelCache, ModelState, ModelStatus,
-    Sources, is_model_name,
+    Scratch, Sources, is_model_name,
 };
 pub use cpu::{Kernel, Precision, available_threads};
 pub use device::Device;

@@ -96,4 +96,22 @@ impl Lifecycle {
             (Self::Draft | Self::Candidate | Self::Certified | Self::Deprecated | Self::Revoked, _) => false,
         }
     }
+
+    /// Whether a version that stands here may come to stand there by steps of its life, none of them back to draft.
+    pub fn leads_to(self, there: Self) -> bool {
+        if there == Self::Draft {
+            return false;
+        }
+        let mut reached = vec![self];
+        let mut next = 0;
+        while let Some(&from) = reached.get(next) {
+            for &to in Self::ALL {
+                if from.may_become(to) && !reached.contains(&to) {
+                    reached.push(to);
+                }
+            }
+            next += 1;
+        }
+        reached.contains(&there)
+    }
 }

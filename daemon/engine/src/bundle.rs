@@ -11,8 +11,10 @@ mod import;
 mod manifest;
 mod plan;
 
-pub use self::archive::{BundleFile, BundleTaker, write_bundle};
+pub use self::archive::{BundleFile, BundleTaker, interrupted_export, write_bundle};
 pub use self::content::{BundleAssembly, BundleContent, Reading};
+pub(crate) use self::content::{CarriedRevocation, recorded_revocation};
+pub(crate) use self::export::pretty;
 pub use self::export::{ExportHead, Exported};
 pub use self::import::{ImportOptions, ImportedBundle};
 pub use self::manifest::{

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use serde_json::json;
 
 use crate::audit::{Act, Author};
+use crate::bundle::recorded_revocation;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::store::{Card, NewCertificate, Revision, StoreReader, StoredCertificate};
@@ -69,8 +70,10 @@ pub struct Recorded {
     pub digest: Digest,
     /// The revision that recorded it.
     pub revision: Revision,
-    /// Every version that it speaks of and its standing now.
+    /// Every version that it speaks of and its standing now; none where it was recorded before.
     pub versions: Vec<(Card, Standing)>,
+    /// False: it was recorded before, and nothing was written.
+    pub new: bool,
 }
 
 /// What is recorded about one version.
@@ -122,19 +125,28 @@ impl Engine {
         .await
     }
 
-    /// Records a certificate about versions that are stored, with evidence that it names by digest.
+    /// Records a certificate about versions that are stored, with evidence that it names by digest. What is recorded already
+    /// is not written again.
     ///
-    /// Errors: no trust root; an envelope that is malformed, or signed by no key of the root; no stored version among its
-    /// subjects; evidence that it does not name.
+    /// `earlier_roots`: take it also where no key of the root in force signed it and one of an earlier root did; it is kept
+    /// and certifies nothing. Errors: no trust root; an envelope that is malformed, or signed by no key of the root; no stored
+    /// version among its subjects; evidence that it does not name.
     pub async fn add_certificate(
         &self,
         envelope: Vec<u8>,
         evidence: Vec<Vec<u8>>,
+        earlier_roots: bool,
         author: Author,
     ) -> Result<Recorded, EngineError> {
         self.change(move |shared| {
             let root = shared.trust_root()?;
-            let certificate = root.verify(&envelope)?;
+            let certificate = match root.verify(&envelope) {
+                Err(refused) if earlier_roots => {
+                    let roots = shared.store.read()?.trust_roots()?;
+                    roots.iter().rev().find_map(|root| root.verify(&envelope).ok()).ok_or(refused)?
+                }
+                verified => verified?,
+            };
             let named: &[Evidence] = match certificate.statement().predicate() {
                 Predicate::Certification(certification) => &certification.evidence,
                 Predicate::VerificationResult(_) => &[],
@@ -147,10 +159,14 @@ impl Engine {
             };
             let evidence = checked_evidence(evidence, named)?;
             let reader = shared.store.read()?;
-            let mut versions = Vec::new();
+            let address = Digest::of(&envelope);
+            let (mut versions, mut known) = (Vec::new(), true);
             for digest in certificate.statement().subjects().iter().filter_map(|subject| subject.digest) {
                 if let Some(doc) = reader.by_digest(&digest)? {
-                    if reader.certificates_of(&digest)?.len() >= MAX_CERTIFICATES {
+                    let there = reader.certificates_of(&digest)?;
+                    let is_there = there.iter().any(|stored| Digest::of(stored.envelope.as_bytes()) == address);
+                    known &= is_there;
+                    if !is_there && there.len() >= MAX_CERTIFICATES {
                         let fault = format!("is one too many: {digest} has {MAX_CERTIFICATES} certificates already");
                         return Err(EngineError::field("envelope", fault));
                     }
@@ -159,6 +175,13 @@ impl Engine {
             }
             if versions.is_empty() {
                 return Err(EngineError::NotFound { what: "a version that the certificate is about".into() });
+            }
+            for (digest, _) in &evidence {
+                known &= reader.evidence(digest)?.is_some();
+            }
+            if known {
+                let digest = certificate.digest();
+                return Ok(Recorded { digest, revision: shared.index.revision(), versions: Vec::new(), new: false });
             }
             let envelope =
                 String::from_utf8(envelope).map_err(|_error| EngineError::field("envelope", "is not UTF-8"))?;
@@ -175,7 +198,7 @@ impl Engine {
             let docs: Vec<DocId> = versions.into_iter().map(|(doc, _)| doc).collect();
             let versions = shared.judge(&docs)?;
             shared.index.reach(revision);
-            Ok(Recorded { digest, revision, versions })
+            Ok(Recorded { digest, revision, versions, new: true })
         })
         .await
     }
@@ -183,12 +206,30 @@ impl Engine {
     /// Records a signed revocation of a certificate or a version. What it takes the ground from is in no answer once this
     /// returns.
     ///
-    /// Errors: no trust root; an envelope that is malformed, is no revocation, or whose signers may not revoke.
-    pub async fn revoke(&self, envelope: Vec<u8>, author: Author) -> Result<Recorded, EngineError> {
+    /// `accepted`: the record of its acceptance elsewhere, which is taken over where the trust root that it names is or was in
+    /// force here and one of its keys signed the envelope. Errors: no trust root; an envelope that is malformed, is no
+    /// revocation, or whose signers may not revoke.
+    pub async fn revoke(
+        &self,
+        envelope: Vec<u8>,
+        accepted: Option<serde_json::Value>,
+        author: Author,
+    ) -> Result<Recorded, EngineError> {
         self.change(move |shared| {
             let root = shared.trust_root()?;
             let now = (shared.clock)();
-            let revocation = root.admit(&root.verify(&envelope)?, now)?;
+            let revocation = match accepted {
+                Some(accepted) => accepted_elsewhere(&shared.store.read()?, &accepted, &envelope, now)?,
+                None => None,
+            };
+            let revocation = match revocation {
+                Some(revocation) => revocation,
+                None => root.admit(&root.verify(&envelope)?, now)?,
+            };
+            if shared.store.read()?.revocations()?.iter().any(|known| known.digest() == revocation.digest()) {
+                let (digest, revision) = (revocation.digest(), shared.index.revision());
+                return Ok(Recorded { digest, revision, versions: Vec::new(), new: false });
+            }
             let reader = shared.store.read()?;
             let mut docs = Vec::new();
             if let Some(version) = revocation.claim().version {
@@ -212,7 +253,7 @@ impl Engine {
             let revision = shared.store.put_revocation(&revocation, &envelope, &docs, act, &author, now)?;
             let versions = shared.judge(&docs)?;
             shared.index.reach(revision);
-            Ok(Recorded { digest: revocation.digest(), revision, versions })
+            Ok(Recorded { digest: revocation.digest(), revision, versions, new: true })
         })
         .await
     }
@@ -250,6 +291,25 @@ impl Engine {
         })
         .await
     }
+}
+
+/// A revocation as another catalogue accepted it, under a trust root that is known here; `None` where it is not.
+fn accepted_elsewhere(
+    reader: &StoreReader,
+    accepted: &serde_json::Value,
+    envelope: &[u8],
+    now: jiff::Timestamp,
+) -> Result<Option<Revocation>, EngineError> {
+    let wrong = |fault: String| EngineError::field("accepted_json", fault);
+    let text = std::str::from_utf8(envelope).map_err(|_error| EngineError::field("envelope", "is not UTF-8"))?;
+    let recorded = recorded_revocation(accepted, text).map_err(wrong)?;
+    let under = accepted.get("root").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let Some(root) = reader.trust_roots()?.into_iter().find(|root| root.digest().to_string() == under) else {
+        return Ok(None);
+    };
+    let verified = root.verify(envelope)?;
+    // Whose key has ended since could revoke when it was accepted.
+    Ok(Some(root.admit(&verified, now).unwrap_or(recorded)))
 }
 
 fn checked_evidence(evidence: Vec<Vec<u8>>, named: &[Evidence]) -> Result<Vec<(Digest, Vec<u8>)>, EngineError> {

@@ -289,13 +289,14 @@ impl Engine {
 }
 
 impl Shared {
-    /// The same catalogue, answered with another model. Its trust, ranker and calibration are still to be brought up.
-    pub(crate) fn with_model(&self, encoder: Arc<Encoder>, index: LiveIndex) -> Self {
+    /// The same catalogue, answered with another model. Its trust, ranker, calibration and second stage are still
+    /// to be brought up.
+    pub(crate) fn with_model(&self, encoder: Arc<Encoder>, second: Option<SecondStage>, index: LiveIndex) -> Self {
         Self {
             store: Arc::clone(&self.store),
             index,
             encoder,
-            second: None,
+            second,
             ranking: self.ranking.clone(),
             ranker: RankerState::default(),
             calibration: CalibrationState::default(),

@@ -52,6 +52,18 @@ pub enum EngineError {
         /// Where it was to go.
         to: Lifecycle,
     },
+    /// A version went another way here than where an imported record of it comes from.
+    #[error(
+        "{what} is {here} here and came another way than the record that tells of {there}; `fitment catalog history` shows its way; nothing was changed"
+    )]
+    StandingDiffers {
+        /// `namespace/name@version`.
+        what: String,
+        /// Where it stands here.
+        here: Lifecycle,
+        /// Where the record ends.
+        there: Lifecycle,
+    },
     /// Certification without anybody who is believed.
     #[error("no trust root is installed, so nobody's signature is believed; install one with `fitment trust install`")]
     NoTrustRoot,
@@ -326,6 +338,12 @@ impl EngineError {
         Self::InvalidField { field: field.into(), description: description.into() }
     }
 
+    /// A version that the policy refuses for what it is nearly the same as.
+    pub(crate) fn near_duplicate(manifest: &fitment_catalog::Manifest, near: &[crate::near::NearDuplicate]) -> Self {
+        let near = near.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Self::NearDuplicate { version: manifest.to_string(), near }
+    }
+
     /// The kind and the stable machine-readable reason.
     pub fn classify(&self) -> (ErrorKind, &'static str) {
         match self {
@@ -335,6 +353,7 @@ impl EngineError {
             Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
             Self::NotDeleted { .. } => (ErrorKind::FailedPrecondition, "NOT_DELETED"),
             Self::MoveForbidden { .. } => (ErrorKind::FailedPrecondition, "MOVE_FORBIDDEN"),
+            Self::StandingDiffers { .. } => (ErrorKind::FailedPrecondition, "STANDING_DIFFERS"),
             Self::NoTrustRoot => (ErrorKind::FailedPrecondition, "NO_TRUST_ROOT"),
             Self::Trust(error) => match error.kind() {
                 TrustErrorKind::InvalidInput => (ErrorKind::InvalidArgument, "CERTIFICATION_INVALID"),

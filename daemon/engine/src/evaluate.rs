@@ -15,7 +15,7 @@ use fitment_evaluation::{Answer, InSample, Promise, Ranked, Run, Signal as Share
 use fitment_models::TextRole;
 use fitment_ranking::{Fingerprints, Observation, Ranker, Seen};
 
-pub use self::files::{LabelledFiles, read_catalog_folder, read_dataset};
+pub use self::files::{CatalogFile, LabelledFiles, read_catalog_file, read_catalog_folder, read_dataset};
 pub use self::recalibrate::recalibrate;
 pub use self::sufficient::{check_learnable, check_promisable};
 pub use self::synthetic::{SYNTHETIC, synthetic};
@@ -57,7 +57,7 @@ pub struct Measured {
 /// Writes manifests into an engine's catalogue. Errors: the first manifest that is refused.
 pub async fn load(
     engine: &Engine,
-    manifests: Vec<(String, Vec<u8>)>,
+    manifests: Vec<CatalogFile>,
     on_progress: OnProgress<'_>,
 ) -> Result<(), EngineError> {
     let total = manifests.len() as u64;
@@ -65,7 +65,7 @@ pub async fn load(
     let mut manifests = manifests.into_iter().peekable();
     on_progress("indexing components", 0, total);
     while manifests.peek().is_some() {
-        let items = manifests.by_ref().take(IMPORT_BATCH).map(|(source, manifest)| Import {
+        let items = manifests.by_ref().take(IMPORT_BATCH).map(|CatalogFile { source, manifest, standing }| Import {
             author: Author::default(),
             manifest,
             format: Format::Auto,
@@ -73,6 +73,7 @@ pub async fn load(
             expected_digest: String::new(),
             request_id: String::new(),
             allow_near_duplicate: true,
+            standing,
         });
         for result in engine.import(items.collect()).await? {
             result?;

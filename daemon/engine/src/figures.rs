@@ -7,6 +7,7 @@ use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::feedback::PromiseWatch;
+use crate::gaps::GapFigures;
 use crate::live::IndexRecall;
 use crate::store::Revision;
 use crate::vector_cache::CacheUse;
@@ -64,6 +65,8 @@ pub struct EngineFigures {
     pub decisions: u64,
     /// Decisions since the start that were lost before they were written.
     pub decisions_lost: u64,
+    /// What is asked for and nothing meets.
+    pub gaps: GapFigures,
 }
 
 impl Engine {
@@ -75,7 +78,7 @@ impl Engine {
             (index.view.components(), index.view.all().len(), index.view.matchable().len(), index.dense.figures())
         };
         let watched = shared.watched()?;
-        let second = shared.second.as_ref().map(|second| &second.encoder);
+        let second = shared.second.as_ref().map(|second| &*second.encoder);
         Ok(EngineFigures {
             revision: shared.index.revision(),
             components,
@@ -89,6 +92,7 @@ impl Engine {
             drift: watched.intents,
             decisions: watched.decisions,
             decisions_lost: watched.decisions_lost,
+            gaps: shared.gaps.figures(),
         })
     }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::book::{Day, GapRecord, IntentKey, StoredIntent, Tally};
 pub use self::draft::Draft;
+pub use self::log::GapFigures;
 pub(crate) use self::log::Gaps;
 pub use self::report::{Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapReport, NearComponent};
 

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Engine`] holds the parts; `pipeline` answers an intent; `rank` scores; `writes` changes the
 //! catalogue; `store` is the truth; `live` and `view` are what is searched; `calibration` bounds errors; `evaluate`
-//! measures; `decisions`, `feedback` and `drift` learn from use; `gaps` keeps what nothing met; `near` finds
+//! measures; `folder` writes the catalogue out as files; `decisions`, `feedback` and `drift` learn from use; `gaps` keeps what nothing met; `near` finds
 //! near-duplicates; `figures` and `meters` are for who watches.
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod feedback;
 mod figures;
+mod folder;
 mod gaps;
 mod language;
 mod learning;
@@ -46,7 +47,7 @@ pub use bundle::{
     BundleAssembly, BundleChange, BundleContent, BundleCounts, BundleEntry, BundleFile, BundleKind, BundleManifest,
     BundleModel, BundleTaker, ExportHead, Exported, Fate, ImportOptions, ImportedBundle, MANIFEST_PATH,
     MAX_BUNDLE_ENTRIES, MAX_CARRIED_BYTES, MAX_MANIFEST_JSON_BYTES, Reading, SIGNATURE_PATH, bundle_signers,
-    write_bundle,
+    interrupted_export, write_bundle,
 };
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};
@@ -62,13 +63,15 @@ pub use feedback::{
 pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
 pub use fitment_index::{DenseFigures, Plan};
 pub use fitment_ranking::{Choice, Fingerprints, Ranker, Seen, Signal, Stop, Threshold, Trial};
+pub use folder::{ExportedFile, FOLDER_RECORDS, STANDING_ENDING};
 pub use gaps::{
-    Draft, Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapPolicy, GapReport, GapText, NearComponent,
+    Draft, Gap, GapCounts, GapFigures, GapIntent, GapLink, GapListing, GapPage, GapPolicy, GapReport, GapText,
+    NearComponent,
 };
 pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use live::{IndexRecall, OnProgress};
-pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
 pub use migration::stored_model;
 pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
@@ -80,11 +83,11 @@ pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{
-    Card, Deletion, FORMAT_VERSION, Facet, Move, Pruned, Restored, Revision, SnapshotListing, SnapshotSummary,
-    Standing, Store, StoredCertificate, StoredModel, StoredVersion, Work, WrittenSnapshot, list_snapshots,
-    prune_snapshots, restore_snapshot, snapshot_file, verify_snapshot,
+    Card, CarriedStanding, Deletion, FORMAT_VERSION, Facet, ImportMark, Move, Pruned, Restored, Revision,
+    SnapshotListing, SnapshotSummary, Standing, Store, StoredCertificate, StoredModel, StoredVersion, Work,
+    WrittenSnapshot, list_snapshots, prune_snapshots, restore_snapshot, snapshot_file, verify_snapshot,
 };
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;
 pub use watch::{CatalogChange, ChangeKind, ChangedVersion, LogPlace};
-pub use writes::{Import, Imported, Listing, Page, VersionSelector};
+pub use writes::{Import, Imported, Listing, LookedAt, Looking, Page, VersionSelector};

@@ -1,4 +1,4 @@
-//! What the encoders count while they work, by the `metrics` facade: without a recorder nothing is kept.
+//! What encoders and writes count while they work, by the `metrics` facade: without a recorder nothing is kept.
 //!
 //! Everything else that can be watched is read from the engine when somebody asks ([`Engine::figures`]).
 //!
@@ -14,6 +14,14 @@ pub const BATCH_TEXTS: &str = "fitment_encoder_batch_texts";
 pub const BATCH_TOKENS: &str = "fitment_encoder_batch_tokens";
 /// Histogram: seconds that a batch took to encode; labels as [`BATCH_TEXTS`].
 pub const BATCH_SECONDS: &str = "fitment_encoder_batch_seconds";
+
+/// Counter: versions that are nearly the same as another component; label `result` (`written`, `refused`).
+pub const NEAR_DUPLICATES: &str = "fitment_near_duplicates_total";
+
+/// A version that is nearly the same as another component was written, or refused for it.
+pub(crate) fn near_duplicate(result: &'static str) {
+    metrics::counter!(NEAR_DUPLICATES, "result" => result).increment(1);
+}
 
 /// Histograms of the batches of one sort of work.
 pub(crate) struct BatchMeters {

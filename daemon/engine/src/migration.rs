@@ -17,6 +17,7 @@ use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::{LiveIndex, SealPolicy};
 use crate::normalize::normalize_text;
+use crate::second_stage::SecondStage;
 use crate::store::{NewVectors, Revision, Store, StoredModel, Work, centroid_norm};
 
 /// Versions that are encoded and kept in one go.
@@ -54,7 +55,7 @@ impl Engine {
     /// Makes what vectors of another model are missing, and an engine over the same store that answers with it. Blocks; this
     /// engine goes on serving. Both models are in memory from here on.
     ///
-    /// Errors: the model that serves already; a second stage, which knows one first model; [`EngineError::Stopping`].
+    /// Errors: the model that serves already; [`EngineError::Stopping`].
     pub fn prepare_model(
         &self,
         embedder: Box<dyn Embedder>,
@@ -62,10 +63,6 @@ impl Engine {
         work: Work<'_>,
     ) -> Result<Self, EngineError> {
         let shared = self.current();
-        if shared.second.is_some() {
-            let fault = "cannot be changed while a second stage is on; serve without `ranking.second_stage`, migrate, and turn it on again";
-            return Err(EngineError::field("model", fault));
-        }
         if embedder.info().digest == shared.encoder.info().digest {
             return Err(EngineError::field("model", format!("{} serves already", embedder.info().name)));
         }
@@ -162,8 +159,12 @@ fn beside(old: &Shared, encoder: Arc<Encoder>, work: Work<'_>) -> Result<Arc<Sha
     let folder = data_dir.join(format!("{SCRATCH_INDEX}{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
     let index =
         LiveIndex::open(&old.store, &folder, encoder.info(), &old.ranking.fields, work.tell)?.in_scratch(folder);
-    let next = Arc::new(old.with_model(encoder, index));
+    let (second, woken) = old.second.as_ref().map(SecondStage::beside).unzip();
+    let next = Arc::new(old.with_model(encoder, second, index));
     next.bring_up_trust()?;
     next.refresh_ranker()?;
+    if let Some(woken) = woken {
+        next.bring_up_second_stage(woken)?;
+    }
     Ok(next)
 }

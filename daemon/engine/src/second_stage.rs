@@ -31,12 +31,12 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The second model and its thread.
 pub(crate) struct SecondStage {
-    pub(crate) encoder: Encoder,
+    pub(crate) encoder: Arc<Encoder>,
     budget: Duration,
     /// Sent to when versions were written; holds one wake-up at most.
     wake: Sender<()>,
     /// One goes on at a time, so that nothing is encoded twice.
-    advancing: Mutex<()>,
+    advancing: Arc<Mutex<()>>,
 }
 
 /// What the second stage had to say in an answer.
@@ -108,8 +108,15 @@ impl SecondStage {
         budget: Duration,
     ) -> Result<(Self, Receiver<()>), EngineError> {
         let (wake, woken) = bounded(1);
-        let encoder = Encoder::start(embedder, "second", limits)?;
-        Ok((Self { encoder, budget, wake, advancing: Mutex::new(()) }, woken))
+        let encoder = Arc::new(Encoder::start(embedder, "second", limits)?);
+        Ok((Self { encoder, budget, wake, advancing: Arc::default() }, woken))
+    }
+
+    /// The same stage behind another first model: one encoder serves both.
+    pub(crate) fn beside(&self) -> (Self, Receiver<()>) {
+        let (wake, woken) = bounded(1);
+        let (encoder, advancing) = (Arc::clone(&self.encoder), Arc::clone(&self.advancing));
+        (Self { encoder, budget: self.budget, wake, advancing }, woken)
     }
 
     /// Lets the background thread look for versions without a vector.
@@ -415,6 +422,7 @@ mod tests {
             request_id: String::new(),
             author: Author::default(),
             allow_near_duplicate: false,
+            standing: Vec::new(),
         };
         engine.create(import).await.expect("written");
     }

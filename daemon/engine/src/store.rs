@@ -5,6 +5,7 @@
 
 mod audit;
 mod bundles;
+mod carried;
 mod certificates;
 mod changes;
 mod columns;
@@ -28,6 +29,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTab
 
 use self::audit::AUDIT;
 pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
+pub use self::carried::CarriedStanding;
+pub(crate) use self::carried::Taken;
 pub(crate) use self::certificates::NewCertificate;
 pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
@@ -38,7 +41,7 @@ pub use self::models::StoredModel;
 pub(crate) use self::rankers::RankerRecord;
 pub(crate) use self::reader::StoreReader;
 use self::records::encode;
-pub use self::records::{Card, Deletion, Facet, Move, StoredVersion};
+pub use self::records::{Card, Deletion, Facet, ImportMark, Move, StoredVersion};
 pub(crate) use self::records::{centroid_norm, text};
 pub use self::snapshot::{
     Pruned, Restored, SnapshotListing, SnapshotSummary, Work, WrittenSnapshot, list_snapshots, prune_snapshots,
@@ -46,7 +49,7 @@ pub use self::snapshot::{
 };
 pub(crate) use self::standing::Moved;
 pub use self::standing::Standing;
-pub(crate) use self::versions::{NewVersion, Written};
+pub(crate) use self::versions::{NewVersion, Updated, Written};
 use self::versions::{known_request, remember_request};
 use crate::audit::{Act, Author};
 use crate::calibration::Calibration;

@@ -1,18 +1,24 @@
 //! Changing and reading the catalogue.
 
+mod look;
+
 use fitment_catalog::{Compatibility, ComponentName, Digest, Filter, Format, Manifest, compatibility};
 use fitment_index::DocId;
 use fitment_models::{TextRole, UnitVector};
 use semver::Version;
 
 use crate::audit::{Act, Author};
+use crate::bundle::Fate;
 use crate::calibration::Calibration;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::Entry;
+use crate::meters::near_duplicate;
 use crate::near::{CatalogPolicy, NearDuplicate, NearDuplicates, with_batch};
 use crate::normalize::normalize_text;
-use crate::store::{NewVersion, Revision, StoredVersion, Written};
+use crate::store::{CarriedStanding, ImportMark, NewVersion, Revision, StoredVersion, Taken, Updated, Written};
+
+pub use self::look::{LookedAt, Looking};
 
 /// Longest idempotency key, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -40,6 +46,8 @@ pub struct Import {
     pub author: Author,
     /// Write it also where the policy refuses near-duplicates.
     pub allow_near_duplicate: bool,
+    /// Where it stood elsewhere, as [`CarriedStanding`] is written; empty: nothing is said.
+    pub standing: Vec<u8>,
 }
 
 /// What became of a manifest.
@@ -47,8 +55,8 @@ pub struct Import {
 pub struct Imported {
     /// The record.
     pub version: StoredVersion,
-    /// False when it was there already.
-    pub created: bool,
+    /// Created, also where it was deleted and is back; unchanged; updated or kept where a standing came with it.
+    pub fate: Fate,
     /// The revision that it was written at, or the current one.
     pub revision: Revision,
     /// Other components that what was created is nearly the same as, nearest first.
@@ -116,6 +124,7 @@ struct Accepted {
     manifest: Manifest,
     request_id: String,
     allow_near_duplicate: bool,
+    standing: Option<CarriedStanding>,
 }
 
 /// What a version is nearly the same as, or why it is refused.
@@ -136,8 +145,8 @@ impl Batch {
     /// What it was made of, to be encoded again.
     fn again(self) -> Vec<Accepted> {
         let accepted = |(version, allow_near_duplicate): (NewVersion, bool)| {
-            let NewVersion { manifest, request_id, .. } = version;
-            Accepted { manifest, request_id, allow_near_duplicate }
+            let NewVersion { manifest, request_id, standing, vectors: _ } = version;
+            Accepted { manifest, request_id, allow_near_duplicate, standing }
         };
         self.versions.into_iter().zip(self.allowed).map(accepted).collect()
     }
@@ -233,17 +242,23 @@ impl Engine {
                     Ok(manifest) => manifest,
                     Err(error) => return Ok(Checked::Done(Box::new(Err(error)))),
                 };
+                let standing = match item.standing.as_slice() {
+                    [] => None,
+                    bytes => match CarriedStanding::parse(&item.source, bytes, &manifest) {
+                        Ok(standing) => Some(standing),
+                        Err(error) => return Ok(Checked::Done(Box::new(Err(error)))),
+                    },
+                };
                 // A retry under an id is settled by the write itself.
                 if item.request_id.is_empty()
                     && let Some(doc) = reader.by_digest(&manifest.digest())?
-                    && let Some(version) = reader.version(doc)?
+                    && let Some(version) = reader.version_or_deleted(doc)?
+                    && let Some(settled) = settled(version, standing.as_ref(), revision)
                 {
-                    let near_duplicates = Vec::new();
-                    let imported = Imported { version, created: false, revision, near_duplicates };
-                    return Ok(Checked::Done(Box::new(Ok(imported))));
+                    return Ok(Checked::Done(Box::new(settled)));
                 }
                 let Import { request_id, allow_near_duplicate, .. } = item;
-                Ok(Checked::New(Box::new(Accepted { manifest, request_id, allow_near_duplicate })))
+                Ok(Checked::New(Box::new(Accepted { manifest, request_id, allow_near_duplicate, standing })))
             })
             .collect()
     }
@@ -263,10 +278,11 @@ impl Engine {
         Ok(manifests
             .into_iter()
             .zip(counts)
-            .map(|(Accepted { manifest, request_id, allow_near_duplicate: _ }, count)| NewVersion {
+            .map(|(Accepted { manifest, request_id, allow_near_duplicate: _, standing }, count)| NewVersion {
                 manifest,
                 vectors: vectors.by_ref().take(count).collect(),
                 request_id,
+                standing,
             })
             .collect())
     }
@@ -416,38 +432,71 @@ impl Shared {
         }
         let (versions, standings) = self.admit(batch)?;
         let (revision, written) = self.store.put(self.encoder.info(), &versions, author, (self.clock)())?;
-        let entries: Vec<Entry<'_>> = written
-            .iter()
-            .zip(&versions)
-            .filter_map(|(written, NewVersion { manifest, vectors, request_id: _ })| match written {
-                Written::Created(doc, record) => {
-                    let vectors = vectors.iter().map(UnitVector::as_slice).collect();
-                    Some(Entry { doc: *doc, card: record.card.clone(), manifest, vectors })
-                }
-                Written::Unchanged(..) | Written::Refused(_) => None,
-            })
-            .collect();
-        if !entries.is_empty() {
-            self.index.apply(revision, &entries, &[])?;
-            self.judge(&entries.iter().map(|entry| entry.doc).collect::<Vec<_>>())?;
-            self.announce();
-            self.refresh_calibration()?;
-            if let Some(second) = &self.second {
-                second.wake();
-            }
-        }
+        self.apply_written(revision, &written, &versions)?;
         let mut written = written.into_iter();
-        let mut next = |near_duplicates| match written.next() {
-            Some(Written::Created(_, version)) => {
-                Ok(Imported { version: *version, created: true, revision, near_duplicates })
-            }
-            Some(Written::Unchanged(_, version)) => {
-                Ok(Imported { version: *version, created: false, revision, near_duplicates: Vec::new() })
-            }
-            Some(Written::Refused(error)) => Err(error),
-            None => Err(EngineError::Internal("a write gave no result".into())),
+        let mut next = |near_duplicates: Vec<NearDuplicate>| {
+            let (fate, version, near_duplicates) = match written.next() {
+                Some(Written::Created(_, version)) => {
+                    if !near_duplicates.is_empty() {
+                        near_duplicate("written");
+                    }
+                    (Fate::Created, version, near_duplicates)
+                }
+                Some(Written::Updated(Updated { record, .. })) => (Fate::Updated, record, Vec::new()),
+                Some(Written::Unchanged(_, version)) => (Fate::Unchanged, version, Vec::new()),
+                Some(Written::Kept(_, version)) => (Fate::Kept, version, Vec::new()),
+                Some(Written::Refused(error)) => return Err(error),
+                None => return Err(EngineError::Internal("a write gave no result".into())),
+            };
+            Ok(Imported { version: *version, fate, revision, near_duplicates })
         };
         Ok(Tried::Written(standings.into_iter().map(|standing| standing.and_then(&mut next)).collect()))
+    }
+
+    /// Makes searchable what a commit wrote, and takes out of the answers what it took out.
+    fn apply_written(
+        &self,
+        revision: Revision,
+        written: &[Written],
+        versions: &[NewVersion],
+    ) -> Result<(), EngineError> {
+        let (mut entries, mut deletes, mut moves) = (Vec::new(), Vec::new(), Vec::new());
+        let mut changed = false;
+        for (written, version) in written.iter().zip(versions) {
+            let (doc, record, was_deleted) = match written {
+                // Of a new one nothing is to be taken out.
+                Written::Created(doc, record) => (*doc, record, true),
+                Written::Updated(Updated { doc, record, was_deleted }) => (*doc, record, *was_deleted),
+                Written::Unchanged(..) | Written::Kept(..) | Written::Refused(_) => continue,
+            };
+            changed = true;
+            match (was_deleted, record.deleted.is_some()) {
+                (true, false) => {
+                    let vectors = version.vectors.iter().map(UnitVector::as_slice).collect();
+                    entries.push(Entry { doc, card: record.card.clone(), manifest: &version.manifest, vectors });
+                }
+                (false, true) => deletes.push(doc),
+                (false, false) => moves.push((doc, record.card.lifecycle)),
+                (true, true) => {}
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+        for (doc, lifecycle) in moves {
+            self.index.apply_move(revision, doc, lifecycle);
+        }
+        if !(entries.is_empty() && deletes.is_empty()) {
+            self.index.apply(revision, &entries, &deletes)?;
+            self.judge(&entries.iter().map(|entry| entry.doc).collect::<Vec<_>>())?;
+        }
+        self.index.reach(revision);
+        self.announce();
+        self.refresh_calibration()?;
+        if let Some(second) = &self.second {
+            second.wake();
+        }
+        Ok(())
     }
 
     /// What is written of a batch, and of each version what it is nearly the same as, or why it is refused. Under the lock
@@ -470,10 +519,8 @@ impl Shared {
             let refused = policy == NearDuplicates::Refuse && !allowed && !near.is_empty();
             // What is there already is no news, whatever it is like.
             if refused && reader.by_digest(&version.manifest.digest())?.is_none() {
-                standings.push(Err(EngineError::NearDuplicate {
-                    version: version.manifest.to_string(),
-                    near: near.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                }));
+                near_duplicate("refused");
+                standings.push(Err(EngineError::near_duplicate(&version.manifest, &near)));
                 continue;
             }
             standings.push(Ok(near));
@@ -481,6 +528,28 @@ impl Shared {
         }
         Ok((written, standings))
     }
+}
+
+/// What needs no write: a version that is here and, as far as something is said of it, stands where that says.
+fn settled(
+    mut version: StoredVersion,
+    standing: Option<&CarriedStanding>,
+    revision: Revision,
+) -> Option<Result<Imported, EngineError>> {
+    let fate = match standing {
+        None if version.deleted.is_none() => Fate::Unchanged,
+        None => return None,
+        Some(standing) => {
+            let mark = ImportMark { time: version.create_time, actor: String::new(), reason: String::new() };
+            match standing.take_into(&mut version, revision, &mark) {
+                Taken::Same => Fate::Unchanged,
+                Taken::Kept => Fate::Kept,
+                Taken::Differs(error) => return Some(Err(error)),
+                Taken::Changed => return None,
+            }
+        }
+    };
+    Some(Ok(Imported { version, fate, revision, near_duplicates: Vec::new() }))
 }
 
 /// A page token names the filter that it was made with and the last version of its page.

@@ -27,7 +27,7 @@ pub mod timing;
 pub mod trec;
 mod wording;
 
-pub use self::compare::{Comparison, compare};
+pub use self::compare::{Comparison, Difference, compare};
 pub use self::error::EvaluationError;
 pub use self::judgement::Judgement;
 pub use self::recalibration::Recalibration;

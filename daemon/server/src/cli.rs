@@ -5,6 +5,7 @@ mod bundle;
 mod calibrate;
 mod catalog;
 mod certify;
+mod common;
 mod configuration;
 mod demo;
 mod eval;

@@ -10,6 +10,7 @@ use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_proto::v1::evaluation_service_client::EvaluationServiceClient;
 use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::gap_service_client::GapServiceClient;
+use fitment_proto::v1::info_service_client::InfoServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use fitment_proto::v1::model_service_client::ModelServiceClient;
 use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
@@ -106,6 +107,11 @@ impl ServerFlags {
         Ok(EvaluationServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for what the daemon says of itself.
+    pub(crate) async fn info(&self) -> anyhow::Result<InfoServiceClient<Channel>> {
+        Ok(InfoServiceClient::new(self.connect().await?))
     }
 
     /// A client for snapshots.

@@ -38,7 +38,7 @@ pub(crate) use self::gaps::GapService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
-pub(crate) use self::model::ModelService;
+pub(crate) use self::model::{ModelService, put_comparison};
 pub(crate) use self::snapshot::SnapshotService;
 
 /// Intents of one batch at most.

@@ -28,12 +28,7 @@ pub(super) fn import(
     if let Some(name) = name {
         require_model_name(name)?;
     }
-    fs::create_dir_all(&cache.root).map_err(ModelError::io("create", &cache.root))?;
-    // Beside the models, so that the last step is a rename; removed again on every way out.
-    let scratch = tempfile::Builder::new()
-        .prefix(".import-")
-        .tempdir_in(&cache.root)
-        .map_err(ModelError::io("create a folder in", &cache.root))?;
+    let scratch = cache.scratch()?;
     let mut bundle = open(path, scratch.path(), progress)?;
     let known = match name {
         Some(name) => cache.known(name),

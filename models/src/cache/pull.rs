@@ -74,6 +74,7 @@ pub(super) fn pull(cache: &ModelCache, name: &str, progress: &dyn Progress) -> R
     let Some(known) = cache.known(name) else {
         return pull_imported(cache, name);
     };
+    cache.sweep_if_left()?;
     let _lock = cache.lock(name, progress)?;
     let folder = cache.folder(name);
     let installed = InstalledModel::of_known(known, &folder);

@@ -220,3 +220,19 @@ fn a_model_that_cannot_run_is_not_installed() {
     assert!(matches!(&error, ModelError::UnsafeWeights { found, .. } if found == "pytorch_model.bin"), "{error}");
     assert!(matches!(refused(&published, &mine, Some("../mine")), ModelError::BadName { .. }));
 }
+
+#[test]
+fn what_a_killed_import_left_goes_with_the_next_one_and_nobody_elses_does() {
+    let published = Published::new();
+    let root = published.cache();
+    let left = root.join(".import-left");
+    fs::create_dir_all(left.join("files")).unwrap();
+    fs::write(left.join("files/model.safetensors"), "half").unwrap();
+    let at_work = cache(&published, NOWHERE).scratch().unwrap();
+    assert!(!left.exists(), "nobody works in it");
+    import(&published, &published.model(), None).unwrap();
+    assert!(at_work.path().is_dir(), "somebody works in it");
+    let folder = at_work.path().to_path_buf();
+    drop(at_work);
+    assert!(!folder.exists());
+}

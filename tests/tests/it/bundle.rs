@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::matching::{create, intent};
 
 /// Runs a command in a folder that must end with an exit code, and gives what it printed.
-fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
     let output = fitment()?.current_dir(folder).args(arguments).output()?;
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
     ensure!(output.status.code() == Some(code), "{arguments:?}: {:?}: {said}", output.status);
@@ -21,7 +21,7 @@ fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> 
 }
 
 /// The same on a daemon.
-fn on(daemon: &Daemon, folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn on(daemon: &Daemon, folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
     ends(folder, code, &[arguments, &["--server", daemon.address()]].concat())
 }
 
@@ -32,7 +32,7 @@ fn told(daemon: &Daemon, folder: &Path, arguments: &[&str]) -> anyhow::Result<Va
     serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}: {}", text(&output.stderr)))
 }
 
-fn keygen(folder: &Path, name: &str) -> anyhow::Result<Value> {
+pub(crate) fn keygen(folder: &Path, name: &str) -> anyhow::Result<Value> {
     let (private, public) = (format!("{name}.pem"), format!("{name}.pub.pem"));
     let printed = ends(folder, 0, &["certify", "keygen", "--out", &private, "--public", &public, "--json"])?;
     let key: Value = serde_json::from_str(&printed)?;
@@ -121,7 +121,7 @@ fn source(folder: &Path) -> anyhow::Result<Daemon> {
     Ok(daemon)
 }
 
-fn certify(folder: &Path, name: &str, more: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn certify(folder: &Path, name: &str, more: &[&str]) -> anyhow::Result<()> {
     let (yaml, out) = (format!("{name}.yaml"), format!("{name}.dsse.json"));
     let sign = ["certify", "sign", &yaml, "--key", "alice.pem", "--standard", "pci-dss-4.0=6.4.3"];
     let rest = ["--valid-days", "365", "--out", &out];
@@ -398,5 +398,72 @@ async fn every_byte_counts_and_a_cut_is_named() -> anyhow::Result<()> {
     assert_eq!(revision(&target).await?, 0, "nothing was changed");
     std::fs::write(&file, &whole)?;
     on(&target, folder, 0, &import)?;
+    Ok(())
+}
+
+/// Kills an export once its unfinished file has so many bytes.
+fn cut_short(daemon: &Daemon, folder: &Path, least: u64) -> anyhow::Result<u64> {
+    let part = folder.join("cut.fitment.part");
+    let length = || std::fs::metadata(&part).map_or(0, |part| part.len());
+    let mut child = fitment()?
+        .current_dir(folder)
+        .args(["bundle", "export", "cut.fitment", "--key", "rel.pem", "--server", daemon.address()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    while child.try_wait()?.is_none() && length() < least {
+        std::thread::yield_now();
+    }
+    child.kill()?;
+    child.wait()?;
+    ensure!(!folder.join("cut.fitment").exists(), "too quick to be killed");
+    Ok(length())
+}
+
+#[tokio::test]
+async fn an_export_that_was_killed_goes_on_and_begins_anew_when_the_catalogue_has_changed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    keygen(folder, "rel")?;
+    keygen(folder, "eve")?;
+    let daemon = Daemon::demo(&folder.join("data"))?;
+    let whole = |code| ends(folder, code, &["bundle", "verify", "cut.fitment", "--key", "rel.pub.pem"]);
+    let export = ["bundle", "export", "cut.fitment", "--key", "rel.pem"];
+    let mut there = 0;
+    for least in [1, 10 << 20, 30 << 20, 50 << 20] {
+        let now = cut_short(&daemon, folder, least)?;
+        ensure!(there < 10 << 20 || now >= there, "{there} bytes were there, {now} are left");
+        there = now;
+    }
+    let done = told(&daemon, folder, &export)?;
+    assert!(done["reused_bytes"].as_u64().is_some_and(|reused| reused >= 50 << 20), "{done}");
+    whole(0)?;
+    let done = told(&daemon, folder, &export)?;
+    assert_eq!(done["reused_bytes"], 0, "nothing was cut short: {done}");
+
+    // A byte that is not what is due: what follows it is written anew.
+    std::fs::remove_file(folder.join("cut.fitment"))?;
+    cut_short(&daemon, folder, 40 << 20)?;
+    let part = folder.join("cut.fitment.part");
+    let mut bytes = std::fs::read(&part)?;
+    bytes[20 << 20] ^= 1;
+    std::fs::write(&part, bytes)?;
+    let done = told(&daemon, folder, &export)?;
+    assert_eq!(done["reused_bytes"], 20 << 20, "{done}");
+    whole(0)?;
+
+    // Another key, or another state of the catalogue.
+    std::fs::remove_file(folder.join("cut.fitment"))?;
+    cut_short(&daemon, folder, 40 << 20)?;
+    let by_eve = ["bundle", "export", "cut.fitment", "--key", "eve.pem"];
+    let done = told(&daemon, folder, &by_eve)?;
+    assert!(done["reused_bytes"].as_u64().is_some_and(|reused| reused < 10 << 20), "{done}");
+    whole(6)?;
+    std::fs::remove_file(folder.join("cut.fitment"))?;
+    cut_short(&daemon, folder, 40 << 20)?;
+    create(&mut daemon.catalog().await?, manifest("ui/other", "1.0.0", "Something else.")).await?;
+    let said = on(&daemon, folder, 0, &export)?;
+    assert!(said.contains("begun anew"), "{said}");
+    whole(0)?;
     Ok(())
 }

@@ -49,6 +49,8 @@ fn configuration_comes_from_file_environment_and_flags_and_unknown_keys_are_refu
     ] {
         assert_eq!(printed[key], serde_json::json!([value, origin]), "{key}");
     }
+    let output = fitment()?.args(["config", "check", "--json", "--config"]).arg(&file).output()?;
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&output.stdout)?, serde_json::json!({"valid": true}));
     std::fs::write(&file, "lissten = \"127.0.0.1:1111\"\n")?;
     let output = fitment()?.args(["config", "check", "--config"]).arg(&file).output()?;
     assert!(!output.status.success());

@@ -36,3 +36,21 @@ fn the_demo_answers_with_each_outcome() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_demo_says_where_it_is_as_json() -> anyhow::Result<()> {
+    use std::io::BufRead;
+    let folder = tempfile::tempdir()?;
+    let mut command = fitment()?;
+    command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn()?;
+    let mut line = String::new();
+    let read = child.stdout.take().map(|output| std::io::BufReader::new(output).read_line(&mut line));
+    child.kill()?;
+    child.wait()?;
+    read.transpose()?;
+    let said: serde_json::Value = serde_json::from_str(&line)?;
+    assert!(said["address"].as_str().is_some_and(|address| address.starts_with("127.0.0.1:")), "{said}");
+    assert!(said["components"].as_u64() > Some(100) && said["try"].as_array().map(Vec::len) == Some(3), "{said}");
+    Ok(())
+}

@@ -81,7 +81,7 @@ fn line(value: &Value) -> String {
 
 /// A small BEIR folder: 60 intents in scope of `dev` and 20 of `test`, 27 and 9 out of scope. mislabelled: whether the labels
 /// of `test` are all of the wrong component.
-fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
+pub(crate) fn write_data_set(folder: &Path, mislabelled: bool) -> anyhow::Result<()> {
     let (mut corpus, mut queries) = (String::new(), String::new());
     let mut qrels: BTreeMap<&str, String> =
         ["dev", "test"].map(|split| (split, "query-id\tcorpus-id\tscore\n".to_owned())).into();

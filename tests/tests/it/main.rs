@@ -3,6 +3,7 @@
 mod bad_input;
 mod bundle;
 mod catalog;
+mod catalog_files;
 mod certify;
 mod cli;
 mod demo;

@@ -201,3 +201,42 @@ fn metrics_are_off_unless_they_are_asked_for() -> anyhow::Result<()> {
     assert!(text(&open.stderr).contains("metrics.allow_unauthenticated_network"), "{}", text(&open.stderr));
     Ok(())
 }
+
+#[tokio::test]
+async fn unmet_demand_and_near_duplicates_are_on_the_page() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("fitment.toml");
+    std::fs::write(&config, "[metrics]\nlisten = \"127.0.0.1:0\"\n")?;
+    let daemon = Daemon::serve(&folder.path().join("data"), &["--config", config.to_str().context("a UTF-8 path")?])?;
+    assert!(Page::read(&daemon)?.value("fitment_gap_zero_generation_ratio{}").is_nan());
+    // Nothing is stored, so nothing certified meets it.
+    let mut matcher = daemon.matcher().await?;
+    for text in ["brew a cup of coffee", "brew a cup of coffee", "tune a guitar"] {
+        matcher.r#match(intent(text)).await?;
+    }
+    let mut catalog = daemon.catalog().await?;
+    for name in ["storage/backup", "team/copies"] {
+        let written = manifest(name, "1.0.0", "Copies databases every night and restores them on request.");
+        create(&mut catalog, written.replace(&name.replace(['/', '-'], " "), "Database backup")).await?;
+    }
+    let page = Page::read(&daemon)?;
+    for (key, expect) in [
+        ("fitment_gaps{}", 2.0),
+        ("fitment_gaps_linked{}", 0.0),
+        ("fitment_gap_intents{}", 2.0),
+        ("fitment_gap_asked{}", 3.0),
+        ("fitment_gap_intents_lost_total{}", 0.0),
+        ("fitment_gap_answers{outcome=raw_generation}", 3.0),
+        ("fitment_gap_zero_generation_ratio{}", 0.0),
+        ("fitment_near_duplicates_total{result=written}", 1.0),
+    ] {
+        assert!((page.value(key) - expect).abs() < 1e-9, "{key} is {}, not {expect}", page.value(key));
+    }
+    let listed = fitment()?.args(["gaps", "list", "--json", "--server", daemon.address()]).output()?;
+    let listed: Value = serde_json::from_slice(&listed.stdout)?;
+    let id = listed["gaps"][0]["id"].as_str().context("a gap")?.to_owned();
+    let link = fitment()?.args(["gaps", "link", &id, "storage/backup", "--server", daemon.address()]).output()?;
+    ensure!(link.status.success(), "{}", text(&link.stderr));
+    assert!((Page::read(&daemon)?.value("fitment_gaps_linked{}") - 1.0).abs() < 1e-9);
+    Ok(())
+}

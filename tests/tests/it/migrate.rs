@@ -247,3 +247,64 @@ async fn sigkill_leaves_the_old_model_in_force_and_work_that_is_done_is_done() -
     assert_eq!(answer(&daemon, "part number 7").await?.1[0].0, "bulk/part-7");
     Ok(())
 }
+
+// Several threads, so that others ask while a command is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_stage_stays_on_behind_another_model() -> anyhow::Result<()> {
+    let (folder, models) = models()?;
+    let config = folder.path().join("fitment.toml");
+    std::fs::write(&config, format!("[ranking.second_stage]\nmodel = \"{MODEL}\"\nbudget_ms = 10000\n"))?;
+    let (data, config) = (folder.path().join("data"), config.to_str().context("text")?);
+    let daemon = Daemon::serve(&data, &["--models-dir", models.to_str().context("text")?, "--config", config])?;
+    let mut catalog = daemon.catalog().await?;
+    for (name, summary) in [("payments/card", "Takes a card payment."), ("storage/backup", "Restores a database.")] {
+        create(&mut catalog, manifest(name, "1.0.0", summary)).await?;
+    }
+    // Made in the background: asked for until every candidate has its vector.
+    let used = |model: &'static str, first: &'static str| {
+        let daemon = &daemon;
+        async move {
+            loop {
+                let answer = daemon.matcher().await?.r#match(intent("take a card payment")).await?.into_inner();
+                let provenance = answer.provenance.context("provenance")?;
+                ensure!(provenance.model == model, "{} serves", provenance.model);
+                let named = answer.candidates.first().map(|found| found.name.clone());
+                if provenance.second_stage == "used" {
+                    ensure!(named.as_deref() == Some(first), "{named:?}");
+                    return Ok(());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    used(MODEL, "payments/card").await?;
+    on(&daemon, 0, &["model", "migrate", OTHER, "--switch"])?;
+    used(OTHER, "payments/card").await?;
+    create(&mut catalog, manifest("payments/zarquon", "1.0.0", "Takes a card payment.")).await?;
+    used(OTHER, "payments/card").await?;
+    let stage = info(&daemon).await?.second_stage.context("it is on")?;
+    assert_eq!((stage.model.context("a model")?.name.as_str(), stage.missing_versions), (MODEL, 0));
+    on(&daemon, 0, &["model", "rollback"])?;
+    used(MODEL, "payments/card").await
+}
+
+#[tokio::test]
+async fn models_are_measured_on_a_folder_with_components_of_its_own() -> anyhow::Result<()> {
+    let (folder, models) = models()?;
+    let models = models.to_str().context("text")?;
+    let labelled = folder.path().join("labelled");
+    crate::eval_cli::write_data_set(&labelled, false)?;
+    let daemon = Daemon::serve(&folder.path().join("data"), &["--models-dir", models])?;
+    create(&mut daemon.catalog().await?, manifest("payments/card", "1.0.0", "Takes a card payment.")).await?;
+    let path = labelled.to_str().context("text")?;
+    let measure = ["--models-dir", models, "model", "migrate", OTHER, "--compare", path, "--split", "test", "--json"];
+    let output = fitment()?.args(measure).args(["--server", daemon.address()]).output()?;
+    let measured: Value = serde_json::from_slice(&output.stdout).with_context(|| text(&output.stderr))?;
+    assert_eq!((&measured["from"], &measured["to"]), (&json!(MODEL), &json!(OTHER)), "{measured}");
+    assert_eq!(measured["measuredOn"], "labelled test", "{measured}");
+    let hit = measured["figures"].as_array().context("figures")?.iter().find(|figure| figure["name"] == "hit@1");
+    let hit = hit.context("hit@1")?;
+    assert!(hit["from"].as_f64() > hit["to"].as_f64(), "it was not trained to be pooled so: {hit}");
+    assert_eq!(serving(&daemon).await?, MODEL);
+    Ok(())
+}

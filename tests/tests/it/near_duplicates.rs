@@ -115,3 +115,59 @@ async fn both_in_one_import_are_reported_and_off_is_off() -> anyhow::Result<()> 
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_look_reports_what_a_write_would_and_writes_nothing() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let daemon = with_policy(folder.path(), "near_duplicates = \"report\"")?;
+    let mut catalog = daemon.catalog().await?;
+    let first = titled("storage/backup", "1.0.0", "Database backup", BACKUP);
+    create(&mut catalog, first.clone()).await?;
+    let copy = titled("team/db-backup", "0.1.0", "Nightly database backup", BACKUP);
+    let look = |manifest: &str| v1::CreateComponentRequest {
+        manifest: manifest.to_owned().into_bytes(),
+        validate_only: true,
+        ..Default::default()
+    };
+    let looked = catalog.create_component(look(&copy)).await?.into_inner();
+    assert_eq!((names(&looked), looked.revision), (vec!["storage/backup@1.0.0".to_owned()], 0));
+    let taken = titled("storage/backup", "1.0.0", "Database backup", "Something else.");
+    let status = catalog.create_component(look(&taken)).await.expect_err("a name that is taken");
+    assert_eq!(status.get_details_error_info().expect("details").reason, "VERSION_TAKEN");
+
+    // In a folder: of two the second finds the first, also where a real import would commit them apart.
+    let import = folder.path().join("import");
+    std::fs::create_dir(&import)?;
+    std::fs::write(import.join("0.yaml"), &copy)?;
+    for n in 1..80 {
+        std::fs::write(
+            import.join(format!("{n:02}.yaml")),
+            titled(&format!("n/n{n}"), "1.0.0", &format!("Number {n}"), &format!("The number {n}.")),
+        )?;
+    }
+    std::fs::write(import.join("99.yaml"), copy.replace("team/db-backup", "zz/backup"))?;
+    std::fs::write(import.join("first.yaml"), first)?;
+    let path = import.to_str().expect("UTF-8");
+    let run = |more: &[&str]| -> anyhow::Result<serde_json::Value> {
+        let output =
+            fitment()?.args(["catalog", "import", path, "--json", "--server", daemon.address()]).args(more).output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let would = run(&["--dry-run"])?;
+    assert_eq!((&would["created"], &would["unchanged"]), (&81.into(), &1.into()), "{would}");
+    let near = |report: &serde_json::Value, name: &str| -> Vec<String> {
+        let listed = report["near_duplicates"].as_array().cloned().unwrap_or_default();
+        let of = listed.into_iter().filter(|item| item["name"] == name);
+        of.flat_map(|item| item["nearDuplicates"].as_array().cloned().unwrap_or_default())
+            .map(|near| near["name"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    assert_eq!(near(&would, "team/db-backup"), ["storage/backup"]);
+    assert_eq!(near(&would, "zz/backup"), ["team/db-backup", "storage/backup"]);
+    let listed = catalog.list_components(v1::ListComponentsRequest::default()).await?.into_inner();
+    assert_eq!(listed.total_size, 1);
+    let done = run(&[])?;
+    assert_eq!(done["created"], would["created"]);
+    assert_eq!(near(&done, "zz/backup"), near(&would, "zz/backup"));
+    Ok(())
+}

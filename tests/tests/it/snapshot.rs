@@ -204,3 +204,100 @@ async fn no_path_comes_from_a_caller() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn two_snapshots_at_the_same_time_are_two_or_one_and_a_plain_refusal() -> anyhow::Result<()> {
+    let (folder, daemon) = small_catalog().await?;
+    for _ in 0..5 {
+        let (one, other) = tokio::join!(take(&daemon), take(&daemon));
+        let mut taken = 0;
+        for result in [one, other] {
+            match result {
+                Ok(_) => taken += 1,
+                Err(error) => {
+                    let status = error.downcast_ref::<tonic::Status>().context("a status")?;
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                    assert!(status.message().starts_with("a snapshot is running"), "{status}");
+                }
+            }
+        }
+        assert!(taken > 0, "one of two is taken");
+    }
+    command(&["snapshot", "verify", utf8(&folder.path().join("snapshots"))?], 0)?;
+    // The place is free again.
+    take(&daemon).await?;
+    Ok(())
+}
+
+/// Starts a restore and kills it as soon as `reached` holds, or lets it end.
+fn kill_restore(arguments: &[&str], reached: impl Fn() -> bool) -> anyhow::Result<bool> {
+    let mut child = fitment_tests::fitment()?
+        .args(["snapshot", "restore"])
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    while child.try_wait()?.is_none() && !reached() {
+        std::thread::yield_now();
+    }
+    child.kill()?;
+    Ok(child.wait()?.success())
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_leaves_the_old_catalogue_or_the_new_one() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let daemon = Daemon::serve(folder.path(), &[])?;
+    let items: Vec<_> = (0..200)
+        .map(|n| v1::ImportComponentsRequest {
+            manifest: manifest(&format!("bulk/part-{n}"), "1.0.0", &format!("Part number {n}.")).into_bytes(),
+            ..Default::default()
+        })
+        .collect();
+    let mut results = daemon.catalog().await?.import_components(tokio_stream::iter(items)).await?.into_inner();
+    while results.message().await?.is_some() {}
+    let file = take(&daemon).await?.file;
+    let new = see(&daemon).await?;
+    create(&mut daemon.catalog().await?, manifest("messaging/pager", "1.0.0", "Pages people.")).await?;
+    let old = see(&daemon).await?;
+    daemon.kill()?;
+    let source = folder.path().join("catalog.redb");
+    let data = tempfile::tempdir()?;
+    let data = data.path();
+    let live = data.join("catalog.redb");
+    let begun = data.join("catalog.redb.restoring");
+    let arguments = [file.as_str(), "--force", "--data-dir", utf8(data)?];
+    let length = || std::fs::metadata(&begun).map_or(0, |file| file.len());
+    let kept = data.join("catalog.redb.before-restore");
+    let moments: [&dyn Fn() -> bool; 7] = [
+        &|| begun.exists(),
+        &|| length() >= 1 << 20,
+        &|| length() >= 2 << 20,
+        &|| length() >= 4 << 20,
+        &|| kept.exists(),
+        &|| kept.exists() && !data.join("index").exists(),
+        &|| kept.exists() && !begun.exists(),
+    ];
+    for (number, moment) in moments.iter().enumerate() {
+        // The old catalogue again, with its caches, and what the last restore left.
+        std::fs::copy(&source, &live)?;
+        for left in [&kept, &begun] {
+            if left.exists() && number % 2 == 0 {
+                std::fs::remove_file(left)?;
+            }
+        }
+        std::fs::create_dir_all(data.join("index"))?;
+        let done = kill_restore(&arguments, moment)?;
+        let daemon = Daemon::serve(data, &[])?;
+        let seen = see(&daemon).await?;
+        assert!(seen == old || seen == new, "killed at {number}");
+        assert!(!done || seen == new, "a restore that has ended is there, at {number}");
+        daemon.kill()?;
+        // The next one finishes.
+        command(&[&["snapshot", "restore"], &arguments[..]].concat(), 0)?;
+        let daemon = Daemon::serve(data, &[])?;
+        assert_eq!(see(&daemon).await?, new, "after {number}");
+        daemon.kill()?;
+    }
+    Ok(())
+}

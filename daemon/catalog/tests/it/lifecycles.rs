@@ -22,3 +22,19 @@ fn only_the_listed_changes_are_allowed() {
         }
     }
 }
+
+#[test]
+fn nothing_comes_back_from_where_its_life_has_no_way() {
+    use Lifecycle::{Candidate, Certified, Deprecated, Draft, Revoked};
+    for (here, there, leads) in [
+        (Draft, Certified, true),
+        (Certified, Deprecated, true),
+        (Deprecated, Certified, true),
+        (Certified, Revoked, true),
+        (Revoked, Certified, false),
+        (Certified, Candidate, false),
+        (Candidate, Draft, false),
+    ] {
+        assert_eq!(here.leads_to(there), leads, "{here} {there}");
+    }
+}

@@ -4,7 +4,7 @@
 //! manifest and compares, so that no path, link, owner or padding comes from the file.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fitment_catalog::Digest;
@@ -57,31 +57,99 @@ type Sign<'a> = &'a dyn Fn(Vec<u8>) -> Result<Vec<u8>, EngineError>;
 /// Gives an entry's bytes.
 type Content<'a> = &'a mut dyn FnMut(&BundleEntry) -> Result<Box<dyn Read>, EngineError>;
 
-/// Writes a bundle beside its place and puts it there by a rename once it is whole and durable. What an earlier try left there
-/// is written over.
+/// Where a bundle is written until it is whole.
+fn part_of(out: &Path) -> PathBuf {
+    let mut part = out.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
+}
+
+/// The manifest of an export to this place that was cut short; `None`: there is none, or it was cut before its entries.
+pub fn interrupted_export(out: &Path) -> Option<BundleManifest> {
+    BundleFile::open(&part_of(out)).ok().map(|bundle| bundle.manifest)
+}
+
+/// Writes a bundle beside its place and puts it there by a rename once it is whole and durable. Of what an earlier try left
+/// there, the bytes that are due are kept, compared with what they must be; from the first other byte on it is written anew.
 ///
-/// `sign`: makes the signature's file from what is to be signed; `None`: unsigned. `content`: gives an entry's bytes.
-/// Errors: bytes that are not those that the manifest names, IO, [`EngineError::Stopping`].
+/// `sign`: makes the signature's file from what is to be signed; `None`: unsigned. `content`: gives an entry's bytes. Returns
+/// how many bytes were there. Errors: bytes that are not those that the manifest names, another process that writes there, IO,
+/// [`EngineError::Stopping`]; what was written is kept for the next try.
 pub fn write_bundle(
     out: &Path,
     manifest: &BundleManifest,
     sign: Option<Sign<'_>>,
     content: Content<'_>,
     work: Work<'_>,
-) -> Result<(), EngineError> {
-    let mut part = out.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = write_part(&part, manifest, sign, content, work);
-    if written.is_err() {
-        // The first error tells more than one of tidying up.
-        drop(std::fs::remove_file(&part));
-        return written;
-    }
+) -> Result<u64, EngineError> {
+    let part = part_of(out);
+    let reused = write_part(&part, manifest, sign, content, work)?;
     let failed = |source| EngineError::Io { path: out.to_path_buf(), source };
     std::fs::rename(&part, out).map_err(failed)?;
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(reused)
+}
+
+/// A file that may have the beginning of what is written to it: that is compared and left, the rest is written.
+struct Resumed {
+    file: File,
+    /// Bytes that were there and have not been compared yet; 0: everything is written.
+    left: u64,
+    at: u64,
+    /// Bytes that were there and are those that are due.
+    reused: u64,
+}
+
+impl Resumed {
+    fn open(part: &Path) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::Io { path: part.to_path_buf(), source };
+        let options = File::options().read(true).write(true).create(true).truncate(false).open(part);
+        let file = options.map_err(failed)?;
+        if file.try_lock().is_err() {
+            return Err(EngineError::field(
+                "out",
+                format!("another export is writing {}; wait for it", part.display()),
+            ));
+        }
+        let left = file.metadata().map_err(failed)?.len();
+        Ok(Self { file, left, at: 0, reused: 0 })
+    }
+
+    /// Cuts off what follows. Returns the file and how many bytes were there.
+    fn finish(self) -> std::io::Result<(File, u64)> {
+        self.file.set_len(self.at)?;
+        Ok((self.file, self.reused))
+    }
+}
+
+impl Write for Resumed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.left > 0 {
+            let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            let mut there = vec![0; most];
+            self.file.read_exact(&mut there)?;
+            let same = there.iter().zip(bytes).take_while(|(there, due)| there == due).count();
+            self.at += same as u64;
+            self.reused += same as u64;
+            self.left -= most as u64;
+            if same < most || self.left == 0 {
+                self.left = 0;
+                self.file.set_len(self.at)?;
+                self.file.seek(SeekFrom::Start(self.at))?;
+            }
+            if same > 0 {
+                return Ok(same);
+            }
+        }
+        let written = self.file.write(bytes)?;
+        self.at += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn write_part(
@@ -90,9 +158,9 @@ fn write_part(
     sign: Option<Sign<'_>>,
     content: Content<'_>,
     work: Work<'_>,
-) -> Result<(), EngineError> {
+) -> Result<u64, EngineError> {
     let failed = |source| EngineError::Io { path: part.to_path_buf(), source };
-    let mut file = BufWriter::with_capacity(PIECE, File::create(part).map_err(failed)?);
+    let mut file = BufWriter::with_capacity(PIECE, Resumed::open(part)?);
     let bytes = manifest.to_bytes()?;
     let signature = sign.map(|sign| sign(signature_payload(manifest, &bytes)?)).transpose()?;
     let mut head = vec![(MANIFEST_PATH, bytes)];
@@ -132,7 +200,9 @@ fn write_part(
     }
     file.write_all(&[0; 2 * BLOCK]).map_err(failed)?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)
+    let (file, reused) = file.finish().map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(reused)
 }
 
 fn unfit(path: &str) -> EngineError {

@@ -238,22 +238,27 @@ impl BundleContent {
                 Err(why) if !reading.vouched => return Err(wrong(why)),
                 // Its signer's key has ended or left the root since. Whoever signed the bundle vouches that it was accepted,
                 // and what is revoked must stay so.
-                Err(_) => {
-                    let recorded = Revocation::from_value(&accepted).map_err(|error| wrong(error.to_string()))?;
-                    let signed = fitment_trust::Envelope::parse(envelope.as_bytes())
-                        .map_err(|error| wrong(error.to_string()))?;
-                    let claims = fitment_trust::Statement::parse(signed.payload())
-                        .is_ok_and(|statement| matches!(statement.predicate(), Predicate::Revocation(claim) if claim == recorded.claim()));
-                    if recorded.digest() != signed.digest() || !claims {
-                        return Err(wrong("what was accepted is not what was signed".into()));
-                    }
-                    recorded
-                }
+                Err(_) => recorded_revocation(&accepted, &envelope).map_err(wrong)?,
             };
             self.revocations.push((revocation, envelope));
         }
         Ok(())
     }
+}
+
+/// A revocation as it was accepted elsewhere: what was accepted is what was signed, and nothing more is verified.
+///
+/// Errors: what is wrong, in words.
+pub(crate) fn recorded_revocation(accepted: &Value, envelope: &str) -> Result<Revocation, String> {
+    let recorded = Revocation::from_value(accepted).map_err(|error| error.to_string())?;
+    let signed = fitment_trust::Envelope::parse(envelope.as_bytes()).map_err(|error| error.to_string())?;
+    let claims = fitment_trust::Statement::parse(signed.payload()).is_ok_and(
+        |statement| matches!(statement.predicate(), Predicate::Revocation(claim) if claim == recorded.claim()),
+    );
+    if recorded.digest() != signed.digest() || !claims {
+        return Err("what was accepted is not what was signed".into());
+    }
+    Ok(recorded)
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, String> {

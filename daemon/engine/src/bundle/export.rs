@@ -226,7 +226,7 @@ fn unwritable(error: &serde_json::Error) -> EngineError {
     EngineError::Internal(format!("an entry of a bundle cannot be written: {error}"))
 }
 
-fn pretty(value: &impl Serialize) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn pretty(value: &impl Serialize) -> Result<Vec<u8>, EngineError> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| unwritable(&error))?;
     bytes.push(b'\n');
     Ok(bytes)

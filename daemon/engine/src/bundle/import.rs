@@ -253,7 +253,7 @@ fn commit(
             detail: "the catalogue changed meanwhile; import it again".into(),
         })?;
         let vectors = floats.chunks_exact(info.dimension).map(UnitVector::new).collect::<Result<_, _>>()?;
-        versions.push(NewVersion { manifest: manifest.clone(), vectors, request_id: String::new() });
+        versions.push(NewVersion { manifest: manifest.clone(), vectors, request_id: String::new(), standing: None });
     }
     let lifecycles: Vec<Lifecycle> = plan.create.iter().map(|&at| content.versions[at].lifecycle).collect();
     let certificates: Vec<(Digest, &str, Vec<Digest>)> = plan
@@ -290,7 +290,7 @@ fn commit(
     let entries: Vec<Entry<'_>> = created
         .into_iter()
         .zip(&versions)
-        .map(|((doc, record), NewVersion { manifest, vectors, request_id: _ })| Entry {
+        .map(|((doc, record), NewVersion { manifest, vectors, request_id: _, standing: _ })| Entry {
             doc,
             card: record.card,
             manifest,

@@ -272,6 +272,13 @@ impl BundleManifest {
         Ok(manifest)
     }
 
+    /// Whether another one says the same but for its number and its time: then either may stand for the other.
+    pub fn holds_the_same(&self, other: &Self) -> bool {
+        let anonymous =
+            |one: &Self| Self { id: String::new(), sequence: 0, time: jiff::Timestamp::UNIX_EPOCH, ..one.clone() };
+        anonymous(self) == anonymous(other)
+    }
+
     /// Entries that go into a catalogue, in order.
     pub fn carried(&self) -> impl Iterator<Item = &BundleEntry> {
         self.entries.iter().filter(|entry| entry.kind.is_carried())

@@ -248,7 +248,7 @@ impl Plan {
                         let (here, there) = (record.card.lifecycle, version.lifecycle);
                         if here == there {
                             (Fate::Unchanged, String::new())
-                        } else if leads_to(here, there) {
+                        } else if here.leads_to(there) {
                             self.moves.push((doc, there));
                             (Fate::Updated, format!("{here} to {there}"))
                         } else {
@@ -317,44 +317,4 @@ impl Plan {
 
 fn new_unless(there: bool) -> Fate {
     if there { Fate::Unchanged } else { Fate::Created }
-}
-
-/// Whether a version that stands here may come to stand there by steps of its life. Towards draft there is none: what has come
-/// further here stays.
-fn leads_to(here: Lifecycle, there: Lifecycle) -> bool {
-    if there == Lifecycle::Draft {
-        return false;
-    }
-    let mut reached = vec![here];
-    let mut next = 0;
-    while let Some(&from) = reached.get(next) {
-        for &to in Lifecycle::ALL {
-            if from.may_become(to) && !reached.contains(&to) {
-                reached.push(to);
-            }
-        }
-        next += 1;
-    }
-    reached.contains(&there)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_comes_back_from_where_its_life_has_no_way() {
-        use Lifecycle::{Candidate, Certified, Deprecated, Draft, Revoked};
-        for (here, there, leads) in [
-            (Draft, Certified, true),
-            (Certified, Deprecated, true),
-            (Deprecated, Certified, true),
-            (Certified, Revoked, true),
-            (Revoked, Certified, false),
-            (Certified, Candidate, false),
-            (Candidate, Draft, false),
-        ] {
-            assert_eq!(leads_to(here, there), leads, "{here} {there}");
-        }
-    }
 }

@@ -126,6 +126,33 @@ fn every_flipped_byte_and_every_cut_is_seen() {
 }
 
 #[test]
+fn from_every_cut_and_every_other_byte_the_same_file_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, manifest) = written(&folder);
+    let whole = std::fs::read(&path).expect("readable");
+    let part = folder.path().join("a.fitment.part");
+    let again = |there: &[u8]| {
+        std::fs::write(&part, there).expect("written");
+        let mut content = |_: &BundleEntry| Ok(Box::new(BYTES) as Box<dyn Read>);
+        let reused = work(|work| write_bundle(&path, &manifest, None, &mut content, work)).expect("written");
+        assert!(std::fs::read(&path).expect("readable") == whole && !part.exists());
+        usize::try_from(reused).expect("small")
+    };
+    for at in (0..whole.len()).step_by(61) {
+        assert_eq!(again(&whole[..at]), at, "cut");
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        assert_eq!(again(&flipped), at, "flipped");
+    }
+    assert_eq!(again(&[&whole[..], b"more"].concat()), whole.len());
+    let mut later = manifest.clone();
+    later.sequence += 1;
+    assert!(manifest.holds_the_same(&later));
+    later.revision += 1;
+    assert!(!manifest.holds_the_same(&later));
+}
+
+#[test]
 fn paths_that_lead_elsewhere_are_refused() {
     for path in [
         "../evil",

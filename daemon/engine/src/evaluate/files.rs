@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fitment_catalog::{BeirFolder, Dataset, File};
 
 use crate::error::EngineError;
+use crate::folder::{FOLDER_RECORDS, STANDING_ENDING};
 
 /// Largest file of a data set, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -68,10 +69,40 @@ fn qrels(folder: &Path) -> Result<BTreeMap<String, (String, Vec<u8>)>, EngineErr
     Ok(judged)
 }
 
-/// Every manifest (`*.yaml`, `*.yml`, `*.json`) under a folder with its path, in the order of paths.
+/// A manifest and where it lies.
+#[derive(Clone, Debug)]
+pub struct CatalogFile {
+    /// Its path, or another name for messages.
+    pub source: String,
+    /// Its bytes.
+    pub manifest: Vec<u8>,
+    /// What an export of a catalogue wrote beside it of where the version stands; empty: nothing lies there.
+    pub standing: Vec<u8>,
+}
+
+impl From<(String, Vec<u8>)> for CatalogFile {
+    fn from((source, manifest): (String, Vec<u8>)) -> Self {
+        Self { source, manifest, standing: Vec::new() }
+    }
+}
+
+/// A manifest with what lies beside it.
+///
+/// Errors: a file that cannot be read.
+pub fn read_catalog_file(path: &Path) -> Result<CatalogFile, EngineError> {
+    let beside = path.with_extension("").as_os_str().to_owned();
+    let mut standing = beside;
+    standing.push(STANDING_ENDING);
+    let standing = PathBuf::from(standing);
+    let standing = if standing.is_file() { read(&standing)? } else { Vec::new() };
+    Ok(CatalogFile { source: path.display().to_string(), manifest: read(path)?, standing })
+}
+
+/// Every manifest (`*.yaml`, `*.yml`, `*.json`) under a folder with its path, in the order of paths. Hidden folders and what
+/// an export of a catalogue keeps besides manifests are passed over.
 ///
 /// Errors: a path that is no folder, or holds no manifest.
-pub fn read_catalog_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+pub fn read_catalog_folder(folder: &Path) -> Result<Vec<CatalogFile>, EngineError> {
     if !folder.is_dir() {
         let fault = format!("{} is no folder; name one that holds manifests", folder.display());
         return Err(EngineError::field("catalog", fault));
@@ -83,7 +114,7 @@ pub fn read_catalog_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Engi
         let fault = format!("{} holds no .yaml, .yml or .json file", folder.display());
         return Err(EngineError::field("catalog", fault));
     }
-    files.into_iter().map(|file| Ok((file.display().to_string(), read(&file)?))).collect()
+    files.iter().map(|file| read_catalog_file(file)).collect()
 }
 
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), EngineError> {
@@ -98,10 +129,14 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if kind.is_dir() && !hidden {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let passed_over = name.starts_with('.') || (depth == 0 && name == FOLDER_RECORDS);
+        if kind.is_dir() && !passed_over {
             collect(&path, depth + 1, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+        } else if kind.is_file()
+            && !name.ends_with(STANDING_ENDING)
+            && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+        {
             files.push(path);
         }
     }

@@ -39,6 +39,23 @@ pub(crate) struct Gaps {
     writer: Option<JoinHandle<()>>,
 }
 
+/// How gaps stand, within the retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GapFigures {
+    /// Gaps.
+    pub gaps: usize,
+    /// Gaps of which somebody said what closes them.
+    pub linked: usize,
+    /// Distinct intents that nothing met.
+    pub intents: usize,
+    /// How often they were asked.
+    pub asked: u64,
+    /// Unmet intents since the start that were lost before they were kept.
+    pub lost: u64,
+    /// All answers: zero, minimal, raw generation, candidates.
+    pub answers: [u64; 4],
+}
+
 /// What the writer and everybody else share.
 struct Shared {
     queue: Mutex<Queue>,
@@ -151,6 +168,23 @@ impl Gaps {
         let done = work(&mut book);
         self.shared.write_back(&mut book);
         done
+    }
+
+    /// How the book stands. Blocks for what waits.
+    pub(crate) fn figures(&self) -> GapFigures {
+        let mut figures = self.with_book(|book| GapFigures {
+            gaps: book.gaps.len(),
+            linked: book.gaps.values().filter(|gap| gap.record.link.is_some()).count(),
+            intents: book.intents.len(),
+            asked: book.intents.values().map(|intent| intent.record.asked()).sum(),
+            lost: 0,
+            answers: book.traffic.values().fold([0; 4], |mut total, tally| {
+                add(&mut total, tally);
+                total
+            }),
+        });
+        figures.lost = self.lost();
+        figures
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -15,7 +15,7 @@ use super::changes::{CHANGES, OP_MOVE};
 use super::reader::floats;
 use super::records::{Move, StoredVersion, decode, encode};
 use super::standing::act;
-use super::versions::{NewVersion, Put, Written, put_in};
+use super::versions::{NewVersion, Put, Updated, Written, put_in};
 use super::{
     CALIBRATIONS, DIGESTS, META, NewCertificate, Revision, Store, StoreReader, VERSIONS, audit, certificates, meta_u64,
     rankers,
@@ -135,14 +135,16 @@ impl Store {
     ) -> Result<AppliedBundle, EngineError> {
         let transaction = self.database.begin_write()?;
         let before = meta_u64(&transaction.open_table(META)?, "revision")?;
-        let Put { revision, results, mut acts } = put_in(&transaction, model, write.versions, now)?;
+        let Put { revision, results, mut acts } = put_in(&transaction, model, write.versions, write.author, now)?;
         let mut position = u32::try_from(results.len()).unwrap_or(u32::MAX);
         let revision = if write.is_felt() { before + 1 } else { revision };
         let mut created = Vec::with_capacity(results.len());
         for result in results {
             match result {
                 Written::Created(doc, version) => created.push((doc, *version)),
-                Written::Unchanged(_, version) => {
+                Written::Unchanged(_, version)
+                | Written::Kept(_, version)
+                | Written::Updated(Updated { record: version, .. }) => {
                     let (name, version) = (version.card.name, version.card.version);
                     return Err(EngineError::Internal(format!("{name}@{version} was written meanwhile")));
                 }
@@ -158,7 +160,7 @@ impl Store {
                 record.card.lifecycle = to;
                 record.state_revision = revision;
                 let (actor, reason) = (actor.clone(), reason.clone());
-                record.history.push(Move { from, to, time: now, actor, reason, revision });
+                record.history.push(Move { from, to, time: now, actor, reason, revision, imported: None });
                 acts.push(act("component.move", record, json!({"from": from.as_str(), "to": to.as_str()})));
             };
             for ((doc, record), &lifecycle) in created.iter_mut().zip(write.lifecycles) {

@@ -178,6 +178,47 @@ impl StoreReader {
         root.map(Some).map_err(|error| EngineError::Internal(format!("the stored trust root cannot be read: {error}")))
     }
 
+    /// Every trust root that ever was in force, by its version.
+    pub(crate) fn trust_roots(&self) -> Result<Vec<TrustRoot>, EngineError> {
+        let table = self.transaction.open_table(TRUST_ROOTS)?;
+        let read = |bytes: &[u8]| {
+            TrustRoot::parse("a stored trust root", bytes, Format::Json)
+                .map_err(|error| EngineError::Internal(format!("a stored trust root cannot be read: {error}")))
+        };
+        table.iter()?.map(|entry| read(entry?.1.value())).collect()
+    }
+
+    /// Every certificate once, by the digest of its envelope.
+    pub(crate) fn every_certificate(
+        &self,
+        mut each: impl FnMut(Digest, String) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut versions = std::collections::BTreeMap::new();
+        let table = self.transaction.open_table(CERTIFICATES)?;
+        for entry in table.iter()? {
+            let (key, _) = entry?;
+            let (version, address) = key.value();
+            versions.entry(address.to_owned()).or_insert_with(|| version.to_owned());
+        }
+        for (address, version) in versions {
+            let Some(record) = table.get((version.as_str(), address.as_str()))? else { continue };
+            each(address.parse()?, decode::<StoredCertificate>(record.value())?.envelope)?;
+        }
+        Ok(())
+    }
+
+    /// All evidence, by its digest.
+    pub(crate) fn every_evidence(
+        &self,
+        mut each: impl FnMut(Digest, Vec<u8>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        for entry in self.transaction.open_table(EVIDENCE)?.iter()? {
+            let (digest, bytes) = entry?;
+            each(digest.value().parse()?, bytes.value().to_vec())?;
+        }
+        Ok(())
+    }
+
     /// What was recorded about a version.
     pub(crate) fn certificates_of(&self, version: &Digest) -> Result<Vec<StoredCertificate>, EngineError> {
         let version = version.to_string();

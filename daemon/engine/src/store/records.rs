@@ -57,6 +57,20 @@ pub struct Move {
     pub reason: String,
     /// The revision from which on it holds.
     pub revision: Revision,
+    /// Who brought the record of it in from elsewhere; `None`: it was done here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportMark>,
+}
+
+/// Who vouched for a record that was made elsewhere, and when it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportMark {
+    /// When, by the daemon's clock.
+    pub time: jiff::Timestamp,
+    /// Who imported it, as far as it is known.
+    pub actor: String,
+    /// Why, as they say.
+    pub reason: String,
 }
 
 /// A deletion.
@@ -68,6 +82,9 @@ pub struct Deletion {
     pub actor: String,
     /// Why, as they say.
     pub reason: String,
+    /// Who brought the record of it in from elsewhere; `None`: it was done here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportMark>,
 }
 
 /// What is kept in memory of every version.

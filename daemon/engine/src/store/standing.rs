@@ -51,7 +51,7 @@ impl Store {
                 return Err(EngineError::NotFound { what: subject(standing) });
             }
             let Author { actor, reason } = standing.author.clone();
-            record.deleted = Some(Deletion { time: now, actor, reason });
+            record.deleted = Some(Deletion { time: now, actor, reason, imported: None });
             Ok(act("component.delete", record, json!({})))
         })
     }
@@ -83,7 +83,7 @@ impl Store {
             }
             record.card.lifecycle = to;
             let Author { actor, reason } = standing.author.clone();
-            record.history.push(Move { from, to, time: now, actor, reason, revision });
+            record.history.push(Move { from, to, time: now, actor, reason, revision, imported: None });
             Ok(act("component.move", record, json!({"from": from.as_str(), "to": to.as_str()})))
         })
     }

@@ -6,12 +6,13 @@ use fitment_models::{ModelInfo, UnitVector};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::audit;
-use super::changes::{CHANGES, OP_PUT, OP_RESTORE};
-use super::records::{NameRecord, RequestRecord, StoredVersion, decode, encode};
+use super::carried::{CarriedStanding, Taken};
+use super::changes::{CHANGES, OP_DELETE, OP_MOVE, OP_PUT, OP_RESTORE};
+use super::records::{ImportMark, NameRecord, RequestRecord, StoredVersion, decode, encode};
 use super::standing::act;
 use super::{
     DIGESTS, MANIFESTS, META, NAMES, PROFILES, REQUEST_ORDER, REQUESTS, Revision, Store, VECTORS, VERSIONS, meta_u32,
-    meta_u64,
+    meta_u64, second_stage,
 };
 use crate::audit::{Act, Author};
 use crate::clues::text_profile;
@@ -29,6 +30,8 @@ pub struct NewVersion {
     pub vectors: Vec<UnitVector>,
     /// Idempotency key; empty: none.
     pub request_id: String,
+    /// Where it stood elsewhere.
+    pub standing: Option<CarriedStanding>,
 }
 
 /// What became of a write.
@@ -38,8 +41,23 @@ pub enum Written {
     Created(DocId, Box<StoredVersion>),
     /// The same manifest was there.
     Unchanged(DocId, Box<StoredVersion>),
+    /// The same manifest was there, and stands elsewhere from this commit on.
+    Updated(Updated),
+    /// The same manifest was there, and has come further than what came with it.
+    Kept(DocId, Box<StoredVersion>),
     /// Refused.
     Refused(EngineError),
+}
+
+/// A version that was there and stands elsewhere now.
+#[derive(Debug)]
+pub struct Updated {
+    /// Its document.
+    pub doc: DocId,
+    /// Its record after the change.
+    pub record: Box<StoredVersion>,
+    /// Whether it was deleted before.
+    pub was_deleted: bool,
 }
 
 impl Store {
@@ -54,7 +72,7 @@ impl Store {
         now: jiff::Timestamp,
     ) -> Result<(Revision, Vec<Written>), EngineError> {
         let transaction = self.database.begin_write()?;
-        let Put { revision, results, acts } = put_in(&transaction, model, versions, now)?;
+        let Put { revision, results, acts } = put_in(&transaction, model, versions, author, now)?;
         audit::append(&transaction, author, revision, now, acts)?;
         transaction.commit()?;
         Ok((revision, results))
@@ -76,6 +94,7 @@ pub(super) fn put_in(
     transaction: &WriteTransaction,
     model: &ModelInfo,
     versions: &[NewVersion],
+    author: &Author,
     now: jiff::Timestamp,
 ) -> Result<Put, EngineError> {
     let mut results = Vec::with_capacity(versions.len());
@@ -93,6 +112,7 @@ pub(super) fn put_in(
         let mut next_doc = meta_u32(&meta, "next_doc")?;
         let mut position = 0u32;
         let model_digest = model.digest.to_string();
+        let mark = ImportMark { time: now, actor: author.actor.clone(), reason: author.reason.clone() };
         for version in versions {
             let digest = version.manifest.digest();
             let name = version.manifest.name().to_string();
@@ -125,6 +145,20 @@ pub(super) fn put_in(
                     let mut record = stored
                         .transpose()?
                         .ok_or_else(|| EngineError::Internal(format!("{name}@{semver} has no record")))?;
+                    if let Some(standing) = &version.standing {
+                        let (written, logged) = take_standing(doc, record, standing, next_revision, &mark);
+                        if let (Written::Updated(Updated { record, .. }), Some(logged)) = (&written, logged) {
+                            stored_versions.insert(doc, encode(record)?.as_slice())?;
+                            if logged == OP_DELETE {
+                                second_stage::forget(transaction, doc)?;
+                            }
+                            changes.insert((next_revision, position), (logged, doc))?;
+                            position += 1;
+                            acts.push(standing.act(record));
+                        }
+                        results.push(written);
+                        continue;
+                    }
                     if record.deleted.take().is_none() {
                         results.push(Written::Unchanged(DocId(doc), Box::new(record)));
                         continue;
@@ -144,18 +178,16 @@ pub(super) fn put_in(
             next_doc = next_doc
                 .checked_add(1)
                 .ok_or_else(|| EngineError::Internal("the store has handed out all of its document ids".into()))?;
-            let record = StoredVersion::new(&version.manifest, &version.vectors, next_revision, now);
+            let record = new_record(version, next_revision, now, &mark);
             stored_versions.insert(doc, encode(&record)?.as_slice())?;
             names
                 .insert((name.as_str(), semver.as_str()), encode(&NameRecord { digest, doc: Some(doc) })?.as_slice())?;
             insert_contents(transaction, doc, version, &model_digest)?;
-            changes.insert((next_revision, position), (OP_PUT, doc))?;
-            position += 1;
-            acts.push(act(
-                "component.create",
-                &record,
-                serde_json::json!({"lifecycle": record.card.lifecycle.as_str()}),
-            ));
+            for &operation in logged_of_new(&record) {
+                changes.insert((next_revision, position), (operation, doc))?;
+                position += 1;
+            }
+            acts.extend(acts_of_new(version, &record));
             remember_put(&mut meta, &mut requests, &mut request_order, version, doc, next_revision)?;
             results.push(Written::Created(DocId(doc), Box::new(record)));
         }
@@ -166,6 +198,53 @@ pub(super) fn put_in(
         }
     }
     Ok(Put { revision, results, acts })
+}
+
+/// What becomes of a version that is here when it is said where it stood elsewhere, and the change to be logged, if any.
+fn take_standing(
+    doc: u32,
+    mut record: StoredVersion,
+    standing: &CarriedStanding,
+    revision: Revision,
+    mark: &ImportMark,
+) -> (Written, Option<u8>) {
+    let was_deleted = record.deleted.is_some();
+    let taken = standing.take_into(&mut record, revision, mark);
+    let (is_deleted, record, id) = (record.deleted.is_some(), Box::new(record), DocId(doc));
+    match taken {
+        Taken::Same => (Written::Unchanged(id, record), None),
+        Taken::Kept => (Written::Kept(id, record), None),
+        Taken::Differs(error) => (Written::Refused(error), None),
+        Taken::Changed => {
+            let logged = match (was_deleted, is_deleted) {
+                (false, true) => OP_DELETE,
+                (true, false) => OP_RESTORE,
+                _ => OP_MOVE,
+            };
+            (Written::Updated(Updated { doc: id, record, was_deleted }), Some(logged))
+        }
+    }
+}
+
+/// The record of a new version, with where it stood elsewhere.
+fn new_record(version: &NewVersion, revision: Revision, now: jiff::Timestamp, mark: &ImportMark) -> StoredVersion {
+    let mut record = StoredVersion::new(&version.manifest, &version.vectors, revision, now);
+    if let Some(standing) = &version.standing {
+        standing.take_into(&mut record, revision, mark);
+    }
+    record
+}
+
+/// What the change log says of a new version: one that comes deleted was written first.
+fn logged_of_new(record: &StoredVersion) -> &'static [u8] {
+    if record.deleted.is_some() { &[OP_PUT, OP_DELETE] } else { &[OP_PUT] }
+}
+
+/// What the audit trail says of a new version.
+fn acts_of_new(version: &NewVersion, record: &StoredVersion) -> impl Iterator<Item = Act> {
+    let written_as = serde_json::json!({"lifecycle": version.manifest.lifecycle().as_str()});
+    let standing = version.standing.as_ref().map(|standing| standing.act(record));
+    std::iter::once(act("component.create", record, written_as)).chain(standing)
 }
 
 /// Remembers the request that wrote a version; an empty id is none.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use fitment_engine::{AuditHead, AuditRecord};
 use fitment_proto::v1;
 
+use super::common::timestamp;
 use crate::client::ServerFlags;
 use crate::output::{self, Invalid};
 
@@ -123,10 +124,10 @@ async fn export(after: u64, limit: u64, out: Option<&Path>, server: &ServerFlags
 fn read(record: v1::AuditRecord) -> anyhow::Result<AuditRecord> {
     let v1::AuditRecord { sequence, time, revision, actor, action, subject, reason, detail_json, previous, digest } =
         record;
-    let time = time.context("a record has no time")?;
+    let time = timestamp(time).context("a record has no time")?;
     Ok(AuditRecord {
         sequence,
-        time: jiff::Timestamp::new(time.seconds, time.nanos)?,
+        time,
         revision,
         actor,
         action,

@@ -18,7 +18,11 @@ pub(super) struct ConfigArguments {
 #[derive(Debug, clap::Subcommand)]
 enum ConfigCommand {
     /// Check file, environment and flags; unknown keys and values out of range are refused.
-    Check,
+    Check {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show every key, its value and where that came from.
     Print {
         /// Print JSON.
@@ -29,9 +33,13 @@ enum ConfigCommand {
 
 pub(super) fn run(arguments: &ConfigArguments, flags: &ConfigFlags) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        ConfigCommand::Check => {
+        ConfigCommand::Check { json } => {
             flags.load()?;
-            output::line("the configuration is valid")?;
+            if json {
+                output::json(&serde_json::json!({"valid": true}))?;
+            } else {
+                output::line("the configuration is valid")?;
+            }
         }
         ConfigCommand::Print { json } => {
             let origins = flags.origins()?;

@@ -24,6 +24,9 @@ pub(super) struct DemoArguments {
     /// Address to serve [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Print what is served and what to try as one line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// An intent for each outcome, of the sample catalogue.
@@ -52,9 +55,15 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
         let (address, metrics) = (listeners.address()?, listeners.metrics_address()?);
         let handle = tokio::runtime::Handle::current();
         let open = move |config: &Config| open_sample(config, &handle);
-        daemon::serve(config, listeners, open, |engine| print_guide(engine, address, metrics), termination).await
+        let json = arguments.json;
+        let ready = |engine: &Engine| {
+            if json { print_json(engine, address, metrics) } else { print_guide(engine, address, metrics) }
+        };
+        daemon::serve(config, listeners, open, ready, termination).await
     })?;
-    crate::output::line("stopped")?;
+    if !arguments.json {
+        crate::output::line("stopped")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +71,7 @@ fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Resu
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
     let engine = daemon::open_engine(config, &tell)?;
-    let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+    let manifests = fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec()).into()).collect();
     handle.block_on(evaluate::load(&engine, manifests, &tell))?;
     steps.finish();
     if let Some(calibration) = sample_calibration()?
@@ -107,6 +116,20 @@ fn print_guide(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>
     );
     // A closed standard output does not stop a daemon.
     drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{guide}\n").as_bytes()));
+}
+
+fn print_json(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>) {
+    let info = engine.info();
+    let tried = TRY.map(|(outcome, intent)| serde_json::json!({"outcome": outcome, "intent": intent}));
+    let line = serde_json::json!({
+        "address": address.to_string(),
+        "metrics": metrics.map(|address| format!("http://{address}/metrics")),
+        "components": info.matchable,
+        "model": info.model.name,
+        "promise": info.calibration,
+        "try": tried,
+    });
+    drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes()));
 }
 
 /// How this binary can be called from here.

@@ -8,8 +8,8 @@ use anyhow::Context;
 use fitment_catalog::{Dataset, LabelledIntent};
 use fitment_proto::v1;
 
+use super::common::Common;
 use super::laboratory::write_file;
-use crate::client::ServerFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -86,15 +86,6 @@ enum FeedbackCommand {
         #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerFlags,
 }
 
 #[derive(Debug, clap::Args)]

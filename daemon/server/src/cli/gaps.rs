@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
+use super::common::{Common, timestamp};
 use super::laboratory::write_file;
-use crate::client::{AuthorFlags, ServerFlags};
+use crate::client::AuthorFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -79,15 +80,6 @@ enum GapCommand {
         #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerFlags,
 }
 
 pub(super) fn run(arguments: GapArguments) -> anyhow::Result<ExitCode> {
@@ -286,8 +278,7 @@ fn shown_text(intent: &v1::GapIntent) -> String {
 }
 
 fn day(time: Option<prost_types::Timestamp>) -> String {
-    let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
-    time.map(|time| time.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
+    timestamp(time).map(|time| time.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use fitment_catalog::Digest;
-use fitment_engine::evaluate::{self, LabelledFiles};
+use fitment_engine::evaluate::{self, CatalogFile, LabelledFiles};
 use fitment_engine::{Author, Calibration, Engine, OnProgress, Ranker, TrainingSet};
 
 use crate::config::Config;
@@ -24,8 +24,8 @@ pub(super) struct Laboratory {
     _scratch: tempfile::TempDir,
 }
 
-/// Names and bytes of manifests.
-pub(super) type Manifests = Vec<(String, Vec<u8>)>;
+/// Manifests of a catalogue.
+pub(super) type Manifests = Vec<CatalogFile>;
 
 impl Laboratory {
     /// Builds the catalogue of a data set that was read in a scratch store.
@@ -95,14 +95,15 @@ pub(super) fn same_catalog(a: &LabelledFiles, b: &LabelledFiles) -> bool {
 
 /// Labelled intents and the manifests of their catalogue.
 pub(super) fn read(dataset: &Path, catalog: Option<&Path>, split: &str) -> anyhow::Result<(LabelledFiles, Manifests)> {
-    let sample = || fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec())).collect();
+    let sample = || fitment_catalog::sample().map(|file| (file.path.to_owned(), file.bytes.to_vec()).into()).collect();
     if dataset == Path::new(SAMPLE) && !dataset.exists() {
         let file = fitment_catalog::File { name: "intents.csv", bytes: fitment_catalog::sample_intents().as_bytes() };
         let dataset = fitment_catalog::Dataset::from_csv(file)?;
         return Ok((LabelledFiles { name: SAMPLE.into(), dataset }, sample()));
     }
     let files = evaluate::read_dataset(dataset, split)?;
-    let own = files.dataset.components.iter().map(|manifest| (manifest.name().to_string(), manifest.canonical_json()));
+    let own =
+        files.dataset.components.iter().map(|manifest| (manifest.name().to_string(), manifest.canonical_json()).into());
     let manifests = match catalog {
         Some(folder) => evaluate::read_catalog_folder(folder)?,
         None if dataset.is_file() => sample(),

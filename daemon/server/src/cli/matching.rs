@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use comfy_table::Table;
 use fitment_proto::v1;
 
+use super::common::Named;
 use crate::client::ServerFlags;
 use crate::output;
 
@@ -89,12 +90,14 @@ fn pinned(filter: Option<String>, pins: &[String]) -> anyhow::Result<Option<Stri
     let mut conditions: Vec<String> = filter.into_iter().map(|filter| format!("({filter})")).collect();
     for pin in pins {
         let fault = |what: String| output::Invalid(format!("--pin `{pin}`: {what}"));
-        let (name, range) = pin
-            .split_once('@')
-            .ok_or_else(|| fault("names no version; write NAMESPACE/NAME@VERSION or NAMESPACE/NAME@^1.2".into()))?;
+        let Named { name, version: range, .. } = Named::read(pin);
+        if range.is_empty() {
+            let way_out = "names no version; write NAMESPACE/NAME@VERSION or NAMESPACE/NAME@^1.2";
+            return Err(fault(way_out.into()).into());
+        }
         let name: fitment_catalog::ComponentName =
             name.parse().map_err(|error: fitment_catalog::CatalogError| fault(error.to_string()))?;
-        let range = if semver::Version::parse(range).is_ok() { format!("={range}") } else { range.to_owned() };
+        let range = if semver::Version::parse(&range).is_ok() { format!("={range}") } else { range };
         fitment_catalog::Filter::version_range(&range).map_err(|error| fault(error.to_string()))?;
         conditions.push(format!("(not name:{name} or version:\"{range}\")"));
     }

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: ModelArguments, flags: &ConfigFlags) -> anyhow::Res
         ModelCommand::Import { path, name, json } => {
             show_installed(&cache.import(&path, name.as_deref(), &TerminalBar::new())?, json)
         }
-        ModelCommand::Migrate(arguments) => super::migrate::migrate(arguments),
+        ModelCommand::Migrate(arguments) => super::migrate::migrate(arguments, &config),
         ModelCommand::Rollback(arguments) => super::migrate::rollback(arguments),
         ModelCommand::List { json } => list(&cache, json),
         ModelCommand::Verify { name, json } => verify(&cache, &name, json),

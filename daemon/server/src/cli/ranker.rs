@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
+use super::common::{Common, time_text};
 use super::laboratory::{check_writable, write_file};
-use crate::client::ServerFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -51,15 +51,6 @@ enum RankerCommand {
     },
 }
 
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerFlags,
-}
-
 pub(super) fn run(arguments: RankerArguments) -> anyhow::Result<ExitCode> {
     super::client_runtime()?.block_on(async {
         match arguments.command {
@@ -80,12 +71,11 @@ async fn list(common: &Common) -> anyhow::Result<()> {
     let mut table = output::table(&["", "id", "fitted on", "since", "ranking", "hit@1"]);
     for ranker in &listed.rankers {
         let taken = ranker.trials.iter().find(|trial| trial.taken);
-        let since = ranker.create_time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
         table.add_row([
             if ranker.in_force { "✔".to_owned() } else { String::new() },
             ranker.id.clone(),
             fitted_on(ranker),
-            since.map(|time| format!("{time:.0}")).unwrap_or_default(),
+            time_text(ranker.create_time),
             taken.map(|trial| trial.choice.clone()).unwrap_or_default(),
             taken.map(|trial| format!("{:.3}", trial.hit_at_1)).unwrap_or_default(),
         ]);

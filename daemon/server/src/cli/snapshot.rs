@@ -9,6 +9,7 @@ use fitment_engine::{
 use fitment_proto::v1;
 use serde_json::json;
 
+use super::common::timestamp;
 use crate::client::ServerFlags;
 use crate::config::ConfigFlags;
 use crate::output::{self, Invalid};
@@ -176,7 +177,7 @@ impl From<v1::Snapshot> for Row {
             chunks,
             bytes,
         } = snapshot;
-        let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok()).unwrap_or_default();
+        let time = timestamp(time).unwrap_or_default();
         let audit_head = format!("{audit_sequence}:{audit_digest}");
         Self { name, digest, time, revision, model, model_digest, audit_head, rows, chunks, bytes }
     }

@@ -1,6 +1,6 @@
 //! Every metric's name, kind and help, and the buckets of the histograms. `docs/operations.md` has the same table.
 
-use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS};
+use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const BUILD_INFO: &str = "fitment_build_info";
@@ -42,6 +42,13 @@ pub(super) const DRIFT_DISTANCE: &str = "fitment_drift_mean_vector_distance";
 pub(super) const DRIFT_WINDOW: &str = "fitment_drift_window_decisions";
 pub(super) const DECISIONS: &str = "fitment_decisions";
 pub(super) const DECISIONS_LOST: &str = "fitment_decisions_lost_total";
+pub(super) const GAPS: &str = "fitment_gaps";
+pub(super) const GAPS_LINKED: &str = "fitment_gaps_linked";
+pub(super) const GAP_INTENTS: &str = "fitment_gap_intents";
+pub(super) const GAP_ASKED: &str = "fitment_gap_asked";
+pub(super) const GAP_INTENTS_LOST: &str = "fitment_gap_intents_lost_total";
+pub(super) const GAP_ANSWERS: &str = "fitment_gap_answers";
+pub(super) const ZERO_SHARE: &str = "fitment_gap_zero_generation_ratio";
 
 /// Upper bounds of calls, in seconds: a match takes milliseconds, a fit minutes.
 const CALL_BOUNDS: &[f64] =
@@ -83,6 +90,8 @@ const COUNTERS: &[(&str, &str)] = &[
         DECISIONS_LOST,
         "Decisions that were lost before they were written, since they came faster than the disk takes them.",
     ),
+    (NEAR_DUPLICATES, "Versions that were written though nearly the same as another component, or refused for it."),
+    (GAP_INTENTS_LOST, "Unmet intents that were lost before they were kept."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
@@ -119,6 +128,12 @@ const GAUGES: &[(&str, &str)] = &[
     ),
     (DRIFT_WINDOW, "Decisions that drift is computed over."),
     (DECISIONS, "Decisions that can be given an outcome."),
+    (GAPS, "Gaps: groups of intents of like meaning that nothing met."),
+    (GAPS_LINKED, "Gaps of which somebody said what closes them."),
+    (GAP_INTENTS, "Distinct unmet intents that are kept."),
+    (GAP_ASKED, "How often the unmet intents that are kept were asked."),
+    (GAP_ANSWERS, "Answers within the days that gaps reach back, by outcome."),
+    (ZERO_SHARE, "Share of zero generation among the answers within those days; NaN before the first."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
-use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, IntentDrift};
+use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift};
 use fitment_models::ModelInfo;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
@@ -64,6 +64,7 @@ fn engine_figures(figures: &EngineFigures) {
         drift,
         decisions,
         decisions_lost,
+        gaps,
     } = figures;
     for (name, value) in [
         (names::REVISION, *revision),
@@ -101,6 +102,26 @@ fn engine_figures(figures: &EngineFigures) {
         gauge!(name).set(value);
     }
     intent_drift(drift);
+    unmet(gaps);
+}
+
+fn unmet(figures: &GapFigures) {
+    let &GapFigures { gaps, linked, intents, asked, lost, answers } = figures;
+    for (name, value) in [
+        (names::GAPS, gaps as u64),
+        (names::GAPS_LINKED, linked as u64),
+        (names::GAP_INTENTS, intents as u64),
+        (names::GAP_ASKED, asked),
+    ] {
+        gauge!(name).set(value as f64);
+    }
+    counter!(names::GAP_INTENTS_LOST).absolute(lost);
+    let outcomes = ["zero_generation", "minimal_generation", "raw_generation", "candidates"];
+    for (outcome, count) in outcomes.into_iter().zip(answers) {
+        gauge!(names::GAP_ANSWERS, "outcome" => outcome).set(count as f64);
+    }
+    // 0 / 0 is NaN.
+    gauge!(names::ZERO_SHARE).set(answers[0] as f64 / answers.iter().sum::<u64>() as f64);
 }
 
 fn encoder_figures(figures: &EncoderFigures) {

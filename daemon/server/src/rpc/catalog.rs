@@ -3,7 +3,10 @@
 use std::pin::Pin;
 
 use fitment_catalog::{Format, Manifest};
-use fitment_engine::{Author, Engine, EngineError, Import, Imported, Page, Standing, VersionSelector};
+use fitment_engine::{
+    Author, Engine, EngineError, ExportedFile, Fate, Import, Imported, LookedAt, Looking, Page, Standing,
+    VersionSelector,
+};
 use fitment_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +19,10 @@ use super::{EngineSlot, WireLimits, convert};
 
 /// Items of an import that are committed together.
 const IMPORT_BATCH: usize = 64;
+/// Bytes of one message of an export.
+const EXPORT_PIECE: usize = 512 * 1024;
+/// Messages of an export that wait for a slow receiver.
+const EXPORT_WAITING: usize = 8;
 
 /// The service.
 pub(crate) struct CatalogService {
@@ -162,6 +169,33 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         tokio::spawn(import(engine, request.into_inner(), results));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    type ExportCatalogStream = ReceiverStream<Result<v1::ExportCatalogResponse, Status>>;
+
+    async fn export_catalog(
+        &self,
+        request: Request<v1::ExportCatalogRequest>,
+    ) -> Result<Response<Self::ExportCatalogStream>, Status> {
+        let engine = self.engine.get()?;
+        let v1::ExportCatalogRequest {} = request.into_inner();
+        let (pieces, stream) = mpsc::channel(EXPORT_WAITING);
+        tokio::task::spawn_blocking(move || {
+            // A receiver that left ends the work at its next message.
+            let mut take = |ExportedFile { path, content }: ExportedFile| {
+                let count = content.len().div_ceil(EXPORT_PIECE).max(1);
+                for at in 0..count {
+                    let data = content[at * EXPORT_PIECE..content.len().min((at + 1) * EXPORT_PIECE)].to_vec();
+                    let piece = v1::ExportCatalogResponse { path: path.clone(), data, last: at + 1 == count };
+                    pieces.blocking_send(Ok(piece)).map_err(|_left| EngineError::Stopping)?;
+                }
+                Ok(())
+            };
+            if let Err(error) = engine.export_files(&mut take) {
+                drop(pieces.blocking_send(Err(status_of(&error))));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
 }
 
 async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<v1::Component, EngineError> {
@@ -177,12 +211,17 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
         allow_near_duplicate,
     } = request;
     let (format, author) = (convert::format(format)?, Author::new(actor, reason)?);
-    let import = Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate };
+    let standing = Vec::new();
+    let import =
+        Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate, standing };
     if validate_only {
         let manifest = engine.check_manifest(&import)?;
-        return Ok(convert::checked_component(&manifest));
+        let looked = engine.look(vec![import], &mut Looking::default()).await?.pop();
+        let looked = looked.unwrap_or_else(|| Err(EngineError::Internal("a look gave no result".into())))?;
+        let near_duplicates = convert::near_duplicates(looked.near_duplicates);
+        return Ok(v1::Component { near_duplicates, ..convert::checked_component(&manifest) });
     }
-    let Imported { version, created: _, revision: _, near_duplicates } = engine.create(import).await?;
+    let Imported { version, fate: _, revision: _, near_duplicates } = engine.create(import).await?;
     let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
     let near_duplicates = convert::near_duplicates(near_duplicates);
     Ok(v1::Component { near_duplicates, ..convert::component(version, manifest) })
@@ -252,6 +291,7 @@ async fn import(
     let reader = tokio::spawn(read_items(requests, gathered));
     let mut index = 0u64;
     let mut batch = Vec::with_capacity(IMPORT_BATCH);
+    let mut looking = Looking::default();
     loop {
         let taken = tokio::select! {
             taken = waiting.recv_many(&mut batch, IMPORT_BATCH) => taken,
@@ -265,21 +305,22 @@ async fn import(
         let mut broken = None;
         for item in batch.drain(..) {
             match item {
-                Ok(item) => {
-                    sources.push(item.source.clone());
+                Ok((item, only_look)) => {
+                    sources.push((item.source.clone(), only_look));
                     items.push(item);
                 }
                 Err(status) => broken = Some(status),
             }
         }
-        let written = match engine.import(items).await {
+        let results_of = written_or_looked_at(&engine, items, &sources, &mut looking).await;
+        let written = match results_of {
             Ok(written) => written,
             Err(error) => {
                 drop(results.send(Err(status_of(&error))).await);
                 break;
             }
         };
-        for (source, result) in sources.into_iter().zip(written) {
+        for ((source, _), result) in sources.into_iter().zip(written) {
             let response = item_response(index, source, result);
             index += 1;
             if results.send(Ok(response)).await.is_err() {
@@ -297,15 +338,34 @@ async fn import(
 
 async fn read_items(
     mut requests: Streaming<v1::ImportComponentsRequest>,
-    gathered: mpsc::Sender<Result<Import, Status>>,
+    gathered: mpsc::Sender<Result<(Import, bool), Status>>,
 ) {
     while let Some(request) = requests.next().await {
         let item = request.map_err(|status| explain_transport(&status)).and_then(|request| {
-            let v1::ImportComponentsRequest { manifest, format, source, actor, reason, allow_near_duplicate } = request;
+            let v1::ImportComponentsRequest {
+                manifest,
+                format,
+                source,
+                actor,
+                reason,
+                allow_near_duplicate,
+                standing,
+                validate_only,
+            } = request;
             let format = convert::format(format).map_err(|error| status_of(&error))?;
             let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
             let (expected_digest, request_id) = Default::default();
-            Ok(Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate })
+            let import = Import {
+                manifest,
+                format,
+                source,
+                expected_digest,
+                request_id,
+                author,
+                allow_near_duplicate,
+                standing,
+            };
+            Ok((import, validate_only))
         });
         let broken = item.is_err();
         if gathered.send(item).await.is_err() || broken {
@@ -314,18 +374,74 @@ async fn read_items(
     }
 }
 
-fn item_response(index: u64, source: String, result: Result<Imported, EngineError>) -> v1::ImportComponentsResponse {
-    match result {
-        Ok(Imported { version, created, revision, near_duplicates }) => v1::ImportComponentsResponse {
-            index,
-            source,
-            result: if created { v1::ImportResult::Created } else { v1::ImportResult::Unchanged } as i32,
-            status: Some(v1::ItemStatus::default()),
+/// What became of an item, or would.
+struct Item {
+    name: String,
+    version: String,
+    digest: String,
+    fate: Fate,
+    revision: u64,
+    near_duplicates: Vec<v1::NearDuplicate>,
+}
+
+impl Item {
+    fn written(imported: Imported) -> Self {
+        let Imported { version, fate, revision, near_duplicates } = imported;
+        Self {
             name: version.card.name.to_string(),
             version: version.card.version.to_string(),
             digest: version.card.digest.to_string(),
+            fate,
             revision,
             near_duplicates: convert::near_duplicates(near_duplicates),
+        }
+    }
+
+    fn looked_at(looked: LookedAt) -> Self {
+        let LookedAt { name, version, digest, fate, revision, near_duplicates } = looked;
+        Self {
+            name: name.to_string(),
+            version: version.to_string(),
+            digest: digest.to_string(),
+            fate,
+            revision,
+            near_duplicates: convert::near_duplicates(near_duplicates),
+        }
+    }
+}
+
+/// A batch is written, or only looked at as soon as one of its items asks for no more: nothing is written then by mistake.
+async fn written_or_looked_at(
+    engine: &Engine,
+    items: Vec<Import>,
+    sources: &[(String, bool)],
+    looking: &mut Looking,
+) -> Result<Vec<Result<Item, EngineError>>, EngineError> {
+    if sources.iter().any(|(_, only_look)| *only_look) {
+        let looked = engine.look(items, looking).await?;
+        return Ok(looked.into_iter().map(|item| item.map(Item::looked_at)).collect());
+    }
+    let written = engine.import(items).await?;
+    Ok(written.into_iter().map(|item| item.map(Item::written)).collect())
+}
+
+fn item_response(index: u64, source: String, result: Result<Item, EngineError>) -> v1::ImportComponentsResponse {
+    match result {
+        Ok(Item { name, version, digest, fate, revision, near_duplicates }) => v1::ImportComponentsResponse {
+            index,
+            source,
+            result: match fate {
+                Fate::Created => v1::ImportResult::Created,
+                Fate::Updated => v1::ImportResult::Updated,
+                Fate::Kept => v1::ImportResult::Kept,
+                Fate::Unchanged | Fate::Conflict => v1::ImportResult::Unchanged,
+            } as i32,
+            status: Some(v1::ItemStatus::default()),
+            name,
+            version,
+            digest,
+            revision,
+            near_duplicates,
         },
         Err(error) => v1::ImportComponentsResponse {
             index,

@@ -53,8 +53,9 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         request: Request<v1::AddCertificateRequest>,
     ) -> Result<Response<v1::CertificationRecord>, Status> {
         let engine = self.engine.get()?;
-        let v1::AddCertificateRequest { envelope, evidence, actor, reason } = request.into_inner();
-        let added = async { engine.add_certificate(envelope, evidence, Author::new(actor, reason)?).await };
+        let v1::AddCertificateRequest { envelope, evidence, actor, reason, earlier_roots } = request.into_inner();
+        let added =
+            async { engine.add_certificate(envelope, evidence, earlier_roots, Author::new(actor, reason)?).await };
         added.await.map(|added| Response::new(record(added))).map_err(|error: EngineError| status_of(&error))
     }
 
@@ -78,8 +79,16 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         request: Request<v1::RevokeCertificateRequest>,
     ) -> Result<Response<v1::CertificationRecord>, Status> {
         let engine = self.engine.get()?;
-        let v1::RevokeCertificateRequest { envelope, actor, reason } = request.into_inner();
-        let revoked = async { engine.revoke(envelope, Author::new(actor, reason)?).await };
+        let v1::RevokeCertificateRequest { envelope, actor, reason, accepted_json } = request.into_inner();
+        let revoked = async {
+            let accepted = match accepted_json.as_str() {
+                "" => None,
+                text => Some(serde_json::from_str(text).map_err(|error| {
+                    EngineError::field("accepted_json", format!("is no JSON ({error}); send what an export holds"))
+                })?),
+            };
+            engine.revoke(envelope, accepted, Author::new(actor, reason)?).await
+        };
         revoked.await.map(|revoked| Response::new(record(revoked))).map_err(|error: EngineError| status_of(&error))
     }
 
@@ -96,11 +105,12 @@ impl v1::certification_service_server::CertificationService for CertificationSer
 }
 
 fn record(recorded: Recorded) -> v1::CertificationRecord {
-    let Recorded { digest, revision, versions } = recorded;
+    let Recorded { digest, revision, versions, new } = recorded;
     v1::CertificationRecord {
         digest: digest.to_string(),
         revision,
         versions: versions.into_iter().map(version_standing).collect(),
+        already_recorded: !new,
     }
 }
 

@@ -4,8 +4,8 @@ use fitment_catalog::{
     Compatibility, ComponentName, Filter, Format, Kind, Lifecycle, MAX_FILTER_DEPTH, MAX_FILTER_NODES, Manifest,
 };
 use fitment_engine::{
-    Candidate, Certified, Deletion, Engine, EngineError, Explanation, MatchAnswer, MatchQuery, Move, NearDuplicate,
-    Outcome, RecordedDecision, SecondStageUse, Signal, StoredVersion, Timings,
+    Candidate, Certified, Deletion, Engine, EngineError, Explanation, ImportMark, MatchAnswer, MatchQuery, Move,
+    NearDuplicate, Outcome, RecordedDecision, SecondStageUse, Signal, StoredVersion, Timings,
 };
 use fitment_proto::v1;
 use semver::Version;
@@ -244,9 +244,11 @@ pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::C
         deleted,
         state_revision: _,
     } = version;
-    let (delete_time, deleted_by, delete_reason) = match deleted {
-        Some(Deletion { time, actor, reason }) => (Some(timestamp(time)), actor, reason),
-        None => Default::default(),
+    let (delete_time, deleted_by, delete_reason, delete_imported) = match deleted {
+        Some(Deletion { time, actor, reason, imported }) => {
+            (Some(timestamp(time)), actor, reason, imported.map(import_mark))
+        }
+        None => (None, String::new(), String::new(), None),
     };
     v1::Component {
         name: card.name.to_string(),
@@ -268,7 +270,13 @@ pub(super) fn component(version: StoredVersion, manifest_json: Vec<u8>) -> v1::C
         deleted_by,
         delete_reason,
         near_duplicates: Vec::new(),
+        delete_imported,
     }
+}
+
+fn import_mark(mark: ImportMark) -> v1::ImportMark {
+    let ImportMark { time, actor, reason } = mark;
+    v1::ImportMark { time: Some(timestamp(time)), actor, reason }
 }
 
 /// Components that a written one is nearly the same as, on the wire.
@@ -282,7 +290,7 @@ pub(super) fn near_duplicates(found: Vec<NearDuplicate>) -> Vec<v1::NearDuplicat
 }
 
 fn move_to(step: Move) -> v1::LifecycleMove {
-    let Move { from, to, time, actor, reason, revision } = step;
+    let Move { from, to, time, actor, reason, revision, imported } = step;
     v1::LifecycleMove {
         from: lifecycle_to(from) as i32,
         to: lifecycle_to(to) as i32,
@@ -290,6 +298,7 @@ fn move_to(step: Move) -> v1::LifecycleMove {
         actor,
         reason,
         revision,
+        imported: imported.map(import_mark),
     }
 }
 

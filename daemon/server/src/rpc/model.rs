@@ -149,22 +149,24 @@ fn answer(
         ..Default::default()
     };
     if let Some((measured_on, comparison)) = comparison {
-        result.measured_on = measured_on;
-        (result.wins, result.losses) = (comparison.hit_at_1.wins, comparison.hit_at_1.losses);
-        result.figures = comparison
-            .differences
-            .into_iter()
-            .map(|(name, figure)| v1::ModelFigure {
-                name,
-                from: figure.base,
-                to: figure.other,
-                low: figure.interval[0],
-                high: figure.interval[1],
-                p_value: figure.p_value,
-            })
-            .collect();
+        put_comparison(&mut result, measured_on, comparison);
     }
     v1::MigrateModelResponse { event: Some(v1::migrate_model_response::Event::Result(result)) }
+}
+
+/// Puts what was measured into a result.
+pub(crate) fn put_comparison(result: &mut v1::MigrateModelResult, measured_on: String, comparison: Comparison) {
+    result.measured_on = measured_on;
+    (result.wins, result.losses) = (comparison.hit_at_1.wins, comparison.hit_at_1.losses);
+    let figure = |(name, figure): (String, fitment_evaluation::Difference)| v1::ModelFigure {
+        name,
+        from: figure.base,
+        to: figure.other,
+        low: figure.interval[0],
+        high: figure.interval[1],
+        p_value: figure.p_value,
+    };
+    result.figures = comparison.differences.into_iter().map(figure).collect();
 }
 
 async fn blocking<T: Send + 'static>(

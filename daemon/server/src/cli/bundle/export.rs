@@ -10,7 +10,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use fitment_catalog::Digest;
 use fitment_engine::{
-    Author, BundleEntry, BundleKind, BundleManifest, BundleModel, EngineError, ExportHead, Exported, Work, write_bundle,
+    Author, BundleEntry, BundleKind, BundleManifest, BundleModel, EngineError, ExportHead, Exported, Work,
+    interrupted_export, write_bundle,
 };
 use fitment_models::ModelCache;
 use fitment_proto::v1;
@@ -20,6 +21,7 @@ use serde_json::json;
 
 use super::models::{entries_of_labels, entries_of_model};
 use super::of_files;
+use crate::cli::common::timestamp;
 use crate::cli::laboratory::folder_of;
 use crate::cli::trust::read_file;
 use crate::client::{AuthorFlags, ServerFlags};
@@ -108,7 +110,7 @@ pub(super) fn run(arguments: &ExportArguments, flags: &ConfigFlags) -> anyhow::R
         };
         let (out, labels, also) = (arguments.out.clone(), arguments.labels.clone(), arguments.also_model.clone());
         let with_model = !without.contains(&BundleKind::Model);
-        let manifest = of_files(move |work| {
+        let Finished { manifest, reused, begun_anew } = of_files(move |work| {
             finish(
                 spool,
                 &Wanted { out: &out, labels: &labels, also: &also, with_model, config: &config },
@@ -128,8 +130,16 @@ pub(super) fn run(arguments: &ExportArguments, flags: &ConfigFlags) -> anyhow::R
                 "bytes": manifest.bytes(),
                 "signed": arguments.key.is_some(),
                 "left_out": manifest.left_out,
+                "reused_bytes": reused,
             }))?;
         } else {
+            if begun_anew {
+                output::line(
+                    "what was cut short here is of another state of the catalogue, or was asked for otherwise: begun anew",
+                )?;
+            } else if reused > 0 {
+                output::line(format!("gone on with what was cut short: {reused} bytes were there"))?;
+            }
             output::line(format!(
                 "{}: export {} of catalogue {}, revision {}, {} entries, {} bytes{}",
                 arguments.out.display(),
@@ -207,8 +217,7 @@ async fn from_daemon(
 
 fn head_from(head: v1::BundleHead) -> anyhow::Result<ExportHead> {
     let v1::BundleHead { source, sequence, revision, time, model, model_digest, catalog_digest } = head;
-    let time = time.context("an export without a time")?;
-    let time = jiff::Timestamp::new(time.seconds, time.nanos).context("an export's time")?;
+    let time = timestamp(time).context("an export without a time")?;
     let model = BundleModel { name: model, digest: model_digest };
     Ok(ExportHead { source, sequence, revision, time, model, catalog_digest })
 }
@@ -234,7 +243,7 @@ fn finish(
     wanted: &Wanted<'_>,
     key: Option<&PrivateKey>,
     work: Work<'_>,
-) -> Result<BundleManifest, EngineError> {
+) -> Result<Finished, EngineError> {
     let Spool { head, mut entries, left_out, mut file, come: _ } = spool;
     let head = head.ok_or_else(|| EngineError::Internal("an export without a head".into()))?;
     let mut files: Vec<PathBuf> = Vec::new();
@@ -258,6 +267,14 @@ fn finish(
         models.push(BundleModel { name: name.to_owned(), digest });
     }
     let manifest = BundleManifest::seal(head, models, left_out, entries)?;
+    // One that was cut short goes on under the number that it has: its signature is about that.
+    // Somebody else's hand in that file must not get a number of the future signed.
+    let earlier = interrupted_export(wanted.out);
+    let goes_on = |earlier: &BundleManifest| {
+        earlier.holds_the_same(&manifest) && earlier.sequence < manifest.sequence && earlier.time <= manifest.time
+    };
+    let begun_anew = earlier.as_ref().is_some_and(|earlier| !goes_on(earlier));
+    let manifest = earlier.filter(|_| !begun_anew).unwrap_or(manifest);
     let rewound = |source| EngineError::Io { path: "a temporary file".into(), source };
     file.seek(SeekFrom::Start(0)).map_err(rewound)?;
     let spooled = Arc::new(Mutex::new(file));
@@ -274,11 +291,20 @@ fn finish(
     let sign = |payload: Vec<u8>, key: &PrivateKey| -> Result<Vec<u8>, EngineError> {
         Ok(Envelope::sign(payload, key)?.to_json())
     };
-    match key {
+    let reused = match key {
         Some(key) => write_bundle(wanted.out, &manifest, Some(&|payload| sign(payload, key)), &mut content, work)?,
         None => write_bundle(wanted.out, &manifest, None, &mut content, work)?,
-    }
-    Ok(manifest)
+    };
+    Ok(Finished { manifest, reused, begun_anew })
+}
+
+/// A bundle that was written.
+struct Finished {
+    manifest: BundleManifest,
+    /// Bytes that an export that was cut short had written.
+    reused: u64,
+    /// Whether there was one that the catalogue has changed since.
+    begun_anew: bool,
 }
 
 /// The spool, from where it stands.

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fitment_catalog::Digest;
 use fitment_engine::{BundleEntry, BundleFile, BundleKind, BundleManifest, BundleTaker, EngineError, Work};
-use fitment_models::{InstalledModel, ModelCache, ModelError};
-use tempfile::TempDir;
+use fitment_models::{InstalledModel, ModelCache, ModelError, Scratch};
 
 use super::export::hash_file;
 
@@ -138,11 +137,8 @@ pub(super) fn place(
     labels: Option<&Path>,
     work: Work<'_>,
 ) -> Result<(), EngineError> {
-    let root = cache.root().to_path_buf();
-    let failed = |source| EngineError::Io { path: root.clone(), source };
-    std::fs::create_dir_all(cache.root()).map_err(failed)?;
     // Beside the models, so that the last step is a rename; removed again on every way out.
-    let scratch = tempfile::Builder::new().prefix(".bundle-").tempdir_in(cache.root()).map_err(failed)?;
+    let scratch = cache.scratch()?;
     let mut placing = Placing { scratch: &scratch, models, labels, open: None };
     bundle.walk(&mut placing, work)?;
     for name in models {
@@ -153,7 +149,7 @@ pub(super) fn place(
 }
 
 struct Placing<'a> {
-    scratch: &'a TempDir,
+    scratch: &'a Scratch,
     models: &'a [String],
     labels: Option<&'a Path>,
     /// The file under way and where it goes once it is whole.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
-use super::Common;
+use super::super::common::{Common, Named, time_text};
 use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
 
@@ -86,13 +86,6 @@ fn place(text: &str) -> Result<v1::LogPlace, String> {
     Ok(v1::LogPlace { revision: revision.parse().map_err(fault)?, position })
 }
 
-fn named(component: &str) -> anyhow::Result<(String, String)> {
-    let (name, version) = component
-        .split_once('@')
-        .ok_or_else(|| output::Invalid(format!("`{component}` names no version; write NAMESPACE/NAME@VERSION")))?;
-    Ok((name.to_owned(), version.to_owned()))
-}
-
 fn done(common: &Common, component: &str, what: &str, revision: u64) -> anyhow::Result<ExitCode> {
     if common.json {
         output::json(&serde_json::json!({what: component, "revision": revision}))?;
@@ -104,7 +97,7 @@ fn done(common: &Common, component: &str, what: &str, revision: u64) -> anyhow::
 
 pub(super) async fn delete(change: Change) -> anyhow::Result<ExitCode> {
     let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
-    let (name, version) = named(&component)?;
+    let (name, version) = Named::exact(&component)?;
     let request = v1::DeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
     let done_at = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
     done(&common, &component, "deleted", done_at.revision)
@@ -112,7 +105,7 @@ pub(super) async fn delete(change: Change) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn undelete(change: Change) -> anyhow::Result<ExitCode> {
     let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
-    let (name, version) = named(&component)?;
+    let (name, version) = Named::exact(&component)?;
     let request = v1::UndeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
     let done_at = common.server.catalog().await?.undelete_component(common.server.request(request)).await?.into_inner();
     done(&common, &component, "restored", done_at.revision)
@@ -120,7 +113,7 @@ pub(super) async fn undelete(change: Change) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn move_to(change: Change, to: &str) -> anyhow::Result<ExitCode> {
     let Change { component, author: AuthorFlags { reason, actor }, etag, common } = change;
-    let (name, version) = named(&component)?;
+    let (name, version) = Named::exact(&component)?;
     let lifecycle =
         v1::Lifecycle::from_str_name(&format!("LIFECYCLE_{}", to.to_uppercase())).unwrap_or_default() as i32;
     let request = v1::MoveComponentRequest { name, version, lifecycle, reason, actor, etag, request_id: String::new() };
@@ -129,7 +122,7 @@ pub(super) async fn move_to(change: Change, to: &str) -> anyhow::Result<ExitCode
 }
 
 pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let (name, version) = named(component)?;
+    let (name, version) = Named::exact(component)?;
     let request = v1::GetComponentRequest { name, version, show_deleted: true, ..Default::default() };
     let mut found = common.server.catalog().await?.get_component(common.server.request(request)).await?.into_inner();
     found.manifest_json.clear();
@@ -140,7 +133,7 @@ pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<
     let mut table = output::table(&["when", "what", "who", "why", "revision"]);
     let written = found.history.first().map_or(found.lifecycle(), v1::LifecycleMove::from);
     table.add_row([
-        time(found.create_time),
+        time_text(found.create_time),
         format!("written as {}", word(written)),
         String::new(),
         String::new(),
@@ -148,18 +141,18 @@ pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<
     ]);
     for step in &found.history {
         table.add_row([
-            time(step.time),
+            time_text(step.time),
             word(step.to()),
-            step.actor.clone(),
+            who(&step.actor, step.imported.as_ref()),
             step.reason.clone(),
             step.revision.to_string(),
         ]);
     }
     if found.delete_time.is_some() {
         table.add_row([
-            time(found.delete_time),
+            time_text(found.delete_time),
             "deleted".into(),
-            found.deleted_by,
+            who(&found.deleted_by, found.delete_imported.as_ref()),
             found.delete_reason,
             String::new(),
         ]);
@@ -190,11 +183,14 @@ pub(super) async fn watch(watch: Watch) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn word(lifecycle: v1::Lifecycle) -> String {
-    lifecycle.as_str_name().trim_start_matches("LIFECYCLE_").to_lowercase()
+/// Who did it, and who brought the record of it here where that was elsewhere.
+fn who(actor: &str, imported: Option<&v1::ImportMark>) -> String {
+    match imported {
+        None => actor.to_owned(),
+        Some(mark) => format!("{actor}\n(imported by {}, {})", mark.actor, time_text(mark.time)),
+    }
 }
 
-fn time(time: Option<prost_types::Timestamp>) -> String {
-    let time = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
-    time.map(|time| format!("{time:.0}")).unwrap_or_default()
+fn word(lifecycle: v1::Lifecycle) -> String {
+    lifecycle.as_str_name().trim_start_matches("LIFECYCLE_").to_lowercase()
 }

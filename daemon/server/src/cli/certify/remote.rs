@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
-use super::super::trust::read_file;
-use crate::client::{AuthorFlags, ServerFlags};
+use crate::cli::common::{Common, Named, time_text};
+use crate::cli::trust::read_file;
+use crate::client::AuthorFlags;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -32,11 +33,8 @@ pub(super) struct RevokeArguments {
 pub(super) struct ListArguments {
     /// NAMESPACE/NAME, NAMESPACE/NAME@VERSION, or sha256:DIGEST.
     component: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    server: ServerFlags,
+    common: Common,
 }
 
 /// Who asks, why, and how the answer is printed.
@@ -44,43 +42,37 @@ pub(super) struct ListArguments {
 struct Told {
     #[command(flatten)]
     author: AuthorFlags,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    server: ServerFlags,
+    common: Common,
 }
 
 pub(super) async fn add(arguments: AddArguments) -> anyhow::Result<ExitCode> {
     let AddArguments { certificate, evidence, told } = arguments;
     let evidence = evidence.iter().map(|file| read_file(file)).collect::<Result<_, _>>()?;
     let AuthorFlags { actor, reason } = told.author.clone();
-    let request = v1::AddCertificateRequest { envelope: read_file(&certificate)?, evidence, actor, reason };
-    let mut client = told.server.certification().await?;
-    told.print(client.add_certificate(told.server.request(request)).await?.into_inner())
+    let request =
+        v1::AddCertificateRequest { envelope: read_file(&certificate)?, evidence, actor, reason, earlier_roots: false };
+    let mut client = told.common.server.certification().await?;
+    told.print(client.add_certificate(told.common.server.request(request)).await?.into_inner())
 }
 
 pub(super) async fn revoke(arguments: RevokeArguments) -> anyhow::Result<ExitCode> {
     let RevokeArguments { revocation, told } = arguments;
     let AuthorFlags { actor, reason } = told.author.clone();
-    let request = v1::RevokeCertificateRequest { envelope: read_file(&revocation)?, actor, reason };
-    let mut client = told.server.certification().await?;
-    let recorded = client.revoke_certificate(told.server.request(request)).await?.into_inner();
-    if recorded.versions.is_empty() {
+    let request =
+        v1::RevokeCertificateRequest { envelope: read_file(&revocation)?, actor, reason, accepted_json: String::new() };
+    let mut client = told.common.server.certification().await?;
+    let recorded = client.revoke_certificate(told.common.server.request(request)).await?.into_inner();
+    if recorded.versions.is_empty() && !recorded.already_recorded {
         eprintln!("nothing that is stored stands on what was revoked; it is kept and holds for what comes");
     }
     told.print(recorded)
 }
 
 pub(super) async fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
-    let ListArguments { component, json, server } = arguments;
-    let mut request = v1::ListCertificatesRequest::default();
-    if component.starts_with("sha256:") {
-        component.clone_into(&mut request.digest);
-    } else {
-        let (name, version) = component.split_once('@').unwrap_or((component, ""));
-        (request.name, request.version) = (name.to_owned(), version.to_owned());
-    }
+    let ListArguments { component, common: Common { json, server } } = arguments;
+    let Named { name, version, digest } = Named::read(component);
+    let request = v1::ListCertificatesRequest { name, version, digest };
     let found = server.certification().await?.list_certificates(server.request(request)).await?.into_inner();
     if *json {
         output::json(&output::message_json("fitment.v1.ListCertificatesResponse", &found)?)?;
@@ -99,12 +91,13 @@ pub(super) async fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> 
 
 impl Told {
     fn print(&self, recorded: v1::CertificationRecord) -> anyhow::Result<ExitCode> {
-        if self.json {
+        if self.common.json {
             output::json(&output::message_json("fitment.v1.CertificationRecord", &recorded)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let v1::CertificationRecord { digest, revision, versions } = recorded;
-        output::line(format!("{digest} recorded; revision {revision}"))?;
+        let v1::CertificationRecord { digest, revision, versions, already_recorded } = recorded;
+        let recorded = if already_recorded { "was recorded already" } else { "recorded" };
+        output::line(format!("{digest} {recorded}; revision {revision}"))?;
         for standing in &versions {
             print_standing(standing)?;
         }
@@ -114,8 +107,8 @@ impl Told {
 
 fn print_standing(standing: &v1::VersionStanding) -> anyhow::Result<()> {
     let time = |time: &Option<prost_types::Timestamp>| {
-        let time = time.as_ref().and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
-        time.map(|time| format!(" until {time:.0}")).unwrap_or_default()
+        let time = time_text(*time);
+        if time.is_empty() { time } else { format!(" until {time}") }
     };
     let word = if standing.certified { "certified" } else { "not certified" };
     output::line(format!("{}@{}: {word}{}", standing.name, standing.version, time(&standing.changes_at)))?;
