@@ -20,6 +20,7 @@ mod error;
 mod feedback;
 mod figures;
 mod gaps;
+mod lag;
 mod language;
 mod learning;
 mod live;

@@ -126,13 +126,17 @@ impl LiveIndex {
         }
         {
             let mut words = self.word_writer.lock();
-            for entry in puts {
-                put_words(&mut words, entry.doc, entry.manifest)?;
+            if let Err(error) = write_words(&mut words, revision, puts, deletes) {
+                // Half of a commit must not come with the next one.
+                if let Err(error) = words.rollback() {
+                    tracing::error!(%error, "the lexical index takes no writes until the daemon is started again");
+                }
+                return Err(EngineError::IndexBehind {
+                    path: self.segment_path.with_file_name("lexical"),
+                    revision,
+                    source: Box::new(error),
+                });
             }
-            for &doc in deletes {
-                words.remove(doc);
-            }
-            words.commit(&revision.to_string())?;
         }
         {
             let mut searchable = self.searchable.write();
@@ -175,6 +179,22 @@ fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Resul
     let fields = fitment_catalog::lexical_fields(manifest);
     let texts: Vec<(&str, &str)> = fields.iter().map(|(field, text)| (field.as_str(), text.as_str())).collect();
     Ok(words.upsert(doc, &texts)?)
+}
+
+/// One commit's words, on disk when it returns.
+fn write_words(
+    words: &mut LexicalIndex,
+    revision: Revision,
+    puts: &[Entry<'_>],
+    deletes: &[DocId],
+) -> Result<(), EngineError> {
+    for entry in puts {
+        put_words(words, entry.doc, entry.manifest)?;
+    }
+    for &doc in deletes {
+        words.remove(doc);
+    }
+    Ok(words.commit(&revision.to_string())?)
 }
 
 /// Removes what a crash left of segments that were being written.

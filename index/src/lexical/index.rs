@@ -159,6 +159,14 @@ impl LexicalIndex {
         self.reader().reload().map_err(|source| lexical("load what it committed", source))
     }
 
+    /// Forgets what was written since the last commit, also after a commit that failed. Errors: nothing can be written any more.
+    pub fn rollback(&mut self) -> Result<(), IndexError> {
+        // tantivy panics where it failed at this before.
+        let rolled = catch_unwind(AssertUnwindSafe(|| self.writer.rollback()))
+            .unwrap_or_else(|_panic| Err(TantivyError::SystemError("its writer is lost".into())));
+        rolled.map(drop).map_err(|source| lexical("forget what was not committed", source))
+    }
+
     /// Merges all segments into one, which makes searches faster after a bulk load. Blocks until done; commit first.
     pub fn optimize(&mut self) -> Result<(), IndexError> {
         let action = "merge its segments";

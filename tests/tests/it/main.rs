@@ -11,6 +11,7 @@ mod eval_cli;
 mod evaluation;
 mod feedback;
 mod gaps;
+mod kills;
 mod lifecycle;
 mod matching;
 mod metrics;
