@@ -315,7 +315,7 @@ pub enum EngineError {
     },
     /// What is stored could not be indexed.
     #[error(
-        "the index at {path} could not follow the store to revision {revision}: {source}; what is stored is safe, and is found as soon \
+        "the index at {path} could not follow the store to revision {revision}: {detail}; what is stored is safe, and is found as soon \
          as the index has caught up: with the next write once there is room, or at the next start"
     )]
     IndexBehind {
@@ -323,9 +323,8 @@ pub enum EngineError {
         path: PathBuf,
         /// The store's revision.
         revision: u64,
-        /// What failed.
-        #[source]
-        source: Box<Self>,
+        /// What failed, and why.
+        detail: String,
     },
     /// The index failed.
     #[error(transparent)]

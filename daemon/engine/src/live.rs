@@ -128,13 +128,11 @@ impl LiveIndex {
             let mut words = self.word_writer.lock();
             if let Err(error) = write_words(&mut words, revision, puts, deletes) {
                 // Half of a commit must not come with the next one.
-                if let Err(error) = words.rollback() {
-                    tracing::error!(%error, "the lexical index takes no writes until the daemon is started again");
-                }
+                words.rollback();
                 return Err(EngineError::IndexBehind {
                     path: self.segment_path.with_file_name("lexical"),
                     revision,
-                    source: Box::new(error),
+                    detail: with_causes(&error),
                 });
             }
         }
@@ -181,6 +179,12 @@ fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Resul
     Ok(words.upsert(doc, &texts)?)
 }
 
+/// An error with what it came from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// One commit's words, on disk when it returns.
 fn write_words(
     words: &mut LexicalIndex,
@@ -188,6 +192,7 @@ fn write_words(
     puts: &[Entry<'_>],
     deletes: &[DocId],
 ) -> Result<(), EngineError> {
+    words.ready()?;
     for entry in puts {
         put_words(words, entry.doc, entry.manifest)?;
     }

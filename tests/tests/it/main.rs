@@ -6,6 +6,7 @@ mod catalog;
 mod certify;
 mod cli;
 mod demo;
+mod disk;
 mod durability;
 mod eval_cli;
 mod evaluation;

@@ -78,7 +78,7 @@ pub(crate) struct Writer {
     /// What was asked for and never answered: it may be so, or as it is known.
     asked: BTreeMap<String, Standing>,
     recent: Vec<String>,
-    pub(crate) acknowledged: u64,
+    acknowledged: u64,
 }
 
 impl Writer {
@@ -100,15 +100,16 @@ impl Writer {
         &self.recent
     }
 
-    /// Writes until the daemon is gone. Errors: it refused something while it was there.
-    pub(crate) async fn write(&mut self, catalog: Catalog, killed: &AtomicBool) -> anyhow::Result<()> {
+    /// Writes until the daemon is gone. Returns how many writes were acknowledged. Errors: one was refused before.
+    pub(crate) async fn write(&mut self, catalog: Catalog, killed: &AtomicBool) -> anyhow::Result<u64> {
         self.recent.clear();
+        let before = self.acknowledged;
         let ended = match self.way {
             Way::One => self.write_one_by_one(catalog).await,
             Way::Stream => self.import(catalog).await,
         };
         ensure!(killed.load(Ordering::Acquire), "{}: {ended}", self.name);
-        Ok(())
+        Ok(self.acknowledged - before)
     }
 
     fn acknowledge(&mut self, name: String, standing: Standing) {
