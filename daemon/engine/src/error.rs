@@ -301,6 +301,12 @@ pub enum EngineError {
         /// Why, and the way out.
         detail: String,
     },
+    /// The disk failed under the store while something else was being done with it.
+    #[error(
+        "the disk failed under the store while this was being done; nothing of it was kept; send it again: what the disk said is in the \
+         next answer, if it goes on, and in the log"
+    )]
+    StoreInterrupted,
     /// The store could not be read or written.
     #[error("the store failed: {0}")]
     Store(#[from] Box<redb::Error>),
@@ -406,7 +412,7 @@ impl EngineError {
             Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
             Self::StoreFull { .. } => (ErrorKind::ResourceExhausted, "STORE_FULL"),
             Self::StoreReadOnly { .. } => (ErrorKind::FailedPrecondition, "STORE_READ_ONLY"),
-            Self::StoreUnwritable { .. } => (ErrorKind::Unavailable, "STORE_UNWRITABLE"),
+            Self::StoreUnwritable { .. } | Self::StoreInterrupted => (ErrorKind::Unavailable, "STORE_UNWRITABLE"),
             Self::StoreFormat { .. } => (ErrorKind::FailedPrecondition, "STORE_FORMAT"),
             Self::SnapshotDamaged { .. } => (ErrorKind::DataLoss, "SNAPSHOT_DAMAGED"),
             Self::SnapshotUnknown { .. } => (ErrorKind::NotFound, "SNAPSHOT_UNKNOWN"),
@@ -415,9 +421,7 @@ impl EngineError {
             Self::BundleDamaged { .. } => (ErrorKind::DataLoss, "BUNDLE_DAMAGED"),
             Self::BundleRefused { .. } => (ErrorKind::FailedPrecondition, "BUNDLE_REFUSED"),
             Self::Store(error) => match **error {
-                redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
-                    (ErrorKind::Unavailable, "STORE_UNWRITABLE")
-                }
+                redb::Error::Io(_) => (ErrorKind::Unavailable, "STORE_UNWRITABLE"),
                 redb::Error::Corrupted(_) => (ErrorKind::DataLoss, "STORE_DAMAGED"),
                 _ => (ErrorKind::Internal, "STORE_FAILED"),
             },
@@ -477,7 +481,10 @@ macro_rules! from_redb {
     ($($error:ty),*) => {$(
         impl From<$error> for EngineError {
             fn from(error: $error) -> Self {
-                Self::Store(Box::new(error.into()))
+                match redb::Error::from(error) {
+                    redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::StoreInterrupted,
+                    error => Self::Store(Box::new(error)),
+                }
             }
         }
     )*};

@@ -356,13 +356,18 @@ fn open_words(
             let built = words.stamp().and_then(|stamp| stamp.parse::<Revision>().ok());
             match built {
                 Some(built) if built <= revision => {
-                    if built < revision {
-                        catch_up_words(reader, &mut words, built, revision)?;
+                    let caught_up =
+                        if built < revision { catch_up_words(reader, &mut words, built, revision) } else { Ok(()) };
+                    match caught_up {
+                        Ok(()) if words.len_docs() == view.all().len() => return Ok(words),
+                        Ok(()) => {
+                            tracing::warn!("the lexical index does not hold what the store holds; rebuilding");
+                        }
+                        Err(error) => {
+                            let error = with_causes(&error);
+                            tracing::warn!(error, "the lexical index cannot catch up with the store; rebuilding");
+                        }
                     }
-                    if words.len_docs() == view.all().len() {
-                        return Ok(words);
-                    }
-                    tracing::warn!("the lexical index does not hold what the store holds; rebuilding");
                 }
                 _ => {}
             }

@@ -210,6 +210,8 @@ fn new_writer(index: &Index) -> Result<IndexWriter, IndexError> {
     let mut merging = LogMergePolicy::default();
     merging.set_min_num_segments(MERGE_SEGMENTS);
     writer.set_merge_policy(Box::new(merging));
+    // What a process left that was killed, or failed, within a commit: the next one may want the same names.
+    writer.garbage_collect_files().wait().map_err(|source| lexical("remove what is left of a commit", source))?;
     Ok(writer)
 }
 

@@ -32,7 +32,7 @@ impl Default for SealPolicy {
 
 /// Shortest and longest pause after a seal that failed.
 const FIRST_REST: Duration = Duration::from_secs(5);
-const LONGEST_REST: Duration = Duration::from_mins(10);
+const LONGEST_REST: Duration = Duration::from_secs(600);
 
 /// Bookkeeping of seals.
 #[derive(Debug, Default)]

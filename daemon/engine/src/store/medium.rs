@@ -2,6 +2,7 @@
 //! can show the file as it was synced while the disk takes nothing any more.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Error, ErrorKind};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,8 @@ impl Medium {
         let mut header = self.header.lock();
         if header.written != header.synced {
             self.file.write(0, &header.synced).map_err(|error| self.note("writing", &error))?;
-            header.written = header.synced.clone();
+            let Header { written, synced } = &mut *header;
+            written.clone_from(synced);
         }
         Ok(())
     }
@@ -242,16 +244,17 @@ impl Aside {
         let first = offset / PAGE as u64;
         for page in first..(offset + data.len() as u64).div_ceil(PAGE as u64) {
             let start = page * PAGE as u64;
-            if !self.pages.contains_key(&page) {
-                let mut bytes = vec![0; PAGE];
-                read_zeroed(file, start, &mut bytes)?;
-                self.pages.insert(page, bytes);
-            }
+            let bytes = match self.pages.entry(page) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(place) => {
+                    let mut bytes = vec![0; PAGE];
+                    read_zeroed(file, start, &mut bytes)?;
+                    place.insert(bytes)
+                }
+            };
             let (from, to) = overlap(page, offset, data.len());
-            if let Some(bytes) = self.pages.get_mut(&page) {
-                bytes[within(offset + from as u64, start)..within(offset + to as u64, start)]
-                    .copy_from_slice(&data[from..to]);
-            }
+            bytes[within(offset + from as u64, start)..within(offset + to as u64, start)]
+                .copy_from_slice(&data[from..to]);
         }
         Ok(())
     }

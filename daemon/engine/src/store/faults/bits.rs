@@ -15,10 +15,13 @@ use crate::store::Store;
 /// Bytes of redb's header that mean anything.
 const HEADER: usize = 320;
 
+/// Table and key -> value.
+type Content = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
 /// Every row of every table.
 struct Rows<'a> {
     transaction: &'a ReadTransaction,
-    found: BTreeMap<(String, Vec<u8>), Vec<u8>>,
+    found: Content,
 }
 
 impl Visitor for Rows<'_> {
@@ -34,7 +37,7 @@ impl Visitor for Rows<'_> {
     }
 }
 
-fn rows(store: &Store) -> Result<BTreeMap<(String, Vec<u8>), Vec<u8>>, EngineError> {
+fn rows(store: &Store) -> Result<Content, EngineError> {
     let reader = store.read()?;
     let mut rows = Rows { transaction: &reader.transaction, found: BTreeMap::new() };
     visit_all(&mut rows)?;
@@ -62,7 +65,7 @@ fn filled(clean: bool) -> Vec<u8> {
 }
 
 /// Opens a damaged file. `false`: it was refused.
-fn is_right_or_refused(image: Vec<u8>, expected: &BTreeMap<(String, Vec<u8>), Vec<u8>>, what: &str) -> bool {
+fn is_right_or_refused(image: Vec<u8>, expected: &Content, what: &str) -> bool {
     match Store::open_over(Path::new("catalog.redb"), Box::new(Disk::new(image, 1))) {
         Err(EngineError::StoreDamaged { .. } | EngineError::StoreFormat { .. }) => false,
         Err(error) => panic!("{what}: {error}"),

@@ -175,7 +175,7 @@ impl Writer {
                 let new = NewCertificate {
                     digest: Digest::of(envelope.as_bytes()),
                     envelope: &envelope,
-                    versions: &[(doc, known.digest.clone())],
+                    versions: &[(doc, known.digest)],
                     evidence: &[(Digest::of(b"evidence"), b"evidence".to_vec())],
                 };
                 let act = Act { action: "certificate.add", subject: new.digest.to_string(), detail: json!({}) };
