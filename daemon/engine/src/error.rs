@@ -477,14 +477,20 @@ fn catalog_reason(error: &CatalogError) -> &'static str {
     }
 }
 
+impl From<redb::Error> for EngineError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::StoreInterrupted,
+            error => Self::Store(Box::new(error)),
+        }
+    }
+}
+
 macro_rules! from_redb {
     ($($error:ty),*) => {$(
         impl From<$error> for EngineError {
             fn from(error: $error) -> Self {
-                match redb::Error::from(error) {
-                    redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::StoreInterrupted,
-                    error => Self::Store(Box::new(error)),
-                }
+                redb::Error::from(error).into()
             }
         }
     )*};

@@ -140,7 +140,8 @@ impl Handle {
         self.set_aside(current);
         match &self.current.read().fault {
             Some(fault) => self.refusal(&fault.lock().failure),
-            None => EngineError::Store(Box::new(error)),
+            // It works again already, somebody else saw to that.
+            None => error.into(),
         }
     }
 
