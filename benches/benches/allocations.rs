@@ -74,6 +74,7 @@ fn allocations(embedder: Box<dyn Embedder>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let options = EngineOptions {
         data_dir: folder.path().to_path_buf(),
+        store: None,
         ranking: Ranking::default(),
         second_embedder: None,
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 64 << 20, batch_tokens: 4096 },

@@ -124,6 +124,7 @@ fn manifest(number: usize, random: &mut SmallRng) -> Import {
 async fn filled(folder: &std::path::Path, components: usize) -> Engine {
     let options = EngineOptions {
         data_dir: folder.to_path_buf(),
+        store: None,
         ranking: Ranking::default(),
         second_embedder: None,
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, batch_tokens: 4096 },

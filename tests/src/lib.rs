@@ -111,6 +111,19 @@ impl Daemon {
         Self::start(command, "listening on ", "ready")
     }
 
+    /// `fitment serve`, killed so long after its start, ready or not.
+    pub fn serve_and_kill(data_dir: &Path, after: Duration) -> anyhow::Result<()> {
+        pull_model()?;
+        let mut command = fitment()?;
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--data-dir").arg(data_dir);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        // Nothing is waited for: this is when the kill comes.
+        thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// `fitment demo` on a free port, ready to answer.
     pub fn demo(data_dir: &Path) -> anyhow::Result<Self> {
         let mut command = fitment()?;

@@ -278,6 +278,19 @@ impl Drop for DecisionLog {
     }
 }
 
+impl QueueState {
+    /// Puts back what could not be written, as far as there is room.
+    fn take_back(&mut self, batch: &Batch) {
+        for (id, decision) in batch {
+            self.waiting.entry(*id).or_insert_with(|| Arc::clone(decision));
+        }
+        while self.waiting.len() > CAPACITY {
+            self.waiting.pop_first();
+            self.lost += 1;
+        }
+    }
+}
+
 impl Queue {
     fn push(&self, id: Uuid, decision: Decision) {
         let mut state = self.state.lock();
@@ -295,15 +308,26 @@ impl Queue {
 
     /// The writer's thread.
     fn write_to(&self, store: &Store, keep: u64, audited: bool) {
+        let mut failing = false;
         while let Some(batch) = self.next_batch() {
             let written =
                 store.append_decisions(batch.iter().map(|(id, decision)| (*id, decision.as_ref())), keep, audited);
             let mut state = self.state.lock();
-            if let Err(error) = written {
-                state.lost += batch.len() as u64;
-                tracing::error!(%error, decisions = batch.len(), "decisions could not be written and are lost");
-            }
             state.writing = Arc::default();
+            match written {
+                Ok(()) => failing = false,
+                Err(error) if state.stopping => {
+                    state.lost += batch.len() as u64;
+                    tracing::error!(%error, decisions = batch.len(), "decisions could not be written and are lost");
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::error!(%error, "decisions cannot be written; the last ones are kept in memory and tried again");
+                    }
+                    failing = true;
+                    state.take_back(&batch);
+                }
+            }
         }
     }
 
@@ -352,6 +376,22 @@ mod tests {
         let state = queue.state.lock();
         assert_eq!((state.waiting.len(), state.lost), (CAPACITY, 3));
         assert!(!state.waiting.contains_key(&ids[2]) && state.waiting.contains_key(&ids[3]));
+    }
+
+    #[test]
+    fn what_could_not_be_written_waits_again_as_far_as_there_is_room() {
+        let queue = Queue::default();
+        let older = Uuid::now_v7();
+        let batch: Batch = [(older, Arc::new(decision("pay")))].into();
+        for _ in 0..CAPACITY {
+            queue.push(Uuid::now_v7(), decision("pay"));
+        }
+        let mut state = queue.state.lock();
+        state.take_back(&batch);
+        assert_eq!((state.waiting.len(), state.lost, state.waiting.contains_key(&older)), (CAPACITY, 1, false));
+        state.waiting.pop_first();
+        state.take_back(&batch);
+        assert_eq!((state.waiting.len(), state.lost, state.waiting.contains_key(&older)), (CAPACITY, 1, true));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const SEARCHES_AT_ONCE: usize = 8;
 pub struct EngineOptions {
     /// Folder of the store and the index caches.
     pub data_dir: PathBuf,
+    /// The folder's store, where it is open already; `None`: it is opened.
+    pub store: Option<Store>,
     /// Settings of the searches; checked by the caller with [`Ranking::fault`].
     pub ranking: Ranking,
     /// The second stage's model; `None`: off. Goes with [`Ranking::second_stage`].
@@ -121,6 +123,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let EngineOptions {
             data_dir,
+            store,
             ranking,
             second_embedder,
             encoder: limits,
@@ -137,7 +140,7 @@ impl Engine {
             let detail = format!("it is missing beside the index that was made from it ({})", caches.display());
             return Err(EngineError::StoreDamaged { path, detail });
         }
-        let store = Arc::new(Store::open(&path)?);
+        let store = Arc::new(store.map_or_else(|| Store::open(&path), Ok)?);
         sweep_indexes(&data_dir)?;
         store.bind_model(embedder.info())?;
         let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;

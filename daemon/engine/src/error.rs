@@ -222,6 +222,39 @@ pub enum EngineError {
         /// What was found.
         detail: String,
     },
+    /// No room for what is to be written.
+    #[error(
+        "no room for the store at {path}: {detail}; nothing of this was kept; make room on the disk (or raise the quota or \
+         `ulimit -f`) and send it again; what is stored is still read and matched"
+    )]
+    StoreFull {
+        /// The store.
+        path: PathBuf,
+        /// The operating system's word.
+        detail: String,
+    },
+    /// The store's file takes no writes.
+    #[error(
+        "the store at {path} cannot be written: {detail}; nothing of this was kept; mount its disk writable and send it again; \
+         what is stored is still read and matched"
+    )]
+    StoreReadOnly {
+        /// The store.
+        path: PathBuf,
+        /// The operating system's word.
+        detail: String,
+    },
+    /// The disk answered a write of the store with an error.
+    #[error(
+        "the disk failed under the store at {path}: {detail}; this was not kept; send it again, and when that goes on look at the \
+         disk, then restart the daemon, which checks the whole file; what is stored is still read and matched as far as it can be"
+    )]
+    StoreUnwritable {
+        /// The store.
+        path: PathBuf,
+        /// The operating system's word.
+        detail: String,
+    },
     /// The store was written by a newer or older format.
     #[error(
         "the store at {path} has format version {found}, this daemon reads {supported}; use the daemon that wrote it"
@@ -280,6 +313,12 @@ pub enum EngineError {
         /// Why, and the way out.
         detail: String,
     },
+    /// The disk failed under the store while something else was being done with it.
+    #[error(
+        "the disk failed under the store while this was being done; nothing of it was kept; send it again: what the disk said is in the \
+         next answer, if it goes on, and in the log"
+    )]
+    StoreInterrupted,
     /// The store could not be read or written.
     #[error("the store failed: {0}")]
     Store(#[from] Box<redb::Error>),
@@ -291,6 +330,19 @@ pub enum EngineError {
         /// The operating system's word.
         #[source]
         source: std::io::Error,
+    },
+    /// What is stored could not be indexed.
+    #[error(
+        "the index at {path} could not follow the store to revision {revision}: {detail}; what is stored is safe, and is found as soon \
+         as the index has caught up: with the next write once there is room, or at the next start"
+    )]
+    IndexBehind {
+        /// The index.
+        path: PathBuf,
+        /// The store's revision.
+        revision: u64,
+        /// What failed, and why.
+        detail: String,
     },
     /// The index failed.
     #[error(transparent)]
@@ -377,6 +429,9 @@ impl EngineError {
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),
             Self::StoreInUse { .. } => (ErrorKind::FailedPrecondition, "STORE_IN_USE"),
             Self::StoreDamaged { .. } => (ErrorKind::DataLoss, "STORE_DAMAGED"),
+            Self::StoreFull { .. } => (ErrorKind::ResourceExhausted, "STORE_FULL"),
+            Self::StoreReadOnly { .. } => (ErrorKind::FailedPrecondition, "STORE_READ_ONLY"),
+            Self::StoreUnwritable { .. } | Self::StoreInterrupted => (ErrorKind::Unavailable, "STORE_UNWRITABLE"),
             Self::StoreFormat { .. } => (ErrorKind::FailedPrecondition, "STORE_FORMAT"),
             Self::SnapshotDamaged { .. } => (ErrorKind::DataLoss, "SNAPSHOT_DAMAGED"),
             Self::SnapshotUnknown { .. } => (ErrorKind::NotFound, "SNAPSHOT_UNKNOWN"),
@@ -384,8 +439,13 @@ impl EngineError {
             Self::StoreExists { .. } => (ErrorKind::FailedPrecondition, "STORE_EXISTS"),
             Self::BundleDamaged { .. } => (ErrorKind::DataLoss, "BUNDLE_DAMAGED"),
             Self::BundleRefused { .. } => (ErrorKind::FailedPrecondition, "BUNDLE_REFUSED"),
-            Self::Store(_) => (ErrorKind::Internal, "STORE_FAILED"),
+            Self::Store(error) => match **error {
+                redb::Error::Io(_) => (ErrorKind::Unavailable, "STORE_UNWRITABLE"),
+                redb::Error::Corrupted(_) => (ErrorKind::DataLoss, "STORE_DAMAGED"),
+                _ => (ErrorKind::Internal, "STORE_FAILED"),
+            },
             Self::Io { .. } => (ErrorKind::Internal, "IO_FAILED"),
+            Self::IndexBehind { .. } => (ErrorKind::Unavailable, "INDEX_BEHIND"),
             Self::Index(_) => (ErrorKind::Internal, "INDEX_FAILED"),
             Self::Model(error) => match error.kind() {
                 ModelErrorKind::NotFound => (ErrorKind::NotFound, "MODEL_NOT_INSTALLED"),
@@ -436,11 +496,20 @@ fn catalog_reason(error: &CatalogError) -> &'static str {
     }
 }
 
+impl From<redb::Error> for EngineError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::StoreInterrupted,
+            error => Self::Store(Box::new(error)),
+        }
+    }
+}
+
 macro_rules! from_redb {
     ($($error:ty),*) => {$(
         impl From<$error> for EngineError {
             fn from(error: $error) -> Self {
-                Self::Store(Box::new(error.into()))
+                redb::Error::from(error).into()
             }
         }
     )*};

@@ -21,6 +21,7 @@ mod feedback;
 mod figures;
 mod folder;
 mod gaps;
+mod lag;
 mod language;
 mod learning;
 mod live;

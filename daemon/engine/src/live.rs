@@ -130,13 +130,15 @@ impl LiveIndex {
         }
         {
             let mut words = self.word_writer.lock();
-            for entry in puts {
-                put_words(&mut words, entry.doc, entry.manifest)?;
+            if let Err(error) = write_words(&mut words, revision, puts, deletes) {
+                // Half of a commit must not come with the next one.
+                words.rollback();
+                return Err(EngineError::IndexBehind {
+                    path: self.segment_path.with_file_name("lexical"),
+                    revision,
+                    detail: with_causes(&error),
+                });
             }
-            for &doc in deletes {
-                words.remove(doc);
-            }
-            words.commit(&revision.to_string())?;
         }
         {
             let mut searchable = self.searchable.write();
@@ -179,6 +181,29 @@ fn put_words(words: &mut LexicalIndex, doc: DocId, manifest: &Manifest) -> Resul
     let fields = fitment_catalog::lexical_fields(manifest);
     let texts: Vec<(&str, &str)> = fields.iter().map(|(field, text)| (field.as_str(), text.as_str())).collect();
     Ok(words.upsert(doc, &texts)?)
+}
+
+/// An error with what it came from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// One commit's words, on disk when it returns.
+fn write_words(
+    words: &mut LexicalIndex,
+    revision: Revision,
+    puts: &[Entry<'_>],
+    deletes: &[DocId],
+) -> Result<(), EngineError> {
+    words.ready()?;
+    for entry in puts {
+        put_words(words, entry.doc, entry.manifest)?;
+    }
+    for &doc in deletes {
+        words.remove(doc);
+    }
+    Ok(words.commit(&revision.to_string())?)
 }
 
 /// Removes what a crash left of segments that were being written.
@@ -335,13 +360,18 @@ fn open_words(
             let built = words.stamp().and_then(|stamp| stamp.parse::<Revision>().ok());
             match built {
                 Some(built) if built <= revision => {
-                    if built < revision {
-                        catch_up_words(reader, &mut words, built, revision)?;
+                    let caught_up =
+                        if built < revision { catch_up_words(reader, &mut words, built, revision) } else { Ok(()) };
+                    match caught_up {
+                        Ok(()) if words.len_docs() == view.all().len() => return Ok(words),
+                        Ok(()) => {
+                            tracing::warn!("the lexical index does not hold what the store holds; rebuilding");
+                        }
+                        Err(error) => {
+                            let error = with_causes(&error);
+                            tracing::warn!(error, "the lexical index cannot catch up with the store; rebuilding");
+                        }
                     }
-                    if words.len_docs() == view.all().len() {
-                        return Ok(words);
-                    }
-                    tracing::warn!("the lexical index does not hold what the store holds; rebuilding");
                 }
                 _ => {}
             }

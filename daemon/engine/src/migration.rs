@@ -35,15 +35,20 @@ pub(crate) fn is_scratch_index(name: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The model that a data folder's catalogue is embedded by; `None`: there is no catalogue yet, or it has none.
+/// The store of a data folder and the model that its catalogue is embedded by; `None`: there is no catalogue yet, or it has no
+/// model. Hand the store on as [`EngineOptions::store`]: opening it again would check all of it again.
 ///
 /// Errors: as [`Store::open`].
-pub fn stored_model(data_dir: &Path) -> Result<Option<StoredModel>, EngineError> {
+///
+/// [`EngineOptions::store`]: crate::EngineOptions::store
+pub fn stored_model(data_dir: &Path) -> Result<(Option<Store>, Option<StoredModel>), EngineError> {
     let path = data_dir.join("catalog.redb");
     if !path.exists() {
-        return Ok(None);
+        return Ok((None, None));
     }
-    Store::open(&path)?.read()?.model()
+    let store = Store::open(&path)?;
+    let model = store.read()?.model()?;
+    Ok((Some(store), model))
 }
 
 impl Engine {

@@ -398,6 +398,7 @@ mod tests {
         let none = Arc::new(AtomicUsize::new(0));
         let options = EngineOptions {
             data_dir: folder.to_path_buf(),
+            store: None,
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
             encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },

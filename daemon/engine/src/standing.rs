@@ -64,6 +64,7 @@ impl Engine {
             let _writing = writing.lock();
             // Asked for under the lock: a change of the model waits for it.
             let shared = engine.current();
+            shared.catch_up()?;
             let done = change(&shared)?;
             shared.refresh_calibration()?;
             shared.announce();

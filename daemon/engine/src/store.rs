@@ -9,8 +9,12 @@ mod carried;
 mod certificates;
 mod changes;
 mod columns;
+#[cfg(test)]
+mod faults;
 mod feedback;
 mod gaps;
+mod handle;
+mod medium;
 mod models;
 mod rankers;
 mod reader;
@@ -23,9 +27,11 @@ mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fitment_models::ModelInfo;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
 
 use self::audit::AUDIT;
 pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
@@ -36,6 +42,7 @@ pub use self::certificates::StoredCertificate;
 use self::changes::CHANGES;
 pub(crate) use self::changes::Change;
 pub(crate) use self::feedback::FeedbackWrite;
+use self::handle::Handle;
 pub(crate) use self::models::NewVectors;
 pub use self::models::StoredModel;
 pub(crate) use self::rankers::RankerRecord;
@@ -83,47 +90,42 @@ pub type Revision = u64;
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    database: Arc<Handle>,
     path: PathBuf,
 }
 
 impl Store {
-    /// Opens or creates the store file and checks its format.
+    /// Opens or creates the store file, checks every page of it and its format.
     ///
     /// Errors: [`EngineError::StoreInUse`], [`EngineError::StoreDamaged`], [`EngineError::StoreFormat`], IO.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
+        let failed = |source| io_failed(path, source);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| EngineError::Io { path: folder.to_path_buf(), source })?;
+            std::fs::create_dir_all(folder).map_err(|source| io_failed(folder, source))?;
         }
-        let damaged = |detail: String| EngineError::StoreDamaged { path: path.to_path_buf(), detail };
         if !path.exists() {
             create(path)?;
         } else if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
             // redb would take an empty file for a new one; a store is never empty once it has its name.
-            return Err(damaged("it is empty".into()));
+            return Err(EngineError::StoreDamaged { path: path.to_path_buf(), detail: "it is empty".into() });
         }
-        // redb answers most damage with an error, some with a panic; neither may take the daemon down unexplained.
-        let opened = catch_unwind(AssertUnwindSafe(|| Database::open(path)))
-            .map_err(|panic| damaged(panic_message(panic.as_ref())))?;
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => EngineError::StoreInUse { path: path.to_path_buf() },
-            DatabaseError::UpgradeRequired(version) => EngineError::StoreFormat {
-                path: path.to_path_buf(),
-                found: format!("redb file format {version}"),
-                supported: FORMAT_VERSION,
-            },
-            DatabaseError::Storage(redb::StorageError::Io(source))
-                if !matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
-            {
-                EngineError::Io { path: path.to_path_buf(), source }
-            }
-            other => damaged(other.to_string()),
-        })?;
-        let store = Self { database, path: path.to_path_buf() };
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let file = FileBackend::new(file).map_err(|error| open_failed(path, error))?;
+        Self::open_over(path, Box::new(file))
+    }
+
+    /// The same over any place that bytes can be kept in.
+    fn open_over(path: &Path, file: Box<dyn StorageBackend>) -> Result<Self, EngineError> {
+        let damaged = |detail: String| EngineError::StoreDamaged { path: path.to_path_buf(), detail };
+        let handle = Handle::open(path, file).map_err(|error| open_failed(path, error))?;
+        let store = Self { database: Arc::new(handle), path: path.to_path_buf() };
         catch_unwind(AssertUnwindSafe(|| store.initialize()))
             .map_err(|panic| damaged(panic_message(panic.as_ref())))?
             .map_err(|error| match error {
-                EngineError::Store(source) => damaged(source.to_string()),
+                EngineError::Store(source) => match *source {
+                    redb::Error::Io(source) => io_failed(path, source),
+                    source => damaged(source.to_string()),
+                },
                 other => other,
             })?;
         Ok(store)
@@ -231,15 +233,41 @@ impl Store {
     }
 }
 
+/// What an error of the operating system about the store's file means.
+fn io_failed(path: &Path, source: std::io::Error) -> EngineError {
+    use std::io::ErrorKind;
+    let (path, detail) = (path.to_path_buf(), source.to_string());
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            EngineError::StoreFull { path, detail }
+        }
+        ErrorKind::ReadOnlyFilesystem => EngineError::StoreReadOnly { path, detail },
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => EngineError::StoreDamaged { path, detail },
+        _ => EngineError::Io { path, source },
+    }
+}
+
+fn open_failed(path: &Path, error: DatabaseError) -> EngineError {
+    let path = path.to_path_buf();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => EngineError::StoreInUse { path },
+        DatabaseError::UpgradeRequired(version) => {
+            EngineError::StoreFormat { path, found: format!("redb file format {version}"), supported: FORMAT_VERSION }
+        }
+        DatabaseError::Storage(redb::StorageError::Io(source)) => io_failed(&path, source),
+        other => EngineError::StoreDamaged { path, detail: other.to_string() },
+    }
+}
+
 /// Makes a store under another name and gives it its own once it is whole, so that a crash leaves none or a good one.
 fn create(path: &Path) -> Result<(), EngineError> {
-    let failed = |source| EngineError::Io { path: path.to_path_buf(), source };
+    let failed = |source| io_failed(path, source);
     let new = path.with_extension("redb.new");
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    drop(Database::create(&new).map_err(|error| EngineError::Store(Box::new(error.into())))?);
+    drop(Database::create(&new).map_err(|error| open_failed(path, error))?);
     std::fs::rename(&new, path).map_err(failed)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)

@@ -191,6 +191,7 @@ impl Engine {
         // Reading a manifest costs milliseconds for a large schema: not on the asynchronous threads.
         let engine = self.clone();
         let author = items.first().map(|item| item.author.clone());
+        self.keep_up().await?;
         let checked = self.compute(move |shared| engine.check_all(shared, items)).await?;
         // One commit has one author: a batch is one caller's.
         let author = author.unwrap_or_default();
@@ -430,6 +431,7 @@ impl Shared {
         if self.is_retired() {
             return Ok(Tried::Retired(batch.again()));
         }
+        self.catch_up()?;
         let (versions, standings) = self.admit(batch)?;
         let (revision, written) = self.store.put(self.encoder.info(), &versions, author, (self.clock)())?;
         self.apply_written(revision, &written, &versions)?;

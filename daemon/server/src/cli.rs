@@ -141,7 +141,10 @@ fn run_daemon(daemon: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resul
     /// What still computes when the daemon has ended gets this long; a commit is done within it, a start-up need not be.
     const LEFTOVERS: Duration = Duration::from_secs(2);
     let runtime = worker_runtime()?;
-    let result = runtime.block_on(daemon);
+    let result = runtime.block_on(async {
+        crate::daemon::outlive_file_limit();
+        daemon.await
+    });
     runtime.shutdown_timeout(LEFTOVERS);
     result
 }

@@ -62,7 +62,8 @@ const SERVICES: [&str; 11] = [
 /// Opens the model and the catalogue. Blocks.
 pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
-    let stored = if config.model_is_chosen { None } else { fitment_engine::stored_model(&config.data_dir)? };
+    let (store, stored) =
+        if config.model_is_chosen { (None, None) } else { fitment_engine::stored_model(&config.data_dir)? };
     let name = stored.map(|stored| stored.name).filter(|name| !name.is_empty()).unwrap_or_else(|| config.model.clone());
     let model = ModelCache::new(&config.models_dir).get(&name)?;
     let embedder = fitment_models::load(&model, &config.encoder)?;
@@ -77,6 +78,7 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
         .context("ranking.second_stage.model")?;
     let options = EngineOptions {
         data_dir: config.data_dir.clone(),
+        store,
         ranking: config.ranking.clone(),
         second_embedder,
         encoder: config.encoder_limits,
@@ -252,6 +254,19 @@ async fn report_health(reporter: &HealthReporter, status: ServingStatus) {
         reporter.set_service_status(service, own).await;
     }
     reporter.set_service_status("", status).await;
+}
+
+/// SIGXFSZ on Linux' common architectures, macOS and the BSDs.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// Has a write beyond the limit on file sizes (`ulimit -f`) fail, which the store answers with an error, instead of ending the
+/// process. Runs within the runtime.
+pub(crate) fn outlive_file_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when nobody listens any more.
+    if let Err(error) = signal(SignalKind::from_raw(FILE_TOO_LARGE)) {
+        tracing::warn!(%error, "SIGXFSZ cannot be caught; a limit on file sizes would end the daemon");
+    }
 }
 
 /// Completes on Ctrl-C or SIGTERM.

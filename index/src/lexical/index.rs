@@ -47,8 +47,10 @@ impl FieldSpec {
 /// [`commit`](Self::commit). Any number of searches run beside one writer.
 pub struct LexicalIndex {
     path: Option<PathBuf>,
+    index: Index,
     searcher: LexicalSearcher,
-    writer: IndexWriter,
+    /// `None` after a failure, until [`LexicalIndex::ready`] has made another.
+    writer: Option<IndexWriter>,
     stamp: Option<String>,
 }
 
@@ -87,18 +89,10 @@ impl LexicalIndex {
             .try_into()
             .map_err(|error| unreadable(&place, &error))?;
         let stamp = index.load_metas().map_err(|error| unreadable(&place, &error))?.payload;
-        let options = IndexWriterOptions::builder()
-            .num_worker_threads(1)
-            .num_merge_threads(1)
-            .memory_budget_per_thread(WRITER_HEAP_BYTES)
-            .build();
-        let writer: IndexWriter =
-            index.writer_with_options(options).map_err(|source| lexical("open its writer", source))?;
-        let mut merging = LogMergePolicy::default();
-        merging.set_min_num_segments(MERGE_SEGMENTS);
-        writer.set_merge_policy(Box::new(merging));
+        let writer = Some(new_writer(&index)?);
         let opened = Self {
             path: path.map(Path::to_owned),
+            index,
             searcher: LexicalSearcher::new(fields.to_vec(), tantivy_fields, doc_field, reader),
             writer,
             stamp,
@@ -134,38 +128,62 @@ impl LexicalIndex {
             document.add_text(self.tantivy_fields()[self.field(name)?], text);
         }
         self.remove(doc);
-        self.writer.add_document(document).map_err(|source| lexical("take a document", source))?;
+        self.writer()?.add_document(document).map_err(|source| lexical("take a document", source))?;
         Ok(())
     }
 
     /// Takes a document out; nothing happens when it is not there.
     pub fn remove(&mut self, doc: DocId) {
-        self.writer.delete_term(Term::from_field_u64(self.doc_field(), u64::from(doc.0)));
+        let term = Term::from_field_u64(self.doc_field(), u64::from(doc.0));
+        // Without a writer the commit fails.
+        if let Some(writer) = &self.writer {
+            writer.delete_term(term);
+        }
+    }
+
+    fn writer(&mut self) -> Result<&mut IndexWriter, IndexError> {
+        let lost = || lexical("write", TantivyError::SystemError("its writer gave up earlier".into()));
+        self.writer.as_mut().ok_or_else(lost)
+    }
+
+    /// Makes sure that there is something to write with, after a [`LexicalIndex::rollback`] too.
+    pub fn ready(&mut self) -> Result<(), IndexError> {
+        if self.writer.is_none() {
+            self.writer = Some(new_writer(&self.index)?);
+        }
+        Ok(())
     }
 
     /// Takes all documents out.
     pub fn clear(&mut self) -> Result<(), IndexError> {
-        self.writer.delete_all_documents().map_err(|source| lexical("delete its documents", source))?;
+        self.writer()?.delete_all_documents().map_err(|source| lexical("delete its documents", source))?;
         Ok(())
     }
 
     /// Puts everything written so far on disk, with `stamp`, and lets searches see it.
     pub fn commit(&mut self, stamp: &str) -> Result<(), IndexError> {
         let action = "commit";
-        let mut commit = self.writer.prepare_commit().map_err(|source| lexical(action, source))?;
+        let mut commit = self.writer()?.prepare_commit().map_err(|source| lexical(action, source))?;
         commit.set_payload(stamp);
         commit.commit().map_err(|source| lexical(action, source))?;
         self.stamp = Some(stamp.to_owned());
         self.reader().reload().map_err(|source| lexical("load what it committed", source))
     }
 
+    /// Forgets what was written since the last commit, also after a commit that failed. [`LexicalIndex::ready`] comes before the
+    /// next write.
+    pub fn rollback(&mut self) {
+        // Its own way back needs the folder, which may be what failed, and cannot be tried twice.
+        self.writer = None;
+    }
+
     /// Merges all segments into one, which makes searches faster after a bulk load. Blocks until done; commit first.
     pub fn optimize(&mut self) -> Result<(), IndexError> {
         let action = "merge its segments";
-        let segments = self.writer.index().searchable_segment_ids().map_err(|source| lexical(action, source))?;
+        let segments = self.index.searchable_segment_ids().map_err(|source| lexical(action, source))?;
         if segments.len() > 1 {
-            self.writer.merge(&segments).wait().map_err(|source| lexical(action, source))?;
-            self.writer.garbage_collect_files().wait().map_err(|source| lexical(action, source))?;
+            self.writer()?.merge(&segments).wait().map_err(|source| lexical(action, source))?;
+            self.writer()?.garbage_collect_files().wait().map_err(|source| lexical(action, source))?;
         }
         self.reader().reload().map_err(|source| lexical("load what it merged", source))
     }
@@ -179,6 +197,22 @@ impl LexicalIndex {
     pub fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
     }
+}
+
+fn new_writer(index: &Index) -> Result<IndexWriter, IndexError> {
+    let options = IndexWriterOptions::builder()
+        .num_worker_threads(1)
+        .num_merge_threads(1)
+        .memory_budget_per_thread(WRITER_HEAP_BYTES)
+        .build();
+    let writer: IndexWriter =
+        index.writer_with_options(options).map_err(|source| lexical("open its writer", source))?;
+    let mut merging = LogMergePolicy::default();
+    merging.set_min_num_segments(MERGE_SEGMENTS);
+    writer.set_merge_policy(Box::new(merging));
+    // What a process left that was killed, or failed, within a commit: the next one may want the same names.
+    writer.garbage_collect_files().wait().map_err(|source| lexical("remove what is left of a commit", source))?;
+    Ok(writer)
 }
 
 pub(super) fn check_weights(weights: impl IntoIterator<Item = f32>) -> Result<(), IndexError> {

@@ -50,6 +50,31 @@ fn what_was_not_committed_is_gone() {
     assert!(index.search("late", 5, None, None).unwrap().hits.is_empty());
 }
 
+/// The next commit wants the names of the files that the one before would have had.
+#[test]
+fn what_a_killed_commit_left_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, further) = (folder.path().join("words"), folder.path().join("further"));
+    fill(&path);
+    copy_with(&path, &further, Path::new(""), |_| {});
+    let remove = |path: &Path| {
+        let mut index = open(path).unwrap();
+        index.remove(DocId(20));
+        index.commit("third").map(|()| index.len_docs())
+    };
+    assert_eq!(remove(&further).unwrap(), 34);
+    // Everything of that commit but the file that puts it into force.
+    let left = path.clone();
+    for entry in std::fs::read_dir(&further).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "meta.json" {
+            std::fs::copy(entry.path(), left.join(entry.file_name())).unwrap();
+        }
+    }
+    assert_eq!(open(&path).unwrap().len_docs(), 35, "it never came into force");
+    assert_eq!(remove(&path).unwrap(), 34);
+}
+
 #[test]
 fn other_fields_are_a_mismatch() {
     let folder = tempfile::tempdir().unwrap();

@@ -202,6 +202,7 @@ fn write(
             detail: "another model came into force meanwhile; import it again".into(),
         });
     }
+    shared.catch_up()?;
     let reader = shared.store.read()?;
     let mut plan = Plan::of(content, &reader)?;
     if plan.conflicts() > 0 {

@@ -68,6 +68,7 @@ fn open(folder: &std::path::Path, model: (&str, usize), policy: GapPolicy, now: 
         let clock = Arc::clone(now);
         let options = EngineOptions {
             data_dir: folder.to_path_buf(),
+            store: None,
             ranking: Ranking::default(),
             second_embedder: None,
             encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },

@@ -37,6 +37,10 @@ impl Default for SealPolicy {
     }
 }
 
+/// Shortest and longest pause after a seal that failed.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(600);
+
 /// Bookkeeping of seals.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -121,8 +125,13 @@ fn watch(shared: &Weak<Shared>, scope: SealScope, policy: SealPolicy) {
     let mut seen = None;
     let mut since = Instant::now();
     let mut needed_since = None;
+    // After a failure it is left alone for longer and longer: a graph that is built to be thrown away costs much.
+    let (mut rest, mut failed) = (Duration::ZERO, Instant::now());
     loop {
         thread::sleep(policy.every);
+        if failed.elapsed() < rest {
+            continue;
+        }
         let Some(shared) = shared.upgrade() else { return };
         let revision = shared.index.revision();
         if seen != Some(revision) {
@@ -138,10 +147,14 @@ fn watch(shared: &Weak<Shared>, scope: SealScope, policy: SealPolicy) {
             let started = Instant::now();
             match shared.index.seal(scope, &|_, _, _| {}) {
                 Ok(()) => {
+                    rest = Duration::ZERO;
                     let seconds = started.elapsed().as_secs_f64();
                     tracing::info!(?scope, ?reason, seconds, "sealed the dense index");
                 }
-                Err(error) => tracing::error!(%error, "sealing the dense index failed; searching goes on without"),
+                Err(error) => {
+                    (rest, failed) = ((rest * 2).clamp(FIRST_REST, LONGEST_REST), Instant::now());
+                    tracing::error!(%error, again_in = ?rest, "sealing the dense index failed; searching goes on without");
+                }
             }
         }
     }

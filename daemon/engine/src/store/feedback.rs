@@ -5,6 +5,7 @@ use std::ops::Bound;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
+use super::handle::Write;
 use super::records::{RequestRecord, decode, encode};
 use super::{
     CALIBRATIONS, META, NAMES, REQUEST_ORDER, REQUESTS, Store, StoreReader, audit, known_request, remember_request,
@@ -74,7 +75,7 @@ impl Store {
 
 /// A change of what was learnt.
 pub(crate) struct FeedbackWrite {
-    transaction: WriteTransaction,
+    transaction: Write,
 }
 
 impl FeedbackWrite {
@@ -160,8 +161,7 @@ impl FeedbackWrite {
     /// Makes the change durable, and says so in the audit trail.
     pub(crate) fn commit(self, now: jiff::Timestamp, acts: Vec<Act>) -> Result<(), EngineError> {
         audit::append_now(&self.transaction, &Author::default(), now, acts)?;
-        self.transaction.commit()?;
-        Ok(())
+        self.transaction.commit()
     }
 }
 

@@ -70,8 +70,6 @@ tables!(
 mod tests {
     use std::collections::BTreeSet;
 
-    use redb::ReadableDatabase;
-
     use super::*;
     use crate::store::Store;
 

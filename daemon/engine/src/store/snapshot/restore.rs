@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fitment_catalog::Digest;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+use redb::{Database, ReadTransaction, ReadableTable, TableDefinition, TableHandle};
 
 use super::super::Store;
 use super::super::columns::{Column, RowKey};
