@@ -91,7 +91,9 @@ fn texts(arguments: &VectorsArguments, most: usize) -> anyhow::Result<Vec<String
 fn write(embedder: &dyn Embedder, texts: &[String], role: TextRole, path: &Path) -> anyhow::Result<()> {
     let mut digest = Xxh3::new();
     digest.update(embedder.info().digest.to_string().as_bytes());
-    texts.iter().for_each(|text| digest.update(text.as_bytes()));
+    for text in texts {
+        digest.update(text.as_bytes());
+    }
     let part = path.with_extension(format!("{:016x}.part", digest.digest()));
     let mut file = File::options().create(true).append(true).open(&part)?;
     let chunk_bytes = CHUNK * embedder.info().dimension * size_of::<f32>();

@@ -23,8 +23,8 @@ mod dense;
 mod lexical;
 
 pub use dense::{
-    DenseFigures, DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, Recall, Retired,
-    SealInput, SealReason, SealScope, Segment, step_back,
+    DenseFigures, DenseHit, DenseIndex, DenseOptions, DenseResult, DenseStats, Effort, FacetScorer, Plan, Recall,
+    Retired, SealInput, SealReason, SealScope, Segment, step_back,
 };
 pub use doc_set::{DocId, DocMap, DocSet};
 pub use error::{ErrorKind, IndexError};

@@ -85,8 +85,7 @@ impl Engine {
         let mut next = prepared.current();
         for attempt in 0.. {
             let old = self.current();
-            embed_missing(&old.store, &next.encoder, work)?;
-            if next.index.revision() != old.store.read()?.revision()? {
+            if embed_missing(&old.store, &next.encoder, work)? > 0 || is_behind(&next, &old.store)? {
                 next = beside(&old, Arc::clone(&next.encoder), work)?;
             }
             work.check()?;
@@ -94,7 +93,7 @@ impl Engine {
             if old.is_retired() {
                 continue;
             }
-            let behind = next.index.revision() != old.store.read()?.revision()?;
+            let behind = is_behind(&next, &old.store)?;
             if behind && attempt < TRIES {
                 continue;
             }
@@ -120,8 +119,16 @@ impl Engine {
     }
 }
 
-/// Makes the vectors that versions lack, deleted ones too: they may come back.
-fn embed_missing(store: &Store, encoder: &Encoder, work: Work<'_>) -> Result<(), EngineError> {
+/// Whether something was written that the prepared parts do not know, or have no vectors of: a version may come between
+/// those that were encoded and the index that was built of them.
+fn is_behind(next: &Shared, store: &Store) -> Result<bool, EngineError> {
+    let reader = store.read()?;
+    let model = next.encoder.info().digest.to_string();
+    Ok(next.index.revision() != reader.revision()? || !reader.without_vectors_of(&model)?.is_empty())
+}
+
+/// Makes the vectors that versions lack, deleted ones too: they may come back. Returns how many versions it was.
+fn embed_missing(store: &Store, encoder: &Encoder, work: Work<'_>) -> Result<u64, EngineError> {
     let model = encoder.info().digest.to_string();
     let missing = store.read()?.without_vectors_of(&model)?;
     let total = missing.len() as u64;
@@ -154,7 +161,7 @@ fn embed_missing(store: &Store, encoder: &Encoder, work: Work<'_>) -> Result<(),
         done += docs.len() as u64;
         (work.tell)("encoding with the new model", done, total);
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Everything that answers with another model, over the same store.

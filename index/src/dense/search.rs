@@ -27,7 +27,8 @@ pub enum Effort {
     /// As the index options say.
     #[default]
     Default,
-    /// Keep at least this many rows during a graph walk: more is slower and misses less.
+    /// Keep at least this many rows during a graph walk: more is slower and misses less. Under a filter that lets a part `s` of
+    /// the rows through, `sqrt(s)` times as many.
     Rows(usize),
     /// No graph: every allowed row is scored.
     Exact,
@@ -169,7 +170,7 @@ impl DenseIndex {
         let passing = allowed.map_or(rows, |allowed| share(allowed.len()) * rows / slots);
         let filtered = passing < rows;
         // A walk keeps rows, the answer counts documents; and the last of a walk are found the least surely.
-        let mut ef = least.max(k_docs.saturating_mul(facets + 1));
+        let mut ef = thinned(least, passing, rows).max(k_docs.saturating_mul(facets + 1));
         if filtered && (passing <= self.options().exact_filter_rows || passing < rows / SELECTIVE)
             || ef.saturating_mul(GRAPH_WORTH) > passing
         {
@@ -210,6 +211,19 @@ impl DenseIndex {
         let (_, scored) = self.search_exact(block, query, allowed, best);
         (Plan::GraphThenExact, visited + scored)
     }
+}
+
+/// Rows to keep where a filter lets `passing` of `rows` through: each that is kept stands for several that were looked at, so
+/// recall stays when fewer are. With the square root of the share it stays about the same from 100 % down to where exact search
+/// takes over.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of at most 2^24 rows, times at most 8192"
+)]
+fn thinned(least: usize, passing: usize, rows: usize) -> usize {
+    (least as f32 * (passing as f32 / rows.max(1) as f32).sqrt()).ceil() as usize
 }
 
 /// The best facet of a candidate by its fine codes.

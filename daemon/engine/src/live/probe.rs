@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::LiveIndex;
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::pipeline::EFFORT;
+use crate::pipeline::effort;
 
 /// Questions of a probe.
 const QUESTIONS: usize = 32;
@@ -55,7 +55,7 @@ impl Probe {
         let ratio = if index.can_miss() {
             let mut questions: Vec<Vec<f32>> = self.intents.lock().iter().cloned().collect();
             questions.extend(index.sample(QUESTIONS - questions.len()));
-            index.recall(&questions, DEPTH, EFFORT)?.ratio().unwrap_or(1.0)
+            index.recall(&questions, DEPTH, effort(index.len_rows()))?.ratio().unwrap_or(1.0)
         } else {
             1.0
         };
@@ -156,6 +156,6 @@ mod tests {
     fn without_intents_the_index_asks_for_itself_and_without_a_graph_nothing_is_missed() {
         assert!(Probe::default().run(&index(1000)).expect("unit vectors") > POOR);
         let probe = Probe::default();
-        assert_eq!(probe.run(&index(10_000)).expect("nothing to ask"), 1.0);
+        assert!(probe.run(&index(10_000)).expect("nothing to ask") >= 1.0);
     }
 }

@@ -160,6 +160,7 @@ impl Writer {
                     vectors: (0..rows).map(|row| vector(*number + row as u64)).collect(),
                     manifest,
                     request_id: Uuid::now_v7().to_string(),
+                    standing: None,
                 };
                 let (_, written) = store.put(&model(), &[new], &author, NOW)?;
                 assert!(matches!(written.as_slice(), [Written::Created(..)]), "{written:?}");
