@@ -11,13 +11,13 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use fitment_index::{DenseIndex, DenseOptions, DocId, DocSet, Effort, SealScope, Segment, dot};
 use hdrhistogram::Histogram;
+use parking_lot::{Mutex, RwLock};
 
 use crate::print;
 
@@ -163,7 +163,7 @@ fn build(arguments: &IndexArguments, rows: &Vectors, options: DenseOptions) -> a
     }
     let told = Mutex::new(Instant::now());
     let progress = |done: usize, all: usize| {
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = told.lock();
         if told.elapsed() > Duration::from_secs(10) {
             *told = Instant::now();
             eprint(&format!("building: {done} of {all} steps, {:.0} s", started.elapsed().as_secs_f64()));
@@ -293,7 +293,7 @@ fn live(arguments: &IndexArguments, index: DenseIndex, rows: &Vectors, queries: 
     let longest_lock = AtomicU64::new(0);
     let seals = AtomicU64::new(0);
     let hold = |work: &mut dyn FnMut(&mut DenseIndex) -> anyhow::Result<()>| -> anyhow::Result<()> {
-        let mut index = shared.write().map_err(|_poisoned| anyhow!("another thread failed"))?;
+        let mut index = shared.write();
         let started = Instant::now();
         work(&mut index)?;
         drop(index);
@@ -355,7 +355,7 @@ fn live(arguments: &IndexArguments, index: DenseIndex, rows: &Vectors, queries: 
         let mut at = 0;
         while asked.elapsed().as_secs() < arguments.seconds {
             let started = Instant::now();
-            let index = shared.read().map_err(|_poisoned| anyhow!("a writer failed"))?;
+            let index = shared.read();
             index.search(queries.row(at % queries.len()), K, None, Effort::Rows(arguments.effort))?;
             drop(index);
             times.record(started.elapsed().as_nanos() as u64)?;

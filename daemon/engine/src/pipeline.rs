@@ -36,7 +36,7 @@ const LARGE_INDEX: usize = 250_000;
 /// Rows that a walk through the graph of so many vectors keeps, for a recall@10 of 0.99. Its deep list feeds the fusion: the
 /// index's default is for ten hits.
 pub(crate) fn effort(rows: usize) -> Effort {
-    Effort::Rows(if rows < LARGE_INDEX { 256 } else { 448 })
+    Effort::Rows(if rows < LARGE_INDEX { 256 } else { 384 })
 }
 
 /// An intent and what is asked about it.
