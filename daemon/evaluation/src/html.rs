@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::compare::Comparison;
 use crate::report::Report;
 use crate::run::Run;
-use crate::wording::cut;
+use crate::wording::{cut, measured_on};
 
 const STYLE: &str =
     concat!(include_str!("html/colors.css"), include_str!("html/page.css"), include_str!("html/charts.css"));
@@ -26,7 +26,7 @@ const NAME_CHARS: usize = 60;
 
 /// The page of a report; `run` is what it was measured on.
 pub fn report(run: &Run, report: &Report) -> String {
-    let title = format!("{} / {}: {}", report.dataset, report.split, report.system);
+    let title = format!("{}: {}", measured_on(&report.dataset, &report.split), report.system);
     let content = html! {
         (overview::head(report))
         main {
@@ -52,7 +52,7 @@ pub fn report(run: &Run, report: &Report) -> String {
 /// The page of a comparison.
 pub fn comparison(comparison: &Comparison) -> String {
     let (other, base) = (&comparison.other.system, &comparison.base.system);
-    let title = format!("{} / {}: {other} against {base}", comparison.dataset, comparison.split);
+    let title = format!("{}: {other} against {base}", measured_on(&comparison.dataset, &comparison.split));
     page(&title, &comparison::content(comparison))
 }
 

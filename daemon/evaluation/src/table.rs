@@ -41,9 +41,8 @@ pub fn report(report: &Report) -> String {
 pub fn comparison(comparison: &Comparison) -> String {
     let outcomes = comparison.hit_at_1;
     let mut text = format!(
-        "{} / {}: {} against {} ({} in scope, {} out of scope)\nhit@1: {} won, {} lost, {} alike\n",
-        cut(&comparison.dataset, NAME_CHARS),
-        cut(&comparison.split, NAME_CHARS),
+        "{}: {} against {} ({} in scope, {} out of scope)\nhit@1: {} won, {} lost, {} alike\n",
+        cut(&wording::measured_on(&comparison.dataset, &comparison.split), NAME_CHARS),
         cut(&comparison.other.system, NAME_CHARS),
         cut(&comparison.base.system, NAME_CHARS),
         count(comparison.n_in_scope),
@@ -66,9 +65,8 @@ fn section(text: &mut String, title: &str, table: &Table) {
 
 fn heading(report: &Report) -> String {
     let mut text = format!(
-        "{} / {}: {}\n{} intents in scope, {} out of scope; {} components; model {}\n",
-        cut(&report.dataset, NAME_CHARS),
-        cut(&report.split, NAME_CHARS),
+        "{}: {}\n{} intents in scope, {} out of scope; {} components; model {}\n",
+        cut(&wording::measured_on(&report.dataset, &report.split), NAME_CHARS),
         cut(&report.system, NAME_CHARS),
         count(report.n_in_scope),
         count(report.n_out_of_scope),

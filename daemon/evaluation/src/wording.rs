@@ -25,6 +25,11 @@ pub(crate) const MAIN: [&str; 18] = [
     "tier_accuracy",
 ];
 
+/// What was measured on: the data set and its split, where it has one.
+pub(crate) fn measured_on(dataset: &str, split: &str) -> String {
+    if split.is_empty() { dataset.to_owned() } else { format!("{dataset} / {split}") }
+}
+
 /// A figure's name for people.
 pub(crate) fn label(metric: &str) -> String {
     match metric {

@@ -141,9 +141,13 @@ impl SealInput {
         (rows, moved)
     }
 
-    /// Threads that build, behind everything else that wants to run.
+    /// Threads that build, behind everything else that wants to run. What is recent is built while there are writes and
+    /// searches: half of the cores stay theirs.
     fn pool(&self) -> Result<rayon::ThreadPool, IndexError> {
-        let threads = self.options.build_threads;
+        let threads = match self.scope {
+            SealScope::All => self.options.build_threads,
+            SealScope::Recent => self.options.build_threads.div_ceil(2),
+        };
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|at| format!("index-build-{at}"))

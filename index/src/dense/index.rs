@@ -39,7 +39,7 @@ pub struct DenseOptions {
     pub head_limit: usize,
     /// Part of the rows, in per cent, that may be dead before sealing is due. 1..=100, default 20.
     pub vacuum_percent: usize,
-    /// Threads that a build may use. 1..=256, default: all of the machine's.
+    /// Threads that a build may use; that of what is recent uses half of them. 1..=256, default: all of the machine's.
     pub build_threads: usize,
 }
 
