@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::audit::{Act, Author};
 use crate::bundle::recorded_revocation;
+use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::store::{Card, NewCertificate, Revision, StoreReader, StoredCertificate};
@@ -87,6 +88,11 @@ pub struct CertificateListing {
     pub standing: Option<Standing>,
 }
 
+/// A call about an envelope, which is named by its digest: what it says is not believed yet.
+fn of_envelope(act: &'static str, envelope: &[u8], author: &Author) -> Asked {
+    Asked { act, subject: format!("envelope {}", Digest::of(envelope)), author: author.clone() }
+}
+
 impl Engine {
     /// The trust root in force.
     pub fn trust_root(&self) -> Option<Arc<TrustRoot>> {
@@ -102,7 +108,8 @@ impl Engine {
         bytes: Vec<u8>,
         author: Author,
     ) -> Result<(Revision, Arc<TrustRoot>), EngineError> {
-        self.change(move |shared| {
+        let asked = Asked { act: "trust.install", subject: source.clone(), author: author.clone() };
+        self.change_asked(asked, move |shared| {
             let root = TrustRoot::parse(&source, &bytes, Format::Auto)?;
             if let Some(installed) = shared.trust.root.read().clone() {
                 root.succeeds(&installed)?;
@@ -138,7 +145,7 @@ impl Engine {
         earlier_roots: bool,
         author: Author,
     ) -> Result<Recorded, EngineError> {
-        self.change(move |shared| {
+        self.change_asked(of_envelope("certificate.add", &envelope, &author), move |shared| {
             let root = shared.trust_root()?;
             let certificate = match root.verify(&envelope) {
                 Err(refused) if earlier_roots => {
@@ -215,7 +222,7 @@ impl Engine {
         accepted: Option<serde_json::Value>,
         author: Author,
     ) -> Result<Recorded, EngineError> {
-        self.change(move |shared| {
+        self.change_asked(of_envelope("certificate.revoke", &envelope, &author), move |shared| {
             let root = shared.trust_root()?;
             let now = (shared.clock)();
             let revocation = match accepted {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::calibration::Calibration;
 use crate::certification::Trust;
+use crate::denials::Denials;
 use crate::encoder::{Encoded, Encoder, EncoderLimits};
 use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) feedback: Arc<Feedback>,
     pub(crate) catalog_policy: CatalogPolicy,
+    pub(crate) denials: Arc<Denials>,
     pub(crate) gaps: Arc<Gaps>,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
     pub(crate) writing: Arc<Mutex<()>>,
@@ -153,6 +155,7 @@ impl Engine {
             calibration: CalibrationState::default(),
             feedback: Arc::new(Feedback::start(&store, feedback)?),
             catalog_policy,
+            denials: Arc::default(),
             gaps: Arc::new(Gaps::start(&store, gaps, &encoder, &clock, on_progress)?),
             store,
             index,
@@ -307,6 +310,7 @@ impl Shared {
             clock: Arc::clone(&self.clock),
             feedback: Arc::clone(&self.feedback),
             catalog_policy: self.catalog_policy,
+            denials: Arc::clone(&self.denials),
             gaps: Arc::clone(&self.gaps),
             writing: Arc::clone(&self.writing),
             retired: AtomicBool::new(false),

@@ -13,6 +13,7 @@ mod calibration;
 mod certification;
 mod clues;
 mod decisions;
+mod denials;
 mod drift;
 mod encoder;
 mod engine;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fitment_catalog::{Lifecycle, Manifest};
 use fitment_index::DocId;
 
+use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::Entry;
@@ -29,7 +30,7 @@ impl Engine {
     ///
     /// Errors: not found, not deleted, another etag, a request id that was used for something else.
     pub async fn undelete(&self, standing: Standing) -> Result<Revision, EngineError> {
-        self.change(move |shared| {
+        self.change_asked(asked("component.undelete", &standing), move |shared| {
             let Moved { revision, changed } = shared.store.undelete(&standing, (shared.clock)())?;
             if let Some((doc, version)) = changed {
                 restore(shared, revision, doc, version)?;
@@ -43,7 +44,7 @@ impl Engine {
     ///
     /// Errors: not found, a step that there is not, another etag, a request id that was used for something else.
     pub async fn move_to(&self, standing: Standing, to: Lifecycle) -> Result<Revision, EngineError> {
-        self.change(move |shared| {
+        self.change_asked(asked("component.move", &standing), move |shared| {
             let Moved { revision, changed } = shared.store.move_to(&standing, to, (shared.clock)())?;
             if let Some((doc, version)) = changed {
                 shared.index.apply_move(revision, doc, version.card.lifecycle);
@@ -51,6 +52,15 @@ impl Engine {
             Ok(revision)
         })
         .await
+    }
+
+    /// As [`Engine::change`], of something that rules may forbid: then that is recorded.
+    pub(crate) async fn change_asked<T: Send + 'static>(
+        &self,
+        asked: Asked,
+        change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.change(move |shared| change(shared).inspect_err(|error| shared.record_denial(&asked, error))).await
     }
 
     /// Changes what may answer, off the asynchronous threads. A change that has begun is finished even when its caller leaves.
@@ -73,6 +83,11 @@ impl Engine {
         .await
         .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?
     }
+}
+
+fn asked(act: &'static str, standing: &Standing) -> Asked {
+    let subject = format!("{}@{}", standing.name, standing.version);
+    Asked { act, subject, author: standing.author.clone() }
 }
 
 /// Makes a version searchable from what is stored of it.

@@ -217,8 +217,16 @@ impl Engine {
                 })
                 .await?;
             let (shared, author) = (engine.shared(), author.clone());
+            let subjects: Vec<String> = batch.versions.iter().map(|version| version.manifest.to_string()).collect();
             // A write that has begun is finished even when its caller leaves: half a write helps nobody.
-            let tried = tokio::task::spawn_blocking(move || shared.write(batch, &author))
+            let write = move || {
+                let tried = shared.write(batch, &author)?;
+                if let Tried::Written(written) = &tried {
+                    shared.record_denials("component.create", subjects, &author, written);
+                }
+                Ok::<_, EngineError>(tried)
+            };
+            let tried = tokio::task::spawn_blocking(write)
                 .await
                 .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
             match tried {

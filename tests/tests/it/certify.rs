@@ -315,6 +315,54 @@ async fn a_daemon_answers_with_what_is_certified_now_and_with_nothing_else() -> 
 }
 
 #[tokio::test]
+async fn what_a_rule_forbids_is_recorded_with_who_asked() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    prepare(folder)?;
+    let daemon = Daemon::serve(&folder.join("data"), &[])?;
+    let on = |arguments: &[&str], code| ends(folder, code, &[arguments, &["--server", daemon.address()]].concat());
+    on(&["catalog", "import", "card.yaml"], 0)?;
+    on(&["trust", "install", "root.json"], 0)?;
+    // Signed by a key that no root names.
+    ends(folder, 0, &["certify", "keygen", "--out", "mallory.pem"])?;
+    let sign = ["certify", "sign", "card.yaml", "--key", "mallory.pem", "--standard", "pci-dss-4.0=6.4.3"];
+    ends(folder, 0, &[&sign[..], &["--valid-days", "1", "--out", "forged.json"]].concat())?;
+    let before = revision(&daemon).await?;
+    on(&["certify", "add", "forged.json", "--actor", "mallory"], 6)?;
+    // A version never changes, and revoked is final.
+    let changed = std::fs::read_to_string(folder.join("card.yaml"))?.replace("summary: ", "summary: Now ");
+    std::fs::create_dir(folder.join("other"))?;
+    std::fs::write(folder.join("other/card.yaml"), changed)?;
+    on(&["catalog", "import", "other", "--actor", "mallory"], 3)?;
+    on(&["catalog", "move", "payments/card@1.0.0", "draft", "--actor", "mallory"], 6)?;
+    // What is malformed or not there is no denial.
+    std::fs::write(folder.join("broken.json"), "{}")?;
+    on(&["certify", "add", "broken.json"], 3)?;
+    on(&["catalog", "move", "payments/nothing@1.0.0", "draft"], 4)?;
+    assert_eq!(revision(&daemon).await?, before, "nothing was changed");
+    on(&["audit", "verify"], 0)?;
+    let denied: Vec<Value> = on(&["audit", "export"], 0)?
+        .lines()
+        .map(serde_json::from_str::<Value>)
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .filter(|record| record["action"] == "call.deny")
+        .collect();
+    let of = |record: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&record["detail"]["asked"]), text(&record["detail"]["denied_by"]), text(&record["actor"]))
+    };
+    let expect = [
+        ("certificate.add", "CERTIFICATION_REFUSED"),
+        ("component.create", "VERSION_TAKEN"),
+        ("component.move", "MOVE_FORBIDDEN"),
+    ];
+    let expect = expect.map(|(asked, by)| (asked.to_owned(), by.to_owned(), "mallory".to_owned()));
+    assert_eq!(denied.iter().map(of).collect::<Vec<_>>(), expect);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_certificate_ends_by_the_clock_without_a_write() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();

@@ -16,6 +16,7 @@ use super::manifest::{BundleKind, BundleManifest};
 use super::{BundleChange, BundleCounts, Plan, bundle_signers};
 use crate::audit::Author;
 use crate::calibration::{Calibration, ratio};
+use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::Entry;
@@ -68,6 +69,23 @@ impl Engine {
     /// Errors: [`EngineError::BundleRefused`], [`EngineError::BundleDamaged`], [`EngineError::Stopping`] before the commit;
     /// nothing was changed then.
     pub fn import_bundle(
+        &self,
+        manifest_bytes: &[u8],
+        signature: &[u8],
+        contents: Vec<Vec<u8>>,
+        options: &ImportOptions,
+        work: Work<'_>,
+    ) -> Result<ImportedBundle, EngineError> {
+        self.take_bundle(manifest_bytes, signature, contents, options, work).inspect_err(|error| {
+            if !options.dry_run {
+                let subject = format!("bundle {}", Digest::of(manifest_bytes));
+                let asked = Asked { act: "bundle.import", subject, author: options.author.clone() };
+                self.shared().record_denial(&asked, error);
+            }
+        })
+    }
+
+    fn take_bundle(
         &self,
         manifest_bytes: &[u8],
         signature: &[u8],

@@ -3,7 +3,7 @@
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::records::{decode, encode};
-use super::{META, StoreReader, meta_u64};
+use super::{META, Store, StoreReader, meta_u64};
 use crate::audit::{Act, AuditHead, AuditRecord, Author};
 use crate::error::EngineError;
 
@@ -48,6 +48,16 @@ pub(super) fn append_now(
 ) -> Result<(), EngineError> {
     let revision = meta_u64(&transaction.open_table(META)?, "revision")?;
     append(transaction, author, revision, now, acts)
+}
+
+impl Store {
+    /// Records an act that changes nothing else.
+    pub(crate) fn record(&self, act: Act, author: &Author, now: jiff::Timestamp) -> Result<(), EngineError> {
+        let transaction = self.database.begin_write()?;
+        append_now(&transaction, author, now, [act])?;
+        transaction.commit()?;
+        Ok(())
+    }
 }
 
 impl StoreReader {

@@ -138,7 +138,9 @@ impl Handle {
             return EngineError::Store(Box::new(error));
         }
         self.set_aside(current);
-        match &self.current.read().fault {
+        // Not held while the fault is waited for: who holds that may be about to replace it.
+        let now = Arc::clone(&self.current.read());
+        match &now.fault {
             Some(fault) => self.refusal(&fault.lock().failure),
             // It works again already, somebody else saw to that.
             None => error.into(),
