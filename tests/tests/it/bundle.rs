@@ -151,9 +151,11 @@ async fn another_catalogue_answers_as_the_first_and_only_what_may_is_taken() -> 
     assert!(import(6, &[])?.contains("no trust root is installed"));
     import(6, &["--key", "eve.pub.pem"])?;
     import(6, &["--key", "alice.pub.pem"])?;
+    let refused = (revision(&second).await?, audit_sequence(&second).await?);
+    assert_eq!(refused, (before.0, before.1 + 3), "each refusal is in the audit trail, and nothing else was changed");
     let would = told(&second, folder, &["bundle", "import", "one.fitment", "--key", "rel.pub.pem", "--dry-run"])?;
     assert_eq!((&would["dryRun"], &would["changed"]), (&json!(true), &json!(true)), "{would}");
-    assert_eq!((revision(&second).await?, audit_sequence(&second).await?), before, "a dry run changes nothing");
+    assert_eq!((revision(&second).await?, audit_sequence(&second).await?), refused, "a dry run changes nothing");
     let said =
         import(0, &["--key", "rel.pub.pem", "--labels-to", "labels", "--actor", "ann", "--reason", "quarterly"])?;
     assert!(said.contains("imported; revision 1"), "one commit: {said}");
@@ -215,7 +217,7 @@ async fn another_catalogue_answers_as_the_first_and_only_what_may_is_taken() -> 
     assert!(
         on(&second, folder, 6, &["bundle", "import", "eve.fitment"])?.contains("no key of the installed trust root")
     );
-    assert_eq!((revision(&second).await?, audit_sequence(&second).await?), here);
+    assert_eq!((revision(&second).await?, audit_sequence(&second).await?), (here.0, here.1 + 2));
     on(&second, folder, 0, &["bundle", "import", "no.fitment", "--unsigned"])?;
 
     // Another manifest under a name that is taken: nothing is taken, and the rest neither.
