@@ -23,7 +23,9 @@ mod port;
 mod sample;
 mod token;
 
-pub use config_schema::{Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, compatibility};
+pub use config_schema::{
+    Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, ValueSchema, compatibility,
+};
 pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };
