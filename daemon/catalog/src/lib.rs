@@ -9,6 +9,7 @@
 //! [`Filter`] selects components; [`facets`] and [`lexical_fields`] say what is searched; [`Dataset`] is what accuracy
 //! is measured on; [`sample`] is the catalogue that ships with the program.
 
+mod binding;
 mod config_schema;
 mod dataset;
 mod digest;
@@ -21,8 +22,13 @@ mod license;
 mod manifest;
 mod port;
 mod sample;
+mod secret;
 mod token;
 
+pub use binding::{
+    BindingFault, Bound, Configuration, MAX_CONFIGURATION_BYTES, MAX_CONFIGURATION_DEPTH, MAX_FAULTS,
+    MAX_PORT_BINDINGS, PortBinding, PortReference, Rule, bind,
+};
 pub use config_schema::{
     Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, ValueSchema, compatibility,
 };
@@ -39,4 +45,5 @@ pub use license::License;
 pub use manifest::{Artifact, MANIFEST_SCHEMA, MAX_DEPTH, MAX_MANIFEST_BYTES, Manifest, Supersedes, Tier};
 pub use port::{Authentication, DataClass, Port};
 pub use sample::{SampleFile, sample, sample_calibration, sample_intents};
+pub use secret::{Detection, Detector, detect as detect_secret};
 pub use token::{Kind, Lifecycle};

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod binding;
 mod compatibility;
 mod configuration;
 mod datasets;
@@ -11,3 +12,4 @@ mod manifests;
 mod properties;
 mod sample;
 mod searchable;
+mod secrets;
