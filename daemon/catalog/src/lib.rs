@@ -6,6 +6,8 @@
 //!
 //! Reading order: [`Manifest`] is the centre; [`ConfigSchema`] decides how much of a component is still open and
 //! [`compatibility`] whether a newer one still accepts what an older one did;
+//! [`bind`] judges a configuration, [`ConfigSchema::structured_output`] and [`ConfigSchema::grammar`] keep a language
+//! model within what may be configured;
 //! [`Filter`] selects components; [`facets`] and [`lexical_fields`] say what is searched; [`Dataset`] is what accuracy
 //! is measured on; [`sample`] is the catalogue that ships with the program.
 
@@ -17,6 +19,7 @@ mod document;
 mod error;
 mod facet;
 mod filter;
+mod generation;
 mod identifier;
 mod license;
 mod manifest;
@@ -40,6 +43,7 @@ pub use document::{Format, read_document};
 pub use error::{CatalogError, Violation};
 pub use facet::{Facet, FacetKind, LexicalField, facets, lexical_fields};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
+pub use generation::{Grammar, StructuredOutput, Uncovered};
 pub use identifier::{ComponentName, Tag};
 pub use license::License;
 pub use manifest::{Artifact, MANIFEST_SCHEMA, MAX_DEPTH, MAX_MANIFEST_BYTES, Manifest, Supersedes, Tier};

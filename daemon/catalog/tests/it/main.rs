@@ -1,5 +1,6 @@
 //! Tests of the crate's outer edge: bytes in, values or messages out.
 
+mod gbnf;
 mod support;
 
 mod binding;
@@ -7,9 +8,11 @@ mod compatibility;
 mod configuration;
 mod datasets;
 mod filters;
+mod grammars;
 mod lifecycles;
 mod manifests;
 mod properties;
 mod sample;
 mod searchable;
 mod secrets;
+mod structured_outputs;
