@@ -7,12 +7,13 @@
 //! Reading order: [`Manifest`] is the centre; [`ConfigSchema`] decides how much of a component is still open and
 //! [`compatibility`] whether a newer one still accepts what an older one did;
 //! [`bind`] judges a configuration, [`ConfigSchema::structured_output`] and [`ConfigSchema::grammar`] keep a language
-//! model within what may be configured;
+//! model within what may be configured, and [`context_pack`] tells it what there is to configure;
 //! [`Filter`] selects components; [`facets`] and [`lexical_fields`] say what is searched; [`Dataset`] is what accuracy
 //! is measured on; [`sample`] is the catalogue that ships with the program.
 
 mod binding;
 mod config_schema;
+mod context_pack;
 mod dataset;
 mod digest;
 mod document;
@@ -35,6 +36,7 @@ pub use binding::{
 pub use config_schema::{
     Compatibility, ConfigSchema, Configured, OpenProperty, SchemaFault, ValueSchema, compatibility,
 };
+pub use context_pack::{ContextPack, LeftOut, PackPart, PackPiece, context_pack};
 pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };

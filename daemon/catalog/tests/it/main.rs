@@ -6,6 +6,7 @@ mod support;
 mod binding;
 mod compatibility;
 mod configuration;
+mod context_packs;
 mod datasets;
 mod filters;
 mod grammars;
