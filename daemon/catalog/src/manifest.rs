@@ -22,6 +22,8 @@ use crate::port::Port;
 use crate::token::{Kind, Lifecycle};
 use crate::{CatalogError, Digest};
 
+pub(crate) use checker::nearest;
+
 /// The published JSON Schema (2020-12) of a manifest.
 pub const MANIFEST_SCHEMA: &str = include_str!("../schema/manifest.schema.json");
 

@@ -14,6 +14,8 @@ use super::rules::{escape, one_line, target};
 const MAX_FILL_DEPTH: usize = 32;
 /// Most objects that are filled in, since a schema that requires itself twice doubles with each level.
 const MAX_FILLED_OBJECTS: usize = 1_000;
+/// Most bytes of defaults that are filled in, as JSON: a large default in a list's items comes once for each of them.
+const MAX_FILLED_BYTES: usize = 1024 * 1024;
 
 /// A property that still has to be decided, or one that was decided wrongly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,6 @@ impl Configured {
 
 /// `validator` is the compiled `schema`; without one everything is a violation, since nothing can be promised.
 pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &Value) -> Configured {
-    let mut filling = Filling { root: schema, objects: 0, open: Vec::new(), ignored: Vec::new() };
     let mut violations = Vec::new();
     let nothing = Map::new();
     let bound = match bound {
@@ -68,8 +69,10 @@ pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &V
             &nothing
         }
     };
-    let resolved = Value::Object(filling.object(schema, bound, "", 0));
-    let Filling { mut open, ignored, .. } = filling;
+    let Filled { resolved, mut open, ignored, complete } = fill(schema, bound);
+    if !complete {
+        violations.push(OpenProperty { pointer: String::new(), description: too_many_defaults() });
+    }
     match validator {
         None => violations.push(OpenProperty {
             pointer: String::new(),
@@ -77,7 +80,45 @@ pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &V
         }),
         Some(validator) => judge(validator, &resolved, &mut open, &mut violations),
     }
+    let ignored = ignored.into_iter().map(|property| property.pointer).collect();
     Configured { resolved, open, violations, ignored }
+}
+
+/// A configuration with defaults filled in, before a validator has judged it.
+pub(crate) struct Filled {
+    pub(crate) resolved: Value,
+    /// Required properties without a value, as far as the schema states them unconditionally.
+    pub(crate) open: Vec<OpenProperty>,
+    /// Properties that the schema does not know; they are not in `resolved`.
+    pub(crate) ignored: Vec<Ignored>,
+    /// Whether all defaults found room.
+    pub(crate) complete: bool,
+}
+
+/// A property that the schema does not know, and the names that it knows in that place.
+pub(crate) struct Ignored {
+    pub(crate) pointer: String,
+    pub(crate) name: String,
+    pub(crate) known: Vec<String>,
+}
+
+pub(crate) fn too_many_defaults() -> String {
+    format!("the defaults to be filled in have more than {MAX_FILLED_BYTES} bytes")
+}
+
+/// Fills in defaults and sorts properties into known and unknown ones.
+pub(super) fn fill(schema: &Value, bound: &Map<String, Value>) -> Filled {
+    let mut filling = Filling {
+        root: schema,
+        objects: 0,
+        room: MAX_FILLED_BYTES,
+        complete: true,
+        open: Vec::new(),
+        ignored: Vec::new(),
+    };
+    let resolved = Value::Object(filling.object(schema, bound, "", 0));
+    let Filling { open, ignored, complete, .. } = filling;
+    Filled { resolved, open, ignored, complete }
 }
 
 /// Sorts what the validator still misses into open properties and violations. What is found here follows what the
@@ -120,8 +161,11 @@ fn judge(validator: &Validator, resolved: &Value, open: &mut Vec<OpenProperty>, 
 struct Filling<'s> {
     root: &'s Value,
     objects: usize,
+    /// Bytes of defaults that may still be filled in.
+    room: usize,
+    complete: bool,
     open: Vec<OpenProperty>,
-    ignored: Vec<String>,
+    ignored: Vec<Ignored>,
 }
 
 impl<'s> Filling<'s> {
@@ -141,6 +185,12 @@ impl<'s> Filling<'s> {
             if let Some(value) = bound.get(name) {
                 filled.insert(name.to_owned(), self.value(property, value, &here, depth + 1));
             } else if let Some(default) = self.fixed(property) {
+                let size = default.to_string().len();
+                if size > self.room {
+                    self.complete = false;
+                    continue;
+                }
+                self.room -= size;
                 filled.insert(name.to_owned(), self.value(property, default, &here, depth + 1));
             } else if !stated.required.contains(&name) {
                 // Optional and nobody asked for it.
@@ -164,7 +214,11 @@ impl<'s> Filling<'s> {
                 None if stated.patterns => {
                     filled.insert(name.clone(), value.clone());
                 }
-                None => self.ignored.push(here),
+                None => {
+                    let known = stated.properties.iter().chain(&stated.conditional);
+                    let known = known.map(|(name, _)| (*name).to_owned()).collect();
+                    self.ignored.push(Ignored { pointer: here, name: name.clone(), known });
+                }
             }
         }
         for name in stated.required {
@@ -185,8 +239,14 @@ impl<'s> Filling<'s> {
             Value::Object(bound) if self.is_object(schema) => Value::Object(self.object(schema, bound, pointer, depth)),
             Value::Array(items) => match self.find(schema, &|keywords| keywords.get("items")) {
                 Some(described) if self.is_object(described) => {
-                    let item =
-                        |(i, item): (usize, &Value)| self.value(described, item, &format!("{pointer}/{i}"), depth + 1);
+                    let prefix = self.find(schema, &|keywords| keywords.get("prefixItems")?.as_array());
+                    let first = prefix.map_or(0, Vec::len);
+                    let item = |(i, item): (usize, &Value)| {
+                        if i < first {
+                            return item.clone();
+                        }
+                        self.value(described, item, &format!("{pointer}/{i}"), depth + 1)
+                    };
                     items.iter().enumerate().map(item).collect()
                 }
                 _ => value.clone(),

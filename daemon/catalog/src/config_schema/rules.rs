@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::error::shorten;
 
-/// One thing that keeps a schema from being a configuration schema.
+/// One thing that keeps a schema from being a configuration schema, or from being written in another form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
     /// JSON pointer into the schema (RFC 6901); empty for the root.
@@ -69,7 +69,7 @@ const REFUSED_KEYWORDS: &[&str] =
 
 /// What stands where a subschema stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It alone decides which values may stand in a place.
     Value,
     /// It is combined with others for the same place.
@@ -79,7 +79,7 @@ pub(super) enum Role {
 }
 
 /// Keywords whose value holds subschemas: in which shape, and in which role.
-pub(super) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
+pub(crate) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
     ("$defs", Shape::Named, Role::Combined),
     ("properties", Shape::Named, Role::Value),
     ("patternProperties", Shape::Named, Role::Value),
@@ -105,7 +105,7 @@ pub(super) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
 const IN_PLACE: &[&str] = &["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "if", "not"];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     One,
     List,
     Named,
@@ -113,13 +113,22 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Whether the keyword holds schemas by name.
-    pub(super) fn is_named(self) -> bool {
+    pub(crate) fn is_named(self) -> bool {
         matches!(self, Self::Named)
     }
 }
 
+/// What the values of a schema are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Configurations, which are objects.
+    Configuration,
+    /// What a port gives, of any type.
+    PortValue,
+}
+
 /// Checks all rules that do not need the schema to be compiled.
-pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
+pub(super) fn check(schema: &Value, subject: Subject) -> Result<(), Vec<SchemaFault>> {
     let size = schema.to_string().len();
     if size > MAX_SCHEMA_BYTES {
         return Err(vec![fault("", format!("has {size} bytes, at most {MAX_SCHEMA_BYTES} are allowed"))]);
@@ -137,7 +146,7 @@ pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
         return Err(faults);
     }
     let mut rules = Rules { root: schema, faults: Vec::new(), bounded: HashMap::new() };
-    if schema.get("type").and_then(Value::as_str) != Some("object") {
+    if subject == Subject::Configuration && schema.get("type").and_then(Value::as_str) != Some("object") {
         rules.fault("", "the root must have `type: object`, since a configuration is an object");
     }
     if schema
@@ -157,8 +166,8 @@ pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
 }
 
 /// A validation error's text on one line, shortened.
-pub(super) fn one_line(error: &jsonschema::ValidationError<'_>) -> String {
-    let text: String = error.to_string();
+pub(crate) fn one_line(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
     let short: String = text.chars().take(240).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
@@ -176,7 +185,7 @@ pub(super) fn pointer_of_default(schema: &Value, instance: &str) -> String {
 }
 
 /// The subschemas that a schema holds under one keyword, with the rest of their pointers.
-pub(super) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
+pub(crate) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
     match (shape, keywords.get(keyword)) {
         (Shape::One, Some(schema)) => vec![(format!("/{keyword}"), schema)],
         (Shape::List, Some(Value::Array(schemas))) => {
@@ -190,12 +199,12 @@ pub(super) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: S
 }
 
 /// A name as a token of a JSON pointer.
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The target of a local reference: the pointer and the schema.
-pub(super) fn target<'s>(root: &'s Value, keywords: &'s Map<String, Value>) -> Option<(&'s str, &'s Value)> {
+pub(crate) fn target<'s>(root: &'s Value, keywords: &'s Map<String, Value>) -> Option<(&'s str, &'s Value)> {
     let pointer = keywords.get("$ref")?.as_str()?.strip_prefix('#')?;
     root.pointer(pointer).map(|schema| (pointer, schema))
 }

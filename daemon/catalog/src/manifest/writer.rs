@@ -101,7 +101,7 @@ fn insert_ports(fields: &mut Map<String, Value>, key: &str, ports: &[Port]) {
 }
 
 fn port_value(port: &Port) -> Value {
-    let Port { name, protocol, authentication, scopes, data_classes, optional } = port;
+    let Port { name, protocol, authentication, scopes, data_classes, optional, value_schema } = port;
     let mut fields = Map::new();
     fields.insert("name".into(), name.as_str().into());
     fields.insert("protocol".into(), protocol.as_str().into());
@@ -112,6 +112,9 @@ fn port_value(port: &Port) -> Value {
     insert_list(&mut fields, "data_classes", data_classes);
     if *optional {
         fields.insert("optional".into(), true.into());
+    }
+    if let Some(schema) = value_schema {
+        fields.insert("value_schema".into(), schema.as_value().clone());
     }
     Value::Object(fields)
 }
