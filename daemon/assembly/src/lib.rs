@@ -25,7 +25,7 @@ pub use document::{
     MAX_EXPOSURES, MAX_PARTS, Part, PortAddress, Ports, RawPart, Reference, Source,
 };
 pub use error::{AssemblyError, PolicyFault, Violation};
-pub use facts::{Binding, BindingFault, Certification, Facts, VersionFacts, bind_to_schema};
+pub use facts::{Certification, Facts, VersionFacts};
 pub use finding::{Finding, Place, Report, Rule, Severity};
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};

@@ -16,7 +16,7 @@ use crate::config_schema::{Compatibility, ConfigSchema, ValueSchema, accepts_all
 use crate::document::{Format, MAX_SAFE_INTEGER, Node, read_document};
 use crate::error::shorten;
 use crate::secret::{self, Detection};
-use crate::{CatalogError, DataClass, Digest, Manifest};
+use crate::{CatalogError, DataClass, Digest, Manifest, Port};
 
 pub use fault::{BindingFault, Rule};
 pub use port_reference::PortReference;
@@ -113,8 +113,8 @@ pub struct PortBinding {
     pub data_classes: Vec<DataClass>,
 }
 
-/// Judges a configuration of one version. `parts` are the other parts of the assembly by their names; the ports that
-/// they offer may be bound to.
+/// Judges a configuration of one version. `parts` are the other parts of the assembly by their names, each with the ports that
+/// it offers, which may be bound to.
 ///
 /// A version without a schema takes the empty configuration only. Binding what was bound gives the same again.
 ///
@@ -123,7 +123,7 @@ pub struct PortBinding {
 pub fn bind(
     manifest: &Manifest,
     configuration: &Configuration,
-    parts: &BTreeMap<String, &Manifest>,
+    parts: &BTreeMap<String, &[Port]>,
 ) -> Result<Bound, Vec<BindingFault>> {
     let nothing = ConfigSchema::of_nothing();
     let schema = manifest.config_schema().unwrap_or(&nothing);

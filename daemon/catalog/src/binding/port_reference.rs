@@ -12,7 +12,7 @@ use crate::config_schema::ValueSchema;
 use crate::error::shorten;
 use crate::identifier::is_label;
 use crate::manifest::nearest;
-use crate::{CatalogError, DataClass, Manifest};
+use crate::{CatalogError, DataClass, Port};
 
 /// The key that marks a reference to a port.
 const KEY: &str = "$from";
@@ -84,7 +84,7 @@ impl Hole<'_> {
 /// Takes the references out of a configuration and leaves examples of what their ports give in their places.
 pub(super) fn take<'p>(
     configuration: &mut Value,
-    parts: &BTreeMap<String, &'p Manifest>,
+    parts: &BTreeMap<String, &'p [Port]>,
     faults: &mut Vec<BindingFault>,
 ) -> Vec<Hole<'p>> {
     let mut holes = Vec::new();
@@ -95,7 +95,7 @@ pub(super) fn take<'p>(
 fn visit<'p>(
     value: &mut Value,
     pointer: &str,
-    parts: &BTreeMap<String, &'p Manifest>,
+    parts: &BTreeMap<String, &'p [Port]>,
     holes: &mut Vec<Hole<'p>>,
     faults: &mut Vec<BindingFault>,
 ) {
@@ -147,7 +147,7 @@ fn unknown<'p>(pointer: &str, text: String, from: Option<PortReference>) -> Hole
 fn resolve<'p>(
     text: &str,
     pointer: &str,
-    parts: &BTreeMap<String, &'p Manifest>,
+    parts: &BTreeMap<String, &'p [Port]>,
     faults: &mut Vec<BindingFault>,
 ) -> Hole<'p> {
     let mut refuse = |rule: Rule, reason: String, way_out: String| {
@@ -162,28 +162,26 @@ fn resolve<'p>(
         return unknown(pointer, String::new(), None);
     };
     let text = from.to_string();
-    let Some(part) = parts.get(from.part()) else {
+    let Some(ports) = parts.get(from.part()) else {
         let names: Vec<&str> = parts.keys().map(String::as_str).collect();
         refuse(Rule::PortReference, format!("there is no part `{}`", from.part()), among("parts", from.part(), &names));
         return unknown(pointer, text, Some(from));
     };
-    let Some(port) = part.provides().iter().find(|port| port.name() == from.port()) else {
-        let names: Vec<&str> = part.provides().iter().map(crate::Port::name).collect();
-        let reason = format!("{part} offers no port `{}`", from.port());
+    let Some(port) = ports.iter().find(|port| port.name() == from.port()) else {
+        let names: Vec<&str> = ports.iter().map(Port::name).collect();
+        let reason = format!("part `{}` offers no port `{}`", from.part(), from.port());
         refuse(Rule::PortReference, reason, among("its ports", from.port(), &names));
         return unknown(pointer, text, Some(from));
     };
     let Some(schema) = port.value_schema() else {
-        let giving = part.provides().iter().filter(|port| port.value_schema().is_some());
-        let names: Vec<&str> = giving.map(crate::Port::name).collect();
-        let reason =
-            format!("the port `{}` of {part} gives no value: its manifest has no value_schema for it", from.port());
+        let giving = ports.iter().filter(|port| port.value_schema().is_some());
+        let names: Vec<&str> = giving.map(Port::name).collect();
+        let reason = format!("the port `{text}` gives no value: it has no value_schema");
         refuse(Rule::PortType, reason, among("its ports with a value", from.port(), &names));
         return unknown(pointer, text, Some(from));
     };
     let Some(example) = schema.example() else {
-        let reason =
-            format!("no value was found that the port `{}` of {part} may give, so nothing can be checked", from.port());
+        let reason = format!("no value was found that the port `{text}` may give, so nothing can be checked");
         refuse(Rule::PortType, reason, "bind to a port with a plainer value_schema, or write a value".to_owned());
         return unknown(pointer, text, Some(from));
     };

@@ -29,7 +29,8 @@ fn sign_in() -> Manifest {
 
 fn bound(manifest: &Manifest, configuration: &Value, parts: &[(&str, &Manifest)]) -> Result<Bound, Vec<BindingFault>> {
     let configuration = Configuration::from_value("test", configuration).expect("within the limits");
-    let parts: BTreeMap<String, &Manifest> = parts.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
+    let parts: BTreeMap<String, &[Port]> =
+        parts.iter().map(|(name, part)| ((*name).to_owned(), part.provides())).collect();
     bind(manifest, &configuration, &parts)
 }
 
@@ -368,10 +369,10 @@ proptest! {
     fn any_configuration_is_judged(value in value()) {
         let part = offering(&json!({ "type": "string", "maxLength": 4 }), "");
         let Ok(configuration) = Configuration::from_value("any", &value) else { return Ok(()) };
-        match bind(&sign_in(), &configuration, &BTreeMap::from([("part".to_owned(), &part)])) {
+        match bind(&sign_in(), &configuration, &BTreeMap::from([("part".to_owned(), part.provides())])) {
             Ok(bound) => {
                 let again = Configuration::from_value("again", &bound.configuration).expect("within the limits");
-                let parts = BTreeMap::from([("part".to_owned(), &part)]);
+                let parts = BTreeMap::from([("part".to_owned(), part.provides())]);
                 prop_assert_eq!(bind(&sign_in(), &again, &parts), Ok(bound));
             }
             Err(faults) => prop_assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.way_out.is_empty())),
