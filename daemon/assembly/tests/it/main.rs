@@ -1,0 +1,10 @@
+//! Tests of the crate's outer edge: documents and facts in, findings out.
+
+mod support;
+
+mod documents;
+mod impact;
+mod invariants;
+mod portal;
+mod properties;
+mod violations;

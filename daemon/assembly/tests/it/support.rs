@@ -1,0 +1,131 @@
+//! What several test modules share: the worked example and a catalogue to check it against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use fitment_assembly::{
+    Assembly, Certification, Claims, Facts, Finding, InvariantSet, Policies, Reference, Report, Severity, VersionFacts,
+    check,
+};
+use fitment_catalog::{Digest, Format, Manifest, read_document, sample};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The worked example: it passes.
+pub(crate) const PORTAL: &str = include_str!("../fixtures/portal.yaml");
+
+static CATALOGUE: LazyLock<BTreeMap<String, VersionFacts>> = LazyLock::new(|| {
+    let facts = sample().map(|file| {
+        let manifest = Manifest::parse(file.path, file.bytes, Format::Yaml).expect("a sample manifest");
+        (manifest.to_string(), facts_of(manifest))
+    });
+    facts.collect()
+});
+static STARTER: LazyLock<InvariantSet> = LazyLock::new(InvariantSet::starter);
+
+/// A certified version with all that is known of it.
+pub(crate) fn facts_of(manifest: Manifest) -> VersionFacts {
+    VersionFacts {
+        digest: manifest.digest(),
+        lifecycle: manifest.lifecycle(),
+        certification: Certification::Certified { until: Some(instant("2027-11-01T00:00:00Z")) },
+        certificates: BTreeSet::from([digest(&format!("certificate of {manifest}"))]),
+        claims: Claims::of_manifest(&manifest),
+        manifest: Arc::new(manifest),
+    }
+}
+
+pub(crate) fn instant(text: &str) -> Timestamp {
+    text.parse().expect("an instant")
+}
+
+/// The sample catalogue, to be changed by a test.
+#[derive(Clone)]
+pub(crate) struct Catalogue {
+    pub(crate) now: Timestamp,
+    pub(crate) versions: BTreeMap<String, VersionFacts>,
+}
+
+impl Catalogue {
+    pub(crate) fn new() -> Self {
+        Self { now: instant("2026-11-01T12:00:00Z"), versions: CATALOGUE.clone() }
+    }
+
+    pub(crate) fn entry(&mut self, version: &str) -> &mut VersionFacts {
+        self.versions.get_mut(version).unwrap_or_else(|| panic!("no {version} in the sample"))
+    }
+
+    /// Puts a changed manifest in the place of a version's; one that is no manifest takes the version out.
+    pub(crate) fn rewrite(&mut self, version: &str, change: impl FnOnce(&mut Value)) {
+        let mut value = self.entry(version).manifest.to_value();
+        change(&mut value);
+        match Manifest::from_value(version, &value) {
+            Ok(manifest) => drop(self.versions.insert(version.to_owned(), facts_of(manifest))),
+            Err(_) => drop(self.versions.remove(version)),
+        }
+    }
+
+    /// Adds a version that is in no sample.
+    pub(crate) fn add(&mut self, fields: &Value) {
+        let mut value = json!({ "version": "1.0.0", "title": "Test", "summary": "For a test.", "kind": "service",
+            "lifecycle": "certified", "license": "MIT", "owner": "team-test" });
+        for (key, field) in fields.as_object().expect("an object") {
+            value[key] = field.clone();
+        }
+        let manifest = Manifest::from_value("test", &value).unwrap_or_else(|error| panic!("{error}"));
+        self.versions.insert(manifest.to_string(), facts_of(manifest));
+    }
+}
+
+impl Facts for Catalogue {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn version(&self, reference: &Reference) -> Option<VersionFacts> {
+        match reference {
+            Reference::Named { .. } => self.versions.get(&reference.to_string()).cloned(),
+            Reference::Digest(digest) => self.versions.values().find(|facts| facts.digest == *digest).cloned(),
+        }
+    }
+}
+
+pub(crate) fn starter() -> &'static InvariantSet {
+    &STARTER
+}
+
+/// The worked example as a value, to be changed by a test.
+pub(crate) fn portal_value() -> Value {
+    read_document("portal.yaml", PORTAL.as_bytes(), Format::Yaml).expect("the portal is YAML")
+}
+
+pub(crate) fn assembly(value: &Value) -> Assembly {
+    Assembly::from_value("test", value).unwrap_or_else(|error| panic!("{error}\n{value:#}"))
+}
+
+/// Checks a document against a catalogue and the starter policies.
+pub(crate) fn report(value: &Value, catalogue: &Catalogue) -> Report {
+    check(&assembly(value), &Policies::default(), starter(), catalogue)
+}
+
+/// The entry of a list whose field has a value.
+pub(crate) fn entry<'v>(value: &'v mut Value, list: &str, key: &str, wanted: &str) -> &'v mut Value {
+    let items = value[list].as_array_mut().expect("a list");
+    items.iter_mut().find(|item| item[key] == *wanted).unwrap_or_else(|| panic!("no {wanted} in {list}"))
+}
+
+pub(crate) fn part<'v>(value: &'v mut Value, id: &str) -> &'v mut Value {
+    entry(value, "parts", "id", id)
+}
+
+pub(crate) fn errors(report: &Report) -> Vec<&Finding> {
+    report.findings.iter().filter(|finding| finding.severity == Severity::Error).collect()
+}
+
+pub(crate) fn shown(report: &Report) -> String {
+    report.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
