@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::config_schema::{Compatibility, ConfigSchema, ValueSchema, accepts_all, too_many_defaults};
+use crate::config_schema::{
+    Compatibility, ConfigSchema, ValueSchema, accepts_all, deeper_than, objections, too_many_defaults,
+};
 use crate::document::{Format, MAX_SAFE_INTEGER, Node, read_document};
 use crate::error::shorten;
 use crate::secret::{self, Detection};
@@ -168,7 +170,7 @@ fn resolve(schema: &ConfigSchema, written: &Value, holes: &[Hole<'_>], faults: &
             value.clone_from(&hole.example);
         }
     }
-    faults.extend(filled.ignored.iter().map(BindingFault::unknown_property));
+    faults.extend(filled.ignored.iter().take(MAX_FAULTS).map(BindingFault::unknown_property));
     faults.extend(filled.open.into_iter().map(|open| BindingFault::missing(open.pointer, &open.description)));
     if !filled.complete {
         faults.push(BindingFault::whole(Rule::Size, too_many_defaults(), "write fewer items"));
@@ -179,12 +181,12 @@ fn resolve(schema: &ConfigSchema, written: &Value, holes: &[Hole<'_>], faults: &
             "the configuration schema cannot be compiled".to_owned(),
             "take another version",
         )),
-        Some(validator) => {
-            // A schema may have the same against thousands of items.
-            for error in validator.iter_errors(&resolved).take(MAX_FAULTS) {
-                fault::explain(&error, schema.as_value(), &resolved, faults);
+        Some(validator) if filled.complete => {
+            for error in objections(schema.as_value(), validator, &resolved).iter().take(MAX_FAULTS) {
+                fault::explain(error, schema.as_value(), &resolved, faults);
             }
         }
+        Some(_) => {}
     }
     resolved
 }
@@ -336,14 +338,6 @@ fn unsafe_numbers(value: &Value, pointer: &str, faults: &mut Vec<BindingFault>) 
             }
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
-fn deeper_than(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| deeper_than(item, levels - 1)),
-        Value::Object(entries) => levels == 0 || entries.values().any(|item| deeper_than(item, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compatibility;
 mod configure;
+mod judging;
 mod port_value;
 mod rules;
 
@@ -18,10 +19,11 @@ use rules::Subject;
 pub use compatibility::{Compatibility, compatibility};
 pub use configure::{Configured, OpenProperty};
 pub(crate) use configure::{Filled, Ignored, too_many_defaults};
+pub(crate) use judging::{Judging, objections};
 pub use port_value::ValueSchema;
 pub(crate) use port_value::accepts_all;
 pub use rules::SchemaFault;
-pub(crate) use rules::{SCHEMA_KEYWORDS, escape, held, one_line, target};
+pub(crate) use rules::{SCHEMA_KEYWORDS, deeper_than, escape, held, one_line, target};
 
 /// Largest compiled pattern, in bytes.
 const PATTERN_SIZE_LIMIT: usize = 1 << 20;

@@ -24,6 +24,7 @@ mod generation;
 mod identifier;
 mod license;
 mod manifest;
+mod path;
 mod port;
 mod sample;
 mod secret;
@@ -41,14 +42,17 @@ pub use dataset::{
     BeirFolder, Dataset, ExpectedOutcome, File, LabelledIntent, component_name_for, manifest_from_record,
 };
 pub use digest::Digest;
-pub use document::{Format, read_document};
+pub use document::{Format, read_document, read_document_up_to};
 pub use error::{CatalogError, Violation};
 pub use facet::{Facet, FacetKind, LexicalField, facets, lexical_fields};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
 pub use generation::{Grammar, StructuredOutput, Uncovered};
 pub use identifier::{ComponentName, Tag};
 pub use license::License;
-pub use manifest::{Artifact, MANIFEST_SCHEMA, MAX_DEPTH, MAX_MANIFEST_BYTES, Manifest, Supersedes, Tier};
+pub use manifest::{
+    Artifact, MANIFEST_SCHEMA, MAX_ARTIFACT_FILES, MAX_DEPTH, MAX_MANIFEST_BYTES, Manifest, Supersedes, Tier,
+};
+pub use path::RelativePath;
 pub use port::{Authentication, DataClass, Port};
 pub use sample::{SampleFile, sample, sample_calibration, sample_intents};
 pub use secret::{Detection, Detector, detect as detect_secret};

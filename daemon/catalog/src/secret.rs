@@ -9,6 +9,7 @@ mod random;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::token::tokens;
 
@@ -135,8 +136,27 @@ pub struct Detection {
 /// a random text may be a digest or another public thing, and whether any text is a secret; empty when there is none.
 ///
 /// The text of a reference `secret://…` is looked through for known forms only. A placeholder such as `${DB_PASSWORD}` is
-/// no secret. The time is linear in the length of the text.
+/// no secret. Characters that cannot be seen and other forms of the same characters (full width, say) hide nothing. The
+/// time is linear in the length of the text.
 pub fn detect(field: &str, text: &str) -> Option<Detection> {
+    let (plain_field, plain_text) = (folded(field), folded(text));
+    look(plain_field.as_deref().unwrap_or(field), plain_text.as_deref().unwrap_or(text))
+}
+
+/// A text in compatibility form (NFKC) without characters that cannot be seen; `None` when that changes nothing.
+fn folded(text: &str) -> Option<String> {
+    let unseen = |c: char| {
+        matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    if text.is_ascii() {
+        return None;
+    }
+    let plain: String = text.nfkc().filter(|c| !unseen(*c)).collect();
+    (plain != text).then_some(plain)
+}
+
+fn look(field: &str, text: &str) -> Option<Detection> {
     for (detector, form) in COMPILED.iter() {
         for found in form.captures_iter(text) {
             let Some(secret) = found.get(1).or_else(|| found.get(0)) else { continue };

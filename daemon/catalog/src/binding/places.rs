@@ -3,12 +3,13 @@
 //! Alternatives are not told apart: a place counts as a secret's when any of the subschemas that may judge it says so.
 //! That errs on the safe side, since only texts that no `enum` or `const` lists are refused for it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::fault::pointer_to;
-use crate::config_schema::{SCHEMA_KEYWORDS, held, target};
+use crate::config_schema::{Judging, SCHEMA_KEYWORDS, held};
 
 /// One value within a configuration.
 pub(super) struct Place<'v> {
@@ -39,7 +40,7 @@ impl<'v> Place<'v> {
 pub(super) fn places<'v>(schema: &Value, configuration: &'v Value) -> Vec<Place<'v>> {
     let mut published = HashSet::new();
     publish(schema, &mut published);
-    let mut walk = Walk { root: schema, published, places: Vec::new() };
+    let mut walk = Walk { root: schema, published, gathered: HashMap::new(), places: Vec::new() };
     walk.visit(Visit {
         schemas: vec![schema],
         value: configuration,
@@ -62,19 +63,17 @@ struct Visit<'s, 'v> {
 struct Walk<'s, 'v> {
     root: &'s Value,
     published: HashSet<&'s str>,
+    /// What was gathered from the same schemas, by their addresses: the items of a list have them in common.
+    gathered: HashMap<Vec<*const Value>, Rc<Judging<'s>>>,
     places: Vec<Place<'v>>,
 }
 
 impl<'s, 'v> Walk<'s, 'v> {
     fn visit(&mut self, visit: Visit<'s, 'v>) {
         let Visit { schemas, value, pointer, field, free_name } = visit;
-        let mut judging = Vec::new();
-        for schema in schemas {
-            self.gather(schema, &mut judging);
-        }
-        let says = |keyword: &'static str| judging.iter().filter_map(move |keywords| keywords.get(keyword));
-        let secret = judging.iter().any(|keywords| keywords.get("x-secret") == Some(&Value::Bool(true)));
-        let listed = judging.iter().any(|keywords| {
+        let judging = self.judging(schemas);
+        let secret = judging.keywords().any(|keywords| keywords.get("x-secret") == Some(&Value::Bool(true)));
+        let listed = judging.keywords().any(|keywords| {
             keywords.get("const") == Some(value)
                 || keywords.get("enum").and_then(Value::as_array).is_some_and(|values| values.contains(value))
         });
@@ -83,14 +82,8 @@ impl<'s, 'v> Walk<'s, 'v> {
             Value::Object(entries) => entries
                 .iter()
                 .map(|(name, child)| {
-                    let mut schemas: Vec<&'s Value> =
-                        says("properties").filter_map(|listed| listed.get(name)).collect();
-                    let free_name = schemas.is_empty().then_some(name.as_str());
-                    // Which of the patterns holds for the name is left to the validator.
-                    schemas.extend(says("patternProperties").filter_map(Value::as_object).flat_map(Map::values));
-                    if free_name.is_some() {
-                        schemas.extend(says("additionalProperties").chain(says("unevaluatedProperties")));
-                    }
+                    let schemas = judging.of_property(name);
+                    let free_name = (!judging.lists(name)).then_some(name.as_str());
                     Visit { schemas, value: child, pointer: pointer_to(&pointer, name), field: name, free_name }
                 })
                 .collect(),
@@ -98,8 +91,7 @@ impl<'s, 'v> Walk<'s, 'v> {
                 .iter()
                 .enumerate()
                 .map(|(i, child)| {
-                    let mut schemas: Vec<&'s Value> = says("prefixItems").filter_map(|prefix| prefix.get(i)).collect();
-                    schemas.extend(says("items").chain(says("unevaluatedItems")).chain(says("contains")));
+                    let schemas = judging.of_item(i);
                     Visit { schemas, value: child, pointer: format!("{pointer}/{i}"), field, free_name: None }
                 })
                 .collect(),
@@ -111,24 +103,10 @@ impl<'s, 'v> Walk<'s, 'v> {
         }
     }
 
-    /// All subschemas that may judge the same value. This ends: schemas whose references lead back to themselves without
-    /// a property or an item between are refused when they are read.
-    fn gather(&self, schema: &'s Value, judging: &mut Vec<&'s Map<String, Value>>) {
-        let Value::Object(keywords) = schema else { return };
-        judging.push(keywords);
-        if let Some((_, schema)) = target(self.root, keywords) {
-            self.gather(schema, judging);
-        }
-        for keyword in ["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas"] {
-            match keywords.get(keyword) {
-                Some(Value::Array(members)) => members.iter().for_each(|member| self.gather(member, judging)),
-                Some(Value::Object(members)) if keyword == "dependentSchemas" => {
-                    members.values().for_each(|member| self.gather(member, judging));
-                }
-                Some(member) => self.gather(member, judging),
-                None => {}
-            }
-        }
+    fn judging(&mut self, schemas: Vec<&'s Value>) -> Rc<Judging<'s>> {
+        let root = self.root;
+        let key = schemas.iter().map(|schema| std::ptr::from_ref(*schema)).collect();
+        Rc::clone(self.gathered.entry(key).or_insert_with(|| Rc::new(Judging::of(root, schemas))))
     }
 }
 

@@ -4,10 +4,14 @@
 //! in. What it states under a condition (`anyOf`, `oneOf`, `then`, `dependentRequired`, …) is judged by validating the
 //! result: a requirement that is missing there is open too.
 
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
+use super::judging::objections;
 use super::rules::{escape, one_line, target};
 
 /// Deepest object that is filled in; a schema that requires more describes no finite configuration.
@@ -16,6 +20,10 @@ const MAX_FILL_DEPTH: usize = 32;
 const MAX_FILLED_OBJECTS: usize = 1_000;
 /// Most bytes of defaults that are filled in, as JSON: a large default in a list's items comes once for each of them.
 const MAX_FILLED_BYTES: usize = 1024 * 1024;
+/// Most properties that are looked at, each as often as an object may have it.
+const MAX_PROPERTIES_SEEN: usize = 500_000;
+/// Most open and most unknown properties that are listed.
+const MAX_LISTED: usize = 1_000;
 
 /// A property that still has to be decided, or one that was decided wrongly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +86,8 @@ pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &V
             pointer: String::new(),
             description: "the configuration schema cannot be compiled".to_owned(),
         }),
-        Some(validator) => judge(validator, &resolved, &mut open, &mut violations),
+        Some(validator) if complete => judge(schema, validator, &resolved, &mut open, &mut violations),
+        Some(_) => {}
     }
     let ignored = ignored.into_iter().map(|property| property.pointer).collect();
     Configured { resolved, open, violations, ignored }
@@ -103,7 +112,9 @@ pub(crate) struct Ignored {
 }
 
 pub(crate) fn too_many_defaults() -> String {
-    format!("the defaults to be filled in have more than {MAX_FILLED_BYTES} bytes")
+    format!(
+        "there is too much to fill in: more than {MAX_FILLED_BYTES} bytes of defaults or {MAX_PROPERTIES_SEEN} properties"
+    )
 }
 
 /// Fills in defaults and sorts properties into known and unknown ones.
@@ -112,6 +123,8 @@ pub(super) fn fill(schema: &Value, bound: &Map<String, Value>) -> Filled {
         root: schema,
         objects: 0,
         room: MAX_FILLED_BYTES,
+        seen: 0,
+        stated: HashMap::new(),
         complete: true,
         open: Vec::new(),
         ignored: Vec::new(),
@@ -123,10 +136,16 @@ pub(super) fn fill(schema: &Value, bound: &Map<String, Value>) -> Filled {
 
 /// Sorts what the validator still misses into open properties and violations. What is found here follows what the
 /// filling found, by pointer.
-fn judge(validator: &Validator, resolved: &Value, open: &mut Vec<OpenProperty>, violations: &mut Vec<OpenProperty>) {
+fn judge(
+    schema: &Value,
+    validator: &Validator,
+    resolved: &Value,
+    open: &mut Vec<OpenProperty>,
+    violations: &mut Vec<OpenProperty>,
+) {
     let mut more = Vec::new();
     let mut combinations = Vec::new();
-    for error in validator.iter_errors(resolved) {
+    for error in objections(schema, validator, resolved) {
         let pointer = error.instance_path().as_str();
         match error.kind() {
             ValidationErrorKind::Required { property } => {
@@ -163,6 +182,10 @@ struct Filling<'s> {
     objects: usize,
     /// Bytes of defaults that may still be filled in.
     room: usize,
+    /// Properties looked at so far.
+    seen: usize,
+    /// What schemas state, by their addresses.
+    stated: HashMap<*const Value, Rc<Stated<'s>>>,
     complete: bool,
     open: Vec<OpenProperty>,
     ignored: Vec<Ignored>,
@@ -177,8 +200,12 @@ impl<'s> Filling<'s> {
         depth: usize,
     ) -> Map<String, Value> {
         self.objects += 1;
-        let mut stated = Stated::default();
-        self.gather(schema, true, &mut stated);
+        let stated = self.stated(schema);
+        self.seen += stated.properties.len() + bound.len();
+        if self.seen > MAX_PROPERTIES_SEEN {
+            self.complete = false;
+            return bound.clone();
+        }
         let mut filled = Map::new();
         for &(name, property) in &stated.properties {
             let here = format!("{pointer}/{}", escape(name));
@@ -192,13 +219,14 @@ impl<'s> Filling<'s> {
                 }
                 self.room -= size;
                 filled.insert(name.to_owned(), self.value(property, default, &here, depth + 1));
-            } else if !stated.required.contains(&name) {
+            } else if !stated.required_names.contains(name) {
                 // Optional and nobody asked for it.
             } else if self.is_object(property) && depth < MAX_FILL_DEPTH && self.objects < MAX_FILLED_OBJECTS {
                 let nested = self.object(property, &Map::new(), &here, depth + 1);
                 filled.insert(name.to_owned(), Value::Object(nested));
             } else {
-                self.open.push(OpenProperty { pointer: here, description: self.description(property) });
+                let description = self.description(property);
+                self.open(OpenProperty { pointer: here, description });
             }
         }
         for (name, value) in bound {
@@ -207,13 +235,14 @@ impl<'s> Filling<'s> {
             }
             let here = format!("{pointer}/{}", escape(name));
             match stated.conditional.iter().find(|(known, _)| known == name) {
-                Some((_, property)) => {
+                Some(&(_, property)) => {
                     filled.insert(name.clone(), self.value(property, value, &here, depth + 1));
                 }
                 // The validator knows whether a pattern allows the name.
                 None if stated.patterns => {
                     filled.insert(name.clone(), value.clone());
                 }
+                None if self.ignored.len() >= MAX_LISTED => {}
                 None => {
                     let known = stated.properties.iter().chain(&stated.conditional);
                     let known = known.map(|(name, _)| (*name).to_owned()).collect();
@@ -221,13 +250,30 @@ impl<'s> Filling<'s> {
                 }
             }
         }
-        for name in stated.required {
-            if !filled.contains_key(name) && !stated.properties.iter().any(|(known, _)| *known == name) {
-                self.open
-                    .push(OpenProperty { pointer: format!("{pointer}/{}", escape(name)), description: String::new() });
+        for name in &stated.required {
+            if !filled.contains_key(*name) && !stated.property_names.contains(name) {
+                self.open(OpenProperty { pointer: format!("{pointer}/{}", escape(name)), description: String::new() });
             }
         }
         filled
+    }
+
+    fn open(&mut self, property: OpenProperty) {
+        if self.open.len() < MAX_LISTED {
+            self.open.push(property);
+        }
+    }
+
+    fn stated(&mut self, schema: &'s Value) -> Rc<Stated<'s>> {
+        let address = std::ptr::from_ref(schema);
+        if let Some(known) = self.stated.get(&address) {
+            return Rc::clone(known);
+        }
+        let mut stated = Stated::default();
+        self.gather(schema, true, &mut stated);
+        let stated = Rc::new(stated);
+        self.stated.insert(address, Rc::clone(&stated));
+        stated
     }
 
     /// A present value, with the defaults inside it filled in.
@@ -260,15 +306,21 @@ impl<'s> Filling<'s> {
         let Value::Object(keywords) = schema else { return };
         if let Some(Value::Object(properties)) = keywords.get("properties") {
             for (name, property) in properties {
-                let known = if certain { &mut stated.properties } else { &mut stated.conditional };
-                if !known.iter().any(|(other, _)| *other == name.as_str()) {
+                let (known, names) = if certain {
+                    (&mut stated.properties, &mut stated.property_names)
+                } else {
+                    (&mut stated.conditional, &mut stated.conditional_names)
+                };
+                if names.insert(name) {
                     known.push((name, property));
                 }
             }
         }
         if certain && let Some(Value::Array(required)) = keywords.get("required") {
             for name in required.iter().filter_map(Value::as_str) {
-                stated.require(name);
+                if stated.required_names.insert(name) {
+                    stated.required.push(name);
+                }
             }
         }
         stated.patterns |= keywords.contains_key("patternProperties");
@@ -335,14 +387,10 @@ struct Stated<'s> {
     conditional: Vec<(&'s str, &'s Value)>,
     /// Required whatever the values are, in order.
     required: Vec<&'s str>,
+    /// The names of the three, each once.
+    property_names: HashSet<&'s str>,
+    conditional_names: HashSet<&'s str>,
+    required_names: HashSet<&'s str>,
     /// Whether names can also be allowed by a pattern.
     patterns: bool,
-}
-
-impl<'s> Stated<'s> {
-    fn require(&mut self, name: &'s str) {
-        if !self.required.contains(&name) {
-            self.required.push(name);
-        }
-    }
 }

@@ -6,6 +6,8 @@
 //! `type`, a bounded `$ref`, a bounded member of `allOf`, or when all members of `anyOf` or `oneOf` are bounded. Members
 //! of these combinations need not be closed themselves when the schema that combines them is.
 
+mod growth;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
@@ -159,6 +161,12 @@ pub(super) fn check(schema: &Value, subject: Subject) -> Result<(), Vec<SchemaFa
     if rules.faults.is_empty() {
         rules.check_expansion();
     }
+    if rules.faults.is_empty() && !growth::is_bounded(schema) {
+        rules.fault(
+            "",
+            "judges nested values more and more often with each level; describe each property and item once",
+        );
+    }
     if rules.faults.is_empty() {
         rules.check_bounds(schema, "", Role::Value);
     }
@@ -218,7 +226,8 @@ fn admits(keywords: &Map<String, Value>, wanted: &str) -> bool {
     }
 }
 
-fn deeper_than(value: &Value, levels: usize) -> bool {
+/// Whether a value nests more than so many lists and mappings.
+pub(crate) fn deeper_than(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(items) => levels == 0 || items.iter().any(|item| deeper_than(item, levels - 1)),
         Value::Object(entries) => levels == 0 || entries.values().any(|item| deeper_than(item, levels - 1)),

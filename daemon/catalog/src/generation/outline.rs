@@ -6,7 +6,7 @@
 
 mod facts;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -17,6 +17,9 @@ use facts::{Fact, admits, greatest, least, list, literals, note, numbers, proper
 /// Most places of an outline, and most ways of one place.
 const MAX_PLACES: usize = 4_000;
 const MAX_WAYS: usize = 64;
+/// Most steps in telling a place's alternatives apart, and most properties of all objects together.
+const MAX_STEPS: usize = 1_000;
+const MAX_MEMBERS: usize = 20_000;
 
 /// A place by its number in [`Outline::places`].
 pub(super) type PlaceId = usize;
@@ -92,8 +95,14 @@ impl<'s> Outline<'s> {
     /// # Errors
     /// A schema with too many places or ways.
     pub(super) fn of(schema: &'s Value) -> Result<Self, SchemaFault> {
-        let mut reader =
-            Reader { root: schema, places: Vec::new(), known: HashMap::new(), waiting: Vec::new(), leaves_left: 0 };
+        let mut reader = Reader {
+            root: schema,
+            places: Vec::new(),
+            known: HashMap::new(),
+            waiting: Vec::new(),
+            steps_left: 0,
+            members: 0,
+        };
         reader.place(vec![String::new()], true);
         while let Some((place, pointers, filled)) = reader.waiting.pop() {
             if reader.places.len() > MAX_PLACES {
@@ -116,7 +125,8 @@ fn possible(places: &[Place<'_>]) -> Vec<bool> {
     let mut possible = vec![false; places.len()];
     loop {
         let mut changed = false;
-        for (i, place) in places.iter().enumerate() {
+        // Later places mostly lie within earlier ones.
+        for (i, place) in places.iter().enumerate().rev() {
             if !possible[i] && place.ways.iter().any(|way| way_is_possible(way, &possible)) {
                 (possible[i], changed) = (true, true);
             }
@@ -147,8 +157,9 @@ struct Reader<'s> {
     places: Vec<Place<'s>>,
     known: HashMap<(Vec<String>, bool), PlaceId>,
     waiting: Vec<(PlaceId, Vec<String>, bool)>,
-    /// Combinations of alternatives that may still be read for the place at hand.
-    leaves_left: usize,
+    /// Combinations of alternatives that may still be looked at for the place at hand, and properties found so far.
+    steps_left: usize,
+    members: usize,
 }
 
 impl<'s> Reader<'s> {
@@ -178,7 +189,7 @@ impl<'s> Reader<'s> {
             place.default = place.default.or_else(|| keywords.get("default"));
             note(pointer, keywords, &mut place.unsaid);
         }
-        self.leaves_left = MAX_WAYS * 4;
+        self.steps_left = MAX_STEPS;
         if possible {
             self.ways(&facts, &BTreeSet::new(), filled, &mut place)?;
         }
@@ -216,6 +227,10 @@ impl<'s> Reader<'s> {
         filled: bool,
         place: &mut Place<'s>,
     ) -> Result<(), SchemaFault> {
+        self.steps_left = self.steps_left.checked_sub(1).ok_or_else(|| SchemaFault {
+            pointer: place.pointer.clone(),
+            description: "combines too many alternatives; simplify it".to_owned(),
+        })?;
         let undecided = facts.iter().find_map(|fact| {
             ["anyOf", "oneOf"].into_iter().find_map(|keyword| {
                 let pointer = format!("{}/{keyword}", fact.pointer);
@@ -229,12 +244,13 @@ impl<'s> Reader<'s> {
             })
         });
         let Some((pointer, keyword, members, holder)) = undecided else {
-            self.leaves_left = self.leaves_left.saturating_sub(1);
             self.leaf(facts, filled, place);
-            if place.ways.len() > MAX_WAYS || self.leaves_left == 0 {
+            if place.ways.len() > MAX_WAYS || self.members > MAX_MEMBERS {
                 return Err(SchemaFault {
                     pointer: place.pointer.clone(),
-                    description: format!("has more than {MAX_WAYS} alternatives; simplify it"),
+                    description: format!(
+                        "has more than {MAX_WAYS} alternatives or {MAX_MEMBERS} properties; simplify it"
+                    ),
                 });
             }
             return Ok(());
@@ -317,15 +333,14 @@ impl<'s> Reader<'s> {
 
     /// The properties in the order of the schema; `None` when a required one cannot be there.
     fn members(&mut self, facts: &[Fact<'s>], filled: bool) -> Option<Vec<Member<'s>>> {
-        let mut names: Vec<&'s str> = Vec::new();
-        for fact in facts {
-            for name in properties(fact.keywords).into_iter().flat_map(Map::keys) {
-                if !names.contains(&name.as_str()) {
-                    names.push(name);
-                }
-            }
+        let mut known = HashSet::new();
+        let stated = facts.iter().filter_map(|fact| properties(fact.keywords)).flat_map(Map::keys);
+        let names: Vec<&'s str> = stated.map(String::as_str).filter(|name| known.insert(*name)).collect();
+        self.members += names.len();
+        if self.members > MAX_MEMBERS {
+            return None;
         }
-        let required: Vec<&'s str> =
+        let required: HashSet<&'s str> =
             facts.iter().flat_map(|fact| list(fact.keywords, "required")).filter_map(Value::as_str).collect();
         let states_object =
             facts.iter().any(|fact| fact.certain && fact.keywords.get("type") == Some(&"object".into()));
@@ -349,17 +364,16 @@ impl<'s> Reader<'s> {
                 }
             }
             if closed {
-                if required.contains(&name) {
+                if required.contains(name) {
                     return None;
                 }
                 continue;
             }
             let stands_in = filled && states_object && first.is_some_and(|first| self.has_default(&first));
-            let required = required.contains(&name) && !stands_in;
+            let required = required.contains(name) && !stands_in;
             members.push(Member { name, place: self.place(judging, filled && states_object), required });
         }
-        let unlisted = required.iter().any(|name| members.iter().all(|member| member.name != *name));
-        (!unlisted).then_some(members)
+        (required.iter().all(|name| known.contains(name))).then_some(members)
     }
 
     /// Whether the filling finds a value for a property that nobody set.

@@ -23,6 +23,8 @@ const MAX_ENUM_VALUES: usize = 1_000;
 const MAX_NAME_CHARACTERS: usize = 120_000;
 /// Most places written: a definition that is used twice, each time twice, doubles with each level.
 const MAX_PLACES: usize = 20_000;
+/// Most characters of all descriptions: one that is long and used often would fill the memory.
+const MAX_TOLD_CHARACTERS: usize = 1_000_000;
 /// Longest schema text that is told in a description, in characters.
 const MAX_TOLD: usize = 400;
 
@@ -51,6 +53,7 @@ impl ConfigSchema {
             properties: 0,
             values: 0,
             characters: 0,
+            told: 0,
             uncovered: Vec::new(),
         };
         let schema = writer.root()?;
@@ -69,6 +72,7 @@ struct Writer<'o, 's> {
     properties: usize,
     values: usize,
     characters: usize,
+    told: usize,
     uncovered: Vec<Uncovered>,
 }
 
@@ -311,7 +315,9 @@ impl<'s> Writer<'_, 's> {
         if let Value::Object(keywords) = schema
             && !parts.is_empty()
         {
-            keywords.insert("description".to_owned(), parts.join(" ").into());
+            let description = parts.join(" ");
+            self.told += description.chars().count();
+            keywords.insert("description".to_owned(), description.into());
         }
     }
 
@@ -332,6 +338,7 @@ impl<'s> Writer<'_, 's> {
             (self.properties, MAX_PROPERTIES, "properties"),
             (self.values, MAX_ENUM_VALUES, "listed values"),
             (self.characters, MAX_NAME_CHARACTERS, "characters of names and listed values"),
+            (self.told, MAX_TOLD_CHARACTERS, "characters of descriptions"),
         ];
         for (found, most, what) in limits {
             if found > most {

@@ -1,12 +1,14 @@
 //! A document tree to a [`Manifest`]: one field after the other, in the order of the manual.
 
+mod artifact;
+
 use std::collections::{BTreeMap, HashSet};
 
 use semver::Version;
 use serde_json::Value;
 
 use super::checker::{Checker, Fields, TextRule};
-use super::{Artifact, Manifest, SchemaCheck, Supersedes};
+use super::{Manifest, SchemaCheck, Supersedes};
 use crate::config_schema::{ConfigSchema, SchemaFault, ValueSchema};
 use crate::document::{MAX_SAFE_INTEGER, Node, Place, Tree};
 use crate::error::shorten;
@@ -75,7 +77,7 @@ fn read(c: &mut Checker, node: &Node, check: SchemaCheck) -> Option<Manifest> {
     let tags = fields.optional("tags").map(|(path, node)| c.list(&path, node, 32, Checker::parsed)).unwrap_or_default();
     let example_intents = sentences(c, &mut fields, "example_intents", 64);
     let counter_examples = sentences(c, &mut fields, "counter_examples", 64);
-    let artifact = fields.optional("artifact").and_then(|(path, node)| artifact(c, &path, node));
+    let artifact = fields.optional("artifact").and_then(|(path, node)| artifact::read(c, &path, node));
     let config_schema = fields.optional("config_schema").and_then(|(path, node)| config_schema(c, &path, node, check));
     let provides = ports(c, &mut fields, Side::Provides, check);
     let requires = ports(c, &mut fields, Side::Requires, check);
@@ -151,49 +153,6 @@ fn parse_version(text: &str) -> Result<Version, CatalogError> {
     Version::parse(text).map_err(|error| {
         CatalogError::value("version", text, format!("{error}; write MAJOR.MINOR.PATCH, such as 1.0.0 or 2.0.0-rc.1"))
     })
-}
-
-fn artifact(c: &mut Checker, path: &str, node: &Node) -> Option<Artifact> {
-    let mut fields = c.mapping(path, node)?;
-    let purl = fields.required(c, "purl").and_then(|(path, node)| {
-        c.word(
-            &path,
-            node,
-            is_purl,
-            "write a package URL of at most 512 characters, such as pkg:npm/%40acme/sign-in-form@2.3.0",
-        )
-    });
-    let mut digests = BTreeMap::new();
-    if let Some((path, node)) = fields.optional("digests")
-        && let Some(mut entries) = c.mapping(&path, node)
-    {
-        for (algorithm, length) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
-            let Some((path, node)) = entries.optional(algorithm) else { continue };
-            let Some(digits) = c.raw_text(&path, node) else { continue };
-            if digits.len() == length && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                digests.insert(algorithm.to_owned(), digits.to_owned());
-            } else {
-                c.report(
-                    &path,
-                    node.place,
-                    format!("`{}` is not {length} lower-case hexadecimal digits", shorten(digits)),
-                );
-            }
-        }
-        entries.finish(c, &["sha256", "sha384", "sha512"]);
-    }
-    fields.finish(c, &["purl", "digests"]);
-    Some(Artifact { purl: purl?, digests })
-}
-
-/// `^pkg:[A-Za-z][A-Za-z0-9.+-]*/[!-~]+$`, at most 512 bytes.
-fn is_purl(text: &str) -> bool {
-    let Some((kind, rest)) = text.strip_prefix("pkg:").and_then(|rest| rest.split_once('/')) else { return false };
-    text.len() <= 512
-        && kind.starts_with(|c: char| c.is_ascii_alphabetic())
-        && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-".contains(&b))
-        && !rest.is_empty()
-        && rest.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn config_schema(c: &mut Checker, path: &str, node: &Node, check: SchemaCheck) -> Option<ConfigSchema> {

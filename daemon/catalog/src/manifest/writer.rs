@@ -84,12 +84,16 @@ fn insert_list<T: ToString>(fields: &mut Map<String, Value>, key: &str, items: &
 }
 
 fn artifact_value(artifact: &Artifact) -> Value {
-    let Artifact { purl, digests } = artifact;
+    let Artifact { purl, digests, files } = artifact;
     let mut fields = Map::new();
     fields.insert("purl".into(), purl.as_str().into());
     if !digests.is_empty() {
         let digests = digests.iter().map(|(algorithm, digits)| (algorithm.clone(), digits.as_str().into())).collect();
         fields.insert("digests".into(), Value::Object(digests));
+    }
+    if !files.is_empty() {
+        let files = files.iter().map(|(path, digest)| (path.to_string(), digest.to_string().into())).collect();
+        fields.insert("files".into(), Value::Object(files));
     }
     Value::Object(fields)
 }

@@ -10,6 +10,7 @@ mod context_packs;
 mod datasets;
 mod filters;
 mod grammars;
+mod hostile;
 mod lifecycles;
 mod manifests;
 mod properties;

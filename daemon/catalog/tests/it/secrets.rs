@@ -72,6 +72,11 @@ const SECRETS: &[(&str, &str, Detector)] = &[
     ("seed", "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b", Detector::HighEntropy),
     ("seed", "k3j9x0q7v2m5z8w1r4t6y0p3", Detector::HighEntropy),
     ("path", "/internal/hooks/T9x2Lq7Vw4Zk8Rn3Bp6Yd1Mc", Detector::HighEntropy),
+    // Hidden by characters that cannot be seen, and by other forms of the same ones.
+    ("ci", "ghp_·\u{200b}016C7f8a9bCdEfGhIjKlMnOpQr\u{2060}StUvWxYz01", Detector::GitHubToken),
+    ("ci", "\u{feff}ｇｈｐ_·016C7f8a9bCdEfGhIjKlMnOpQrStUvWxYz01", Detector::GitHubToken),
+    ("pass\u{ad}word", "correct-horse", Detector::NamedSecret),
+    ("ｐａｓｓｗｏｒｄ", "correct-horse", Detector::NamedSecret),
     // A reference that holds the secret itself.
     ("client_secret", "secret://ghp_·016C7f8a9bCdEfGhIjKlMnOpQrStUvWxYz01", Detector::GitHubToken),
 ];
