@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
-//! [`ImpactIndex`] says which assemblies use something.
+//! [`lock()`] writes down what passed as a [`Lock`], [`verify()`] holds a [`Tree`] against it, [`sarif()`] tells code hosts
+//! of both; [`ImpactIndex`] says which assemblies use something.
 
 mod check;
 mod claim;
@@ -14,9 +15,15 @@ mod error;
 mod facts;
 mod finding;
 mod form;
+mod globs;
 mod impact;
 mod invariant;
+mod lock;
 mod policies;
+mod reading;
+mod sarif;
+mod tree;
+mod verify;
 
 pub use check::check;
 pub use claim::{Claim, Claims};
@@ -27,6 +34,14 @@ pub use document::{
 pub use error::{AssemblyError, PolicyFault, Violation};
 pub use facts::{Binding, BindingFault, Certification, Facts, VersionFacts, bind_to_schema};
 pub use finding::{Finding, Place, Report, Rule, Severity};
+pub use globs::PathGlobs;
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
+pub use lock::{
+    LOCK_SCHEMA, Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, Locking,
+    MAX_LOCK_BYTES, lock,
+};
 pub use policies::{LicensePolicy, Policies, VersionRange};
+pub use sarif::{SarifRun, sarif};
+pub use tree::{Measure, Tree, TreeEntry, TreeFile};
+pub use verify::{Drift, DriftRule, OwnFiles, verify};

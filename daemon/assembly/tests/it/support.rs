@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use fitment_assembly::{
-    Assembly, Certification, Claims, Facts, Finding, InvariantSet, Policies, Reference, Report, Severity, VersionFacts,
-    check,
+    Assembly, AssemblyError, Certification, Claims, Facts, Finding, InvariantSet, Lock, Locking, Policies, Reference,
+    Report, Severity, Tree, TreeEntry, TreeFile, VersionFacts, check, lock,
 };
 use fitment_catalog::{Digest, Format, Manifest, read_document, sample};
 use jiff::Timestamp;
@@ -124,6 +124,55 @@ pub(crate) fn errors(report: &Report) -> Vec<&Finding> {
 
 pub(crate) fn shown(report: &Report) -> String {
     report.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// A tree of files with their contents.
+pub(crate) fn tree(files: &BTreeMap<String, Vec<u8>>) -> Tree {
+    Tree::new(files.iter().map(|(path, bytes)| (path.clone(), TreeEntry::File(TreeFile::of(bytes)))))
+}
+
+/// A small application with its files: a certified folder, a certified file, raw code, and what is no code.
+pub(crate) fn application() -> (Value, Catalogue, BTreeMap<String, Vec<u8>>) {
+    let files = [
+        ("app.yaml", "name: test/app\n"),
+        ("app.lock.yaml", "lock_version: 1\n"),
+        ("README.md", "# Application\n"),
+        ("docs/ways out.txt", "none\n"),
+        ("src/main.rs", "fn main() {}\n"),
+        ("src/bin/two.rs", "fn main() {}\nfn two() {}\n"),
+        ("tool.sh", "exit 0\n"),
+        ("vendor/pack.wasm", "\0asm"),
+        ("vendor/table/index.js", "export {}\n"),
+        ("vendor/table/lib/row.js", "export const row = 1\n"),
+    ];
+    let files: BTreeMap<String, Vec<u8>> =
+        files.into_iter().map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).collect();
+    let sha256 = |path: &str| Digest::of(&files[path]).to_string();
+    let mut catalogue = Catalogue::new();
+    catalogue.add(&json!({ "name": "x/table", "artifact": { "purl": "pkg:npm/table@1.0.0",
+        "digests": { "sha512": "ab".repeat(64) }, "files": {
+            "index.js": sha256("vendor/table/index.js"), "lib/row.js": sha256("vendor/table/lib/row.js") } } }));
+    catalogue.add(&json!({ "name": "x/pack", "artifact": { "purl": "pkg:generic/pack@1.0.0",
+        "digests": { "sha256": sha256("vendor/pack.wasm").trim_start_matches("sha256:") } },
+        "config_schema": { "type": "object", "additionalProperties": false,
+            "properties": { "level": { "type": "integer", "default": 3 }, "axis": { "type": "string" } } } }));
+    catalogue.add(&json!({ "name": "x/service" }));
+    let document = json!({ "name": "test/app", "unmanaged": ["docs/**", "*.md"], "parts": [
+        { "id": "table", "component": "x/table@1.0.0", "path": "vendor/table" },
+        { "id": "pack", "component": "x/pack@1.0.0", "path": "vendor/pack.wasm", "configuration": { "axis": "x" } },
+        { "id": "service", "component": "x/service@1.0.0" },
+        { "id": "own", "raw": { "path": "src", "owner": "Ada", "reviewer": "Grace", "license": "LicenseRef-Own" } },
+        { "id": "tool", "raw": { "path": "tool.sh", "lines": 1, "owner": "Ada", "reviewer": "Grace" } },
+        { "id": "bank", "external": { "owner": "Example Bank" } },
+    ] });
+    (document, catalogue, files)
+}
+
+/// Locks a document that passes.
+pub(crate) fn locked(document: &Value, catalogue: &Catalogue, tree: Option<&Tree>) -> Result<Lock, AssemblyError> {
+    let (assembly, report) = (assembly(document), report(document, catalogue));
+    let at = instant("2026-11-01T12:00:00.75Z");
+    lock(&Locking { assembly: &assembly, report: &report, facts: catalogue, tree, revision: 42, at })
 }
 
 pub(crate) fn digest(text: &str) -> Digest {
