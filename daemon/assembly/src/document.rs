@@ -273,6 +273,13 @@ impl Assembly {
         Digest::of(&self.canonical_json())
     }
 
+    /// The assembly with another part in the place of one; ids and paths stay unique, which is the caller's to keep.
+    pub(crate) fn with_part(&self, index: usize, part: Part) -> Self {
+        let mut changed = self.clone();
+        changed.parts[index] = part;
+        changed
+    }
+
     fn sorted(&self) -> Self {
         let mut sorted = self.clone();
         sorted.parts.sort_by(|a, b| a.id.cmp(&b.id));

@@ -6,7 +6,8 @@
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
 //! [`lock()`] writes down what passed as a [`Lock`], [`verify()`] holds a [`Tree`] against it, [`sarif()`] tells code hosts
-//! of both; [`ImpactIndex`] says which assemblies use something.
+//! of both; [`ImpactIndex`] says which assemblies use something, [`remedy()`] what a part of one would need, [`upgrade()`]
+//! proposes it.
 
 mod check;
 mod claim;
@@ -21,8 +22,10 @@ mod invariant;
 mod lock;
 mod policies;
 mod reading;
+mod remedy;
 mod sarif;
 mod tree;
+mod upgrade;
 mod verify;
 
 pub use check::check;
@@ -42,6 +45,8 @@ pub use lock::{
     MAX_LOCK_BYTES, lock,
 };
 pub use policies::{LicensePolicy, Policies, VersionRange};
+pub use remedy::{Judge, MAX_TRIED, Rebinding, Remedy, Step, Versions, remedy};
 pub use sarif::{SarifRun, sarif};
 pub use tree::{Measure, Tree, TreeEntry, TreeFile};
+pub use upgrade::{Outcome, PartUpgrade, Scope, Upgrade, upgrade};
 pub use verify::{Drift, DriftRule, OwnFiles, verify};

@@ -9,5 +9,6 @@ mod locks;
 mod portal;
 mod properties;
 mod sarif;
+mod upgrades;
 mod verifying;
 mod violations;

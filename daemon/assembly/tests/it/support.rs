@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use fitment_assembly::{
     Assembly, AssemblyError, Certification, Claims, Facts, Finding, InvariantSet, Lock, Locking, Policies, Reference,
-    Report, Severity, Tree, TreeEntry, TreeFile, VersionFacts, check, lock,
+    Report, Severity, Tree, TreeEntry, TreeFile, VersionFacts, Versions, check, lock,
 };
-use fitment_catalog::{Digest, Format, Manifest, read_document, sample};
+use fitment_catalog::{ComponentName, Digest, Format, Lifecycle, Manifest, read_document, sample};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -65,6 +65,21 @@ impl Catalogue {
         }
     }
 
+    /// Adds a version that is another one with something changed.
+    pub(crate) fn derive(&mut self, version: &str, change: impl FnOnce(&mut Value)) -> String {
+        let mut value = self.entry(version).manifest.to_value();
+        change(&mut value);
+        let manifest = Manifest::from_value("derived", &value).unwrap_or_else(|error| panic!("{error}"));
+        let name = manifest.to_string();
+        self.versions.insert(name.clone(), facts_of(manifest));
+        name
+    }
+
+    /// Takes a version's certification away.
+    pub(crate) fn revoke(&mut self, version: &str) {
+        self.entry(version).lifecycle = Lifecycle::Revoked;
+    }
+
     /// Adds a version that is in no sample.
     pub(crate) fn add(&mut self, fields: &Value) {
         let mut value = json!({ "version": "1.0.0", "title": "Test", "summary": "For a test.", "kind": "service",
@@ -87,6 +102,20 @@ impl Facts for Catalogue {
             Reference::Named { .. } => self.versions.get(&reference.to_string()).cloned(),
             Reference::Digest(digest) => self.versions.values().find(|facts| facts.digest == *digest).cloned(),
         }
+    }
+}
+
+impl Versions for Catalogue {
+    fn versions(&self, component: &ComponentName) -> Vec<VersionFacts> {
+        self.versions.values().filter(|known| known.manifest.name() == component).cloned().collect()
+    }
+
+    fn successors(&self, component: &ComponentName) -> Vec<VersionFacts> {
+        let takes_over = |known: &&VersionFacts| {
+            known.manifest.name() != component
+                && known.manifest.supersedes().is_some_and(|older| older.name() == component)
+        };
+        self.versions.values().filter(takes_over).cloned().collect()
     }
 }
 
