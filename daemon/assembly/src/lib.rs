@@ -5,7 +5,9 @@
 //!
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
-//! [`ImpactIndex`] says which assemblies use something.
+//! [`lock()`] writes down what passed as a [`Lock`], [`verify()`] holds a [`Tree`] against it, [`sarif()`] tells code hosts
+//! of both; [`ImpactIndex`] says which assemblies use something, [`remedy()`] what a part of one would need, [`upgrade()`]
+//! proposes it.
 
 mod check;
 mod claim;
@@ -14,9 +16,17 @@ mod error;
 mod facts;
 mod finding;
 mod form;
+mod globs;
 mod impact;
 mod invariant;
+mod lock;
 mod policies;
+mod reading;
+mod remedy;
+mod sarif;
+mod tree;
+mod upgrade;
+mod verify;
 
 pub use check::check;
 pub use claim::{Claim, Claims};
@@ -27,6 +37,16 @@ pub use document::{
 pub use error::{AssemblyError, PolicyFault, Violation};
 pub use facts::{Certification, Facts, VersionFacts};
 pub use finding::{Finding, Place, Report, Rule, Severity};
+pub use globs::PathGlobs;
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
+pub use lock::{
+    LOCK_SCHEMA, Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, Locking,
+    MAX_LOCK_BYTES, lock,
+};
 pub use policies::{LicensePolicy, Policies, VersionRange};
+pub use remedy::{Judge, MAX_TRIED, Rebinding, Remedy, Step, Versions, remedy};
+pub use sarif::{SarifRun, sarif};
+pub use tree::{Measure, Tree, TreeEntry, TreeFile};
+pub use upgrade::{Outcome, PartUpgrade, Scope, Upgrade, upgrade};
+pub use verify::{Drift, DriftRule, OwnFiles, verify};

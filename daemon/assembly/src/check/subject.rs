@@ -194,11 +194,11 @@ fn secret_references(value: &Value) -> usize {
 
 impl Place {
     /// A place outside the lists.
-    pub(super) fn document(pointer: &str) -> Self {
+    pub(crate) fn document(pointer: &str) -> Self {
         Self { pointer: pointer.to_owned(), part: None, connection: None, order: (3, 0) }
     }
 
-    fn part(index: usize, id: &str, below: &str) -> Self {
+    pub(crate) fn part(index: usize, id: &str, below: &str) -> Self {
         Self {
             pointer: format!("/parts/{index}{below}"),
             part: Some(id.to_owned()),
