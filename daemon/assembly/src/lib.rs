@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
-//! [`ImpactIndex`] says which assemblies use something.
+//! [`ImpactIndex`] says which assemblies use something; [`Compliance`] is the report for an auditor.
 
 mod check;
 mod claim;
@@ -17,6 +17,7 @@ mod form;
 mod impact;
 mod invariant;
 mod policies;
+mod report;
 
 pub use check::check;
 pub use claim::{Claim, Claims};
@@ -30,3 +31,7 @@ pub use finding::{Finding, Place, Report, Rule, Severity};
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
 pub use policies::{LicensePolicy, Policies, VersionRange};
+pub use report::{
+    Asked, COMPLIANCE_TYPE, CertificateRecord, CertificateStanding, Compliance, Cover, Coverage, CoveredStandard,
+    EvidenceRecord, PartRecord, ReportFile, ReportInput, Row,
+};

@@ -7,4 +7,5 @@ mod impact;
 mod invariants;
 mod portal;
 mod properties;
+mod reports;
 mod violations;
