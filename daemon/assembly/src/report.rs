@@ -29,7 +29,7 @@ pub use statement::{COMPLIANCE_TYPE, ReportFile};
 use crate::document::Assembly;
 use crate::error::AssemblyError;
 use crate::facts::VersionFacts;
-use crate::finding::Report;
+use crate::finding::{Finding, Report};
 
 /// What a report is made from.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +145,8 @@ impl CertificateStanding {
 #[derive(Debug, Clone)]
 pub struct Compliance<'a> {
     input: ReportInput<'a>,
+    /// Those of the check, without values that may be secrets.
+    findings: Vec<Finding>,
     certificates: Vec<ListedCertificate<'a>>,
     coverage: Coverage,
 }
@@ -169,7 +171,8 @@ impl<'a> Compliance<'a> {
         }
         let certificates = listed(&input);
         let coverage = Coverage::of(&input, &certificates);
-        Ok(Self { input, certificates, coverage })
+        let findings = configuration::without_values(&input);
+        Ok(Self { input, findings, certificates, coverage })
     }
 
     /// What covers each requirement.

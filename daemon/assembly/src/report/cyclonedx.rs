@@ -220,7 +220,7 @@ fn compositions(components: &[View<'_>]) -> Value {
 fn annotations(report: &Compliance<'_>) -> Vec<Value> {
     let ids: BTreeSet<&str> = report.views().map(|view| view.id()).collect();
     let check = report.input.check;
-    let findings = check.findings.iter().enumerate().map(|(i, finding)| {
+    let findings = report.findings.iter().enumerate().map(|(i, finding)| {
         let part = finding.place.part.as_deref().filter(|id| ids.contains(id));
         json!({
             "bom-ref": format!("finding:{}", i + 1),

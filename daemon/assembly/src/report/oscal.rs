@@ -111,15 +111,14 @@ impl Role {
 
 fn metadata(report: &Compliance<'_>, ids: &Ids) -> Value {
     let (assembly, check) = (report.input.assembly, report.input.check);
-    let mut parties: BTreeSet<(Role, &str)> = report.views().filter_map(|view| Some((Role::Owner, view.owner()?))).collect();
+    let mut parties: BTreeSet<(Role, &str)> =
+        report.views().filter_map(|view| Some((Role::Owner, view.owner()?))).collect();
     parties.extend(assembly.owner().map(|owner| (Role::Owner, owner)));
     parties.extend(report.views().filter_map(|view| Some((Role::Reviewer, view.raw()?.reviewer.as_deref()?))));
     let keys = report.certificates.iter().flat_map(|listed| &listed.record.issuers);
     parties.extend(keys.map(|key| (Role::Assessor, key.as_str())));
     let roles: BTreeSet<Role> = parties.iter().map(|(role, _)| *role).collect();
-    let party = |(role, name): &(Role, &str)| {
-        json!({ "uuid": ids.party(*role, name), "type": role.party_type(), "name": value(name) })
-    };
+    let party = |(role, name): &(Role, &str)| json!({ "uuid": ids.party(*role, name), "type": role.party_type(), "name": value(name) });
     let (surface, lines) = report.surface();
     let mut props = vec![
         prop("assembly-digest", &check.assembly.to_string()),
@@ -205,7 +204,7 @@ fn component_props(report: &Compliance<'_>, view: &View<'_>) -> Vec<Value> {
         props.push(Value::Object(fields));
     }
     let of_part = |finding: &&crate::finding::Finding| finding.place.part.as_deref() == Some(view.id());
-    props.extend(report.input.check.findings.iter().filter(of_part).map(finding_prop));
+    props.extend(report.findings.iter().filter(of_part).map(finding_prop));
     props
 }
 
@@ -216,7 +215,7 @@ fn capability(report: &Compliance<'_>, ids: &Ids) -> Value {
     fields.insert("uuid".into(), ids.of(&["capability"]).into());
     fields.insert("name".into(), value(&name).into());
     fields.insert("description".into(), prose(&shown_name(report)).into());
-    let findings = report.input.check.findings.iter().filter(|finding| finding.place.part.is_none());
+    let findings = report.findings.iter().filter(|finding| finding.place.part.is_none());
     insert_list(&mut fields, "props", findings.map(finding_prop));
     let incorporated = report
         .views()
@@ -277,7 +276,8 @@ fn requirement(
         (Some(Source::External(external)), Cover::Evidence) => external.evidence.map(|digest| ids.document(&digest)),
         _ => None,
     };
-    let behind: BTreeSet<String> = certificates.iter().map(|certificate| ids.certificate(certificate)).chain(evidence).collect();
+    let behind: BTreeSet<String> =
+        certificates.iter().map(|certificate| ids.certificate(certificate)).chain(evidence).collect();
     insert_list(&mut fields, "links", behind.iter().map(|id| json!({ "href": format!("#{id}"), "rel": "evidence" })));
     let keys: BTreeSet<&str> =
         certificates.iter().flat_map(|certificate| &certificate.issuers).map(String::as_str).collect();
@@ -355,7 +355,9 @@ fn certificate(report: &Compliance<'_>, ids: &Ids, record: &CertificateRecord) -
     ];
     props.extend(record.valid_until.map(|until| prop("valid-until", &until.to_string())));
     props.extend(record.issuers.iter().map(|key| prop("issuer-key", key)));
-    props.extend(record.evidence.iter().map(|evidence| prop("evidence", &format!("#{}", ids.document(&evidence.digest)))));
+    props.extend(
+        record.evidence.iter().map(|evidence| prop("evidence", &format!("#{}", ids.document(&evidence.digest)))),
+    );
     let mut fields = Map::new();
     fields.insert("uuid".into(), ids.certificate(record).into());
     fields.insert("title".into(), "Certificate".into());

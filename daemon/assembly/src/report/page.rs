@@ -17,7 +17,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::Compliance;
 use super::text::{cut, visible};
 
-const STYLE: &str = concat!(include_str!("page/colors.css"), include_str!("page/page.css"), include_str!("page/graph.css"));
+const STYLE: &str =
+    concat!(include_str!("page/colors.css"), include_str!("page/page.css"), include_str!("page/graph.css"));
 
 /// Characters of a name that headings show.
 const NAME_CHARS: usize = 120;

@@ -40,8 +40,8 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// `1 part`, `2 parts`.
-pub(super) fn counted(value: usize, one: &str, many: &str) -> String {
-    format!("{} {}", count(value as u64), if value == 1 { one } else { many })
+pub(super) fn counted(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
 /// `2026-11-01 12:00 UTC`.

@@ -77,8 +77,8 @@ impl<'a> Compliance<'a> {
     }
 
     /// Findings of a severity.
-    pub(super) fn findings(&self, severity: Severity) -> impl Iterator<Item = &'a Finding> + use<'a> {
-        self.input.check.findings.iter().filter(move |finding| finding.severity == severity)
+    pub(super) fn findings(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.severity == severity)
     }
 
     /// How many parts are of each sort, and the lines of code that a person must answer for.
@@ -102,10 +102,7 @@ pub(super) struct PortTable<'a> {
 
 impl<'a> PortTable<'a> {
     pub(super) fn ends(&self, from: &PortAddress, to: &PortAddress) -> Ends<'a> {
-        Ends {
-            from: self.requires.get(&(from.part.as_str(), from.port.as_str())).copied(),
-            to: self.offered(to),
-        }
+        Ends { from: self.requires.get(&(from.part.as_str(), from.port.as_str())).copied(), to: self.offered(to) }
     }
 
     pub(super) fn offered(&self, address: &PortAddress) -> Option<&'a Port> {
@@ -143,7 +140,9 @@ impl<'a> View<'a> {
     /// The part's name and version; the version of components alone.
     pub(super) fn name(&self) -> (String, Option<String>) {
         match (&self.part.source, self.manifest()) {
-            (Source::Component(_), Some(manifest)) => (manifest.name().to_string(), Some(manifest.version().to_string())),
+            (Source::Component(_), Some(manifest)) => {
+                (manifest.name().to_string(), Some(manifest.version().to_string()))
+            }
             (Source::Component(component), None) => match &component.reference {
                 Reference::Named { name, version, .. } => (name.to_string(), Some(version.to_string())),
                 Reference::Digest(digest) => (digest.to_string(), None),
@@ -167,7 +166,9 @@ impl<'a> View<'a> {
 
     pub(super) fn surface(&self) -> Surface {
         match &self.part.source {
-            Source::Component(component) if component.configuration.as_object().is_none_or(serde_json::Map::is_empty) => {
+            Source::Component(component)
+                if component.configuration.as_object().is_none_or(serde_json::Map::is_empty) =>
+            {
                 Surface::Nothing
             }
             Source::Component(_) => Surface::Configuration,
@@ -229,7 +230,9 @@ impl<'a> View<'a> {
             return Some((false, "not known to the catalogue".to_owned()));
         };
         Some(match &record.version.certification {
-            Certification::Certified { until: Some(until) } => (true, format!("certified until {}", super::text::minute(*until))),
+            Certification::Certified { until: Some(until) } => {
+                (true, format!("certified until {}", super::text::minute(*until)))
+            }
             Certification::Certified { until: None } => (true, "certified".to_owned()),
             Certification::NotCertified { reason } => (false, format!("not certified: {reason}")),
             Certification::Unknown { reason } => (false, format!("not known whether certified: {reason}")),

@@ -253,7 +253,10 @@ fn target_list(views: &[View<'_>], targets: &BTreeSet<usize>) -> Value {
     insert_list(&mut fields, "services", services);
     // Without any claim the application alone is what this is about.
     if fields.is_empty() {
-        fields.insert("components".into(), json!([{ "type": "application", "bom-ref": "target:assembly", "name": ASSEMBLY }]));
+        fields.insert(
+            "components".into(),
+            json!([{ "type": "application", "bom-ref": "target:assembly", "name": ASSEMBLY }]),
+        );
     }
     Value::Object(fields)
 }

@@ -29,7 +29,7 @@ pub(in crate::report) fn picture(report: &Compliance<'_>) -> Markup {
     let views: Vec<View<'_>> = report.views().collect();
     let place: BTreeMap<&str, usize> = views.iter().map(|view| (view.id(), view.place)).collect();
     let mut arrows: BTreeMap<(usize, usize), Arrow<'_>> = BTreeMap::new();
-    let mut left_out = 0;
+    let mut left_out = 0_u64;
     for connection in report.input.assembly.connections() {
         match (place.get(connection.from.part.as_str()), place.get(connection.to.part.as_str())) {
             (Some(from), Some(to)) if from != to => {
@@ -41,7 +41,7 @@ pub(in crate::report) fn picture(report: &Compliance<'_>) -> Markup {
     }
     let edges: Vec<(usize, usize)> = arrows.keys().copied().collect();
     let layout = layout(views.len(), &edges);
-    let protected = arrows.values().filter(|arrow| arrow.is_protected()).count();
+    let protected = arrows.values().filter(|arrow| arrow.is_protected()).count() as u64;
     let nodes: Vec<Node<'_>> = views.iter().map(|view| Node::of(report, view)).collect();
     html! {
         div class="scroll" tabindex="0" role="group" aria-label="Picture of the assembly" {
@@ -49,8 +49,8 @@ pub(in crate::report) fn picture(report: &Compliance<'_>) -> Markup {
                 width=(px(layout.width)) height=(px(layout.height))
                 viewBox=(format!("0 0 {} {}", px(layout.width), px(layout.height))) {
                 title id="graph-title" {
-                    (counted(views.len(), "part", "parts")) " and "
-                    (counted(report.input.assembly.connections().len(), "connection", "connections"))
+                    (counted(views.len() as u64, "part", "parts")) " and "
+                    (counted(report.input.assembly.connections().len() as u64, "connection", "connections"))
                 }
                 desc id="graph-description" {
                     "Parts as boxes, connections as arrows from the part that connects to the one that answers; "
@@ -92,7 +92,7 @@ impl<'a> Node<'a> {
             Source::External(_) => "external",
         };
         let detail = match (&view.part.source, view.name()) {
-            (Source::Raw(raw), _) => format!("raw code, {}", counted(raw.lines as usize, "line", "lines")),
+            (Source::Raw(raw), _) => format!("raw code, {}", counted(u64::from(raw.lines), "line", "lines")),
             (Source::Component(_), (name, Some(version))) => {
                 let bare = name.rsplit_once('/').map_or(name.as_str(), |(_, bare)| bare);
                 format!("{bare}@{version}")

@@ -51,6 +51,7 @@ fn covers(record: &CertificateRecord) -> Markup {
         }
     };
     html! {
+        @if record.standards.is_empty() { em class="absent" { "nothing" } }
         @for covered in &record.standards {
             div class="prose" {
                 b { (foreign(&covered.standard)) } ": " (ids(covered))
@@ -99,7 +100,7 @@ fn digests(record: &CertificateRecord) -> Markup {
             div class="small" { "names no evidence" }
         } @else {
             details {
-                summary { (counted(record.evidence.len(), "document", "documents")) " of evidence" }
+                summary { (counted(record.evidence.len() as u64, "document", "documents")) " of evidence" }
                 ul {
                     @for evidence in &record.evidence {
                         li {

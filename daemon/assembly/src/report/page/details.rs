@@ -5,10 +5,10 @@ use maud::{Markup, html};
 
 use super::{foreign, foreign_or, heading, scrolled};
 use crate::document::{ExternalPart, Source};
+use crate::report::Compliance;
 use crate::report::configuration::{Setting, Shown, settings};
 use crate::report::text::{count, cut, day, days_left, visible};
 use crate::report::view::View;
-use crate::report::Compliance;
 
 /// Characters of a configured value that are shown.
 const VALUE_CHARS: usize = 400;

@@ -31,7 +31,7 @@ pub(super) fn head(report: &Compliance<'_>) -> Markup {
 }
 
 pub(super) fn verdict(report: &Compliance<'_>) -> Markup {
-    let found = |severity| report.findings(severity).count();
+    let found = |severity| report.findings(severity).count() as u64;
     let (errors, warnings, notes) = (found(Severity::Error), found(Severity::Warning), found(Severity::Note));
     let (covered, declared) = report.coverage.declared();
     html! {
@@ -46,7 +46,7 @@ pub(super) fn verdict(report: &Compliance<'_>) -> Markup {
         }
         @if covered < declared {
             div class="banner broken" {
-                p { b { "✗ " (counted(declared - covered, "declared requirement is", "declared requirements are")) " covered by no certificate." } }
+                p { b { "✗ " (counted((declared - covered) as u64, "declared requirement is", "declared requirements are")) " covered by no certificate." } }
                 p class="small" { "They are marked in the coverage below, with what is claimed instead." }
             }
         }
@@ -64,11 +64,11 @@ pub(super) fn cards(report: &Compliance<'_>) -> Markup {
         div class="cards" {
             (card("Components as they are", "nothing generated", &of(Surface::Nothing), ""))
             (card("Components configured", "only values generated", &of(Surface::Configuration), ""))
-            (card("Raw code", "to be answered for", &of(Surface::Code), &counted(usize::try_from(lines).unwrap_or(usize::MAX), "line", "lines")))
+            (card("Raw code", "to be answered for", &of(Surface::Code), &counted(lines, "line", "lines")))
             (card("Outside", "run elsewhere", &of(Surface::Outside), ""))
             (card("Requirements covered", "of those declared", &format!("{covered} / {declared}"), ""))
             (card("Certificates", "in force", &count(in_force().count() as u64), &next.map_or_else(String::new, |until| {
-                format!("next ends {}, in {}", day(until), counted(usize::try_from(days_left(at, until)).unwrap_or(usize::MAX), "day", "days"))
+                format!("next ends {}, in {}", day(until), counted(days_left(at, until), "day", "days"))
             })))
         }
     }
@@ -85,7 +85,7 @@ fn card(title: &str, hint: &str, value: &str, more: &str) -> Markup {
 }
 
 pub(super) fn findings(report: &Compliance<'_>) -> Markup {
-    let findings = &report.input.check.findings;
+    let findings = &report.findings;
     if findings.is_empty() {
         return html! { p { "None." } };
     }
