@@ -16,6 +16,7 @@ use crate::finding::{Finding, Place, Report, Rule, ordered};
 use crate::invariant::InvariantSet;
 use crate::policies::Policies;
 
+pub(crate) use connections::PROTECTED;
 use subject::Subject;
 
 /// Checks an assembly under its own policies, its organisation's, and Cedar policies.

@@ -121,6 +121,14 @@ impl Claims {
         })
     }
 
+    /// Each standard with the ids of its requirements; `None` where it is claimed as a whole.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Option<&BTreeSet<String>>)> {
+        self.0.iter().map(|(standard, covered)| match covered {
+            Covered::Whole => (standard.as_str(), None),
+            Covered::Requirements(ids) => (standard.as_str(), Some(ids)),
+        })
+    }
+
     /// Standard to its requirements' ids, as a document has it.
     pub(crate) fn to_value(&self) -> Value {
         let ids = |covered: &Covered| match covered {

@@ -150,6 +150,13 @@ pub struct ExternalPart {
     pub ports: Ports,
 }
 
+impl ExternalPart {
+    /// Whether what it claims is proven at an instant: its evidence is named and still counts.
+    pub fn is_proven(&self, at: Timestamp) -> bool {
+        self.evidence.is_some() && self.valid_until.is_some_and(|until| at < until)
+    }
+}
+
 /// The ports of a part that no manifest describes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ports {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use fitment_catalog::CatalogError;
+use fitment_catalog::{CatalogError, Digest};
 use thiserror::Error;
 
 use crate::finding::Finding;
@@ -43,6 +43,14 @@ pub enum AssemblyError {
     Policies {
         /// At least one fault.
         faults: Vec<PolicyFault>,
+    },
+    /// A report was asked for with the check of another assembly.
+    #[error("the check was of the assembly {checked}, and the report is of {given}; check this one")]
+    OtherAssembly {
+        /// Digest of the assembly that was checked.
+        checked: Digest,
+        /// Digest of the assembly that was given.
+        given: Digest,
     },
 }
 

@@ -6,8 +6,8 @@
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
 //! [`lock()`] writes down what passed as a [`Lock`], [`verify()`] holds a [`Tree`] against it, [`sarif()`] tells code hosts
-//! of both; [`ImpactIndex`] says which assemblies use something, [`remedy()`] what a part of one would need, [`upgrade()`]
-//! proposes it.
+//! of both; [`Compliance`] is the report for an auditor; [`ImpactIndex`] says which assemblies use something, [`remedy()`] what
+//! a part of one would need, [`upgrade()`] proposes it.
 
 mod check;
 mod claim;
@@ -23,6 +23,7 @@ mod lock;
 mod policies;
 mod reading;
 mod remedy;
+mod report;
 mod sarif;
 mod tree;
 mod upgrade;
@@ -46,6 +47,10 @@ pub use lock::{
 };
 pub use policies::{LicensePolicy, Policies, VersionRange};
 pub use remedy::{Judge, MAX_TRIED, Rebinding, Remedy, Step, Versions, remedy};
+pub use report::{
+    Asked, COMPLIANCE_TYPE, CertificateRecord, CertificateStanding, Compliance, Cover, Coverage, CoveredStandard,
+    EvidenceRecord, PartRecord, ReportFile, ReportInput, Row,
+};
 pub use sarif::{SarifRun, sarif};
 pub use tree::{Measure, Tree, TreeEntry, TreeFile};
 pub use upgrade::{Outcome, PartUpgrade, Scope, Upgrade, upgrade};

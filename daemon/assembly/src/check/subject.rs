@@ -176,7 +176,7 @@ impl Resolved<'_> {
 
 /// Whether what an external part claims is proven at an instant.
 pub(super) fn is_proven(external: &ExternalPart, now: Timestamp) -> bool {
-    external.evidence.is_some() && external.valid_until.is_some_and(|until| now < until)
+    external.is_proven(now)
 }
 
 pub(super) fn named<'p>(ports: &'p [Port], name: &str) -> Option<&'p Port> {

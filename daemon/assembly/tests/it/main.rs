@@ -8,6 +8,7 @@ mod invariants;
 mod locks;
 mod portal;
 mod properties;
+mod reports;
 mod sarif;
 mod upgrades;
 mod verifying;
