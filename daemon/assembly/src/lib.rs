@@ -10,12 +10,14 @@
 mod check;
 mod claim;
 mod document;
+mod economics;
 mod error;
 mod facts;
 mod finding;
 mod form;
 mod impact;
 mod invariant;
+mod plan;
 mod policies;
 
 pub use check::check;
@@ -24,9 +26,14 @@ pub use document::{
     ASSEMBLY_SCHEMA, Assembly, Audience, ComponentPart, Connection, Exposure, ExternalPart, MAX_CONNECTIONS,
     MAX_EXPOSURES, MAX_PARTS, Part, PortAddress, Ports, RawPart, Reference, Source,
 };
+pub use economics::{Counters, Economics, Figures, Group, Period};
 pub use error::{AssemblyError, PolicyFault, Violation};
 pub use facts::{Binding, BindingFault, Certification, Facts, VersionFacts, bind_to_schema};
 pub use finding::{Finding, Place, Report, Rule, Severity};
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
+pub use plan::{
+    Choice, Estimates, Intent, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Outcome, Plan, PlanError, PlannedPart,
+    Surface, split,
+};
 pub use policies::{LicensePolicy, Policies, VersionRange};

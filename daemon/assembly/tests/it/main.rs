@@ -3,8 +3,10 @@
 mod support;
 
 mod documents;
+mod economics;
 mod impact;
 mod invariants;
+mod plans;
 mod portal;
 mod properties;
 mod violations;
