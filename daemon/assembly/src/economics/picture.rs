@@ -13,7 +13,7 @@ const BOTTOM: f64 = 44.0;
 /// Most bars; of more periods the last are drawn.
 const MAX_BARS: usize = 60;
 /// Least room for a bar's label, in units of the picture.
-const LABEL_WIDTH: f64 = 66.0;
+const LABEL_WIDTH: f64 = 60.0;
 
 /// The picture's own, so that it looks the same wherever it is put.
 const STYLE: &str = "\

@@ -53,6 +53,10 @@ fn lists_nest_and_fragments_take_their_context() {
         "- Show the list\n  of customers\n  and their orders\n\n- Sort it",
         &["Show the list of customers and their orders", "Sort it"],
     );
+    check(
+        "1.1 Sign-in\n  - Passkeys\n1.2 Store 1.5 GB\n1.3.1 Send mails",
+        &["Sign-in: Passkeys", "Store 1.5 GB", "Send mails"],
+    );
     check("> - Keep an audit trail\n> - Sign in\n", &["Keep an audit trail", "Sign in"]);
 }
 

@@ -209,6 +209,8 @@ static MARKER: LazyLock<Regex> = LazyLock::new(|| {
         r"^(?:[-*+•‣◦–—·](?:[ \t]+|$)|\(?[0-9]{1,3}(?:\.[0-9]{1,3}){0,4}[.)][ \t]+|\(?[A-Za-z][)][ \t]+)(?:\[[ xX]?\][ \t]*)?",
     )
 });
+/// A chapter's number such as `1.2`, before a word with a capital: `1.5 GB` is an amount.
+static CHAPTER: LazyLock<Regex> = LazyLock::new(|| compiled(r"^([0-9]{1,3}(?:\.[0-9]{1,3}){1,4}[ \t]+)\p{Lu}\p{Ll}"));
 static ID: LazyLock<Regex> =
     LazyLock::new(|| compiled(r"^(?:\[[A-Z]{1,8}[-_]?[0-9.]{1,8}\]|[A-Z]{1,8}[-_]?[0-9.]{1,8}[:.)])[ \t]*"));
 static ADDRESS: LazyLock<Regex> =
@@ -267,7 +269,10 @@ pub(super) fn cleaned(text: &str) -> Option<String> {
     loop {
         let before = words.len();
         words = String::from(words.trim_matches(|c: char| c.is_whitespace() || EDGES.contains(&c)));
-        for pattern in [&*MARKER, &*ID].into_iter().chain(LEADS.iter()) {
+        if let Some(marks) = marker(&words) {
+            words.drain(..marks);
+        }
+        for pattern in LEADS.iter() {
             if let Some(found) = pattern.find(&words) {
                 words.drain(..found.end());
             }
@@ -349,7 +354,8 @@ pub(super) fn ends_in_abbreviation(sentence: &str) -> bool {
 
 /// Bytes of the marks at the beginning of an item.
 pub(super) fn marker(line: &str) -> Option<usize> {
-    MARKER.find(line).or_else(|| ID.find(line)).map(|found| found.end())
+    let chapter = || CHAPTER.captures(line).and_then(|found| found.get(1));
+    MARKER.find(line).or_else(|| ID.find(line)).or_else(chapter).map(|found| found.end())
 }
 
 pub(super) fn is_address(line: &str) -> bool {
