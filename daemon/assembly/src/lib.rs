@@ -33,7 +33,7 @@ pub use finding::{Finding, Place, Report, Rule, Severity};
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
 pub use plan::{
-    Choice, Estimates, Intent, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Outcome, Plan, PlanError, PlannedPart,
-    Surface, split,
+    Choice, Estimates, Intent, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Plan, PlanError, PlannedOutcome,
+    PlannedPart, Surface, split,
 };
 pub use policies::{LicensePolicy, Policies, VersionRange};

@@ -64,7 +64,7 @@ pub struct PlannedPart {
     /// What is asked for.
     pub intent: Intent,
     /// What meets it.
-    pub outcome: Outcome,
+    pub outcome: PlannedOutcome,
     /// What else came into question, best first; of a raw outcome the nearest, none of which is a match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Choice>,
@@ -73,7 +73,7 @@ pub struct PlannedPart {
 /// What meets an intent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "tier", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Outcome {
+pub enum PlannedOutcome {
     /// A component as it is.
     Zero {
         /// The component.
@@ -93,7 +93,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl PlannedOutcome {
     /// The component, where one was chosen.
     pub fn chosen(&self) -> Option<&Choice> {
         match self {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use fitment_catalog::ComponentName;
 
-use super::{Choice, Outcome, Plan, PlanError, PlannedPart};
+use super::{Choice, Plan, PlanError, PlannedOutcome, PlannedPart};
 
 /// Longest id of a part.
 const MAX_ID: usize = 63;
@@ -43,7 +43,7 @@ impl Plan {
             let _ = writeln!(text, "  - id: {}\n    component: {component}@{version}", id(component.name(), &mut ids));
             let mut told = BTreeSet::new();
             for part in meets {
-                let Outcome::Minimal { open, .. } = &part.outcome else { continue };
+                let PlannedOutcome::Minimal { open, .. } = &part.outcome else { continue };
                 for property in open.iter().filter(|property| told.insert(&property.pointer)) {
                     let words = comment(&format!("{} {}", property.pointer, property.description));
                     let _ = writeln!(text, "    # open: {}", words.trim_end());

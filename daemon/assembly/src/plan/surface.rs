@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Plan};
+use super::{Plan, PlannedOutcome};
 
 /// What a caller reckons with, in lines. What is absent is not known, and nothing is made up for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,14 +65,14 @@ impl Plan {
         for part in &self.parts {
             let text = &part.intent.text;
             match &part.outcome {
-                Outcome::Zero { .. } => surface.zero += 1,
-                Outcome::Minimal { chosen, open } => {
+                PlannedOutcome::Zero { .. } => surface.zero += 1,
+                PlannedOutcome::Minimal { chosen, open } => {
                     surface.minimal += 1;
                     for property in open {
                         configured.insert((&chosen.component, &chosen.version, &property.pointer));
                     }
                 }
-                Outcome::Raw { .. } => {
+                PlannedOutcome::Raw { .. } => {
                     surface.raw += 1;
                     raw_lines = plus(raw_lines, estimates.raw_lines_of.get(text).copied().or(estimates.raw_lines));
                 }

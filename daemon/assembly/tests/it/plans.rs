@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fitment_assembly::{
-    Assembly, Choice, Estimates, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Outcome, Plan, PlanError,
+    Assembly, Choice, Estimates, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Plan, PlanError, PlannedOutcome,
     PlannedPart, split,
 };
 use fitment_catalog::Format;
@@ -157,14 +157,17 @@ fn plan() -> Plan {
         "Sign in\nShow customers in a table\nSort the table\nPredict churn # yes: {b}\nSign in with a smart card";
     let open = |pointer: &str| OpenPointer { pointer: pointer.to_owned(), description: "who\nissues".to_owned() };
     let outcomes = [
-        Outcome::Minimal {
+        PlannedOutcome::Minimal {
             chosen: choice("auth/sign-in", "2.0.1", Some(0.97)),
             open: vec![open("/issuer"), open("/client")],
         },
-        Outcome::Zero { chosen: choice("ui/data-table", "7.4.0", None) },
-        Outcome::Zero { chosen: choice("ui/data-table", "7.4.0", Some(0.9)) },
-        Outcome::Raw { reason: "nothing scored above the threshold".to_owned() },
-        Outcome::Minimal { chosen: choice("cards/sign-in", "1.0.0-rc.1", Some(1.0)), open: vec![open("/reader")] },
+        PlannedOutcome::Zero { chosen: choice("ui/data-table", "7.4.0", None) },
+        PlannedOutcome::Zero { chosen: choice("ui/data-table", "7.4.0", Some(0.9)) },
+        PlannedOutcome::Raw { reason: "nothing scored above the threshold".to_owned() },
+        PlannedOutcome::Minimal {
+            chosen: choice("cards/sign-in", "1.0.0-rc.1", Some(1.0)),
+            open: vec![open("/reader")],
+        },
     ];
     let intents = split(requirement).expect("within the limits");
     assert_eq!(intents.len(), outcomes.len());
