@@ -81,13 +81,16 @@ impl<'a> Compliance<'a> {
         self.findings.iter().filter(move |finding| finding.severity == severity)
     }
 
-    /// How many parts are of each sort, and the lines of code that a person must answer for.
-    pub(super) fn surface(&self) -> (BTreeMap<Surface, usize>, u64) {
+    /// How many parts are of each sort, and the lines of code that a person must answer for; `None` where raw code does
+    /// not state its own.
+    pub(super) fn surface(&self) -> (BTreeMap<Surface, usize>, Option<u64>) {
         let mut parts = BTreeMap::new();
-        let mut lines = 0;
+        let mut lines = Some(0);
         for view in self.views() {
             *parts.entry(view.surface()).or_insert(0) += 1;
-            lines += view.raw().map_or(0, |raw| u64::from(raw.lines));
+            if let Some(raw) = view.raw() {
+                lines = lines.zip(raw.lines).map(|(sum, lines)| sum + u64::from(lines));
+            }
         }
         (parts, lines)
     }
@@ -147,7 +150,7 @@ impl<'a> View<'a> {
                 Reference::Named { name, version, .. } => (name.to_string(), Some(version.to_string())),
                 Reference::Digest(digest) => (digest.to_string(), None),
             },
-            (Source::Raw(raw), _) => (raw.path.clone(), None),
+            (Source::Raw(raw), _) => (raw.path.to_string(), None),
             (Source::External(_), _) => (self.part.id.clone(), None),
         }
     }
@@ -193,7 +196,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The digest that addresses it: of a component's manifest, of raw code, of the evidence of something outside.
+    /// The digest that addresses it: of a component's manifest, of raw code where it is stated, of the evidence of something outside.
     pub(super) fn digest(&self) -> Option<Digest> {
         match &self.part.source {
             Source::Component(component) => match (self.record, &component.reference) {
@@ -201,7 +204,7 @@ impl<'a> View<'a> {
                 (None, Reference::Named { digest, .. }) => *digest,
                 (None, Reference::Digest(digest)) => Some(*digest),
             },
-            Source::Raw(raw) => Some(raw.digest),
+            Source::Raw(raw) => raw.digest,
             Source::External(external) => external.evidence,
         }
     }

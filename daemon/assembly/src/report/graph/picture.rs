@@ -9,7 +9,7 @@ use crate::check::PROTECTED;
 use crate::document::{Audience, Connection, Source};
 use crate::finding::Severity;
 use crate::report::Compliance;
-use crate::report::text::{counted, cut};
+use crate::report::text::{counted, counted_lines, cut};
 use crate::report::view::View;
 
 /// Characters of a part's id and of what it is that fit into a box.
@@ -92,7 +92,7 @@ impl<'a> Node<'a> {
             Source::External(_) => "external",
         };
         let detail = match (&view.part.source, view.name()) {
-            (Source::Raw(raw), _) => format!("raw code, {}", counted(u64::from(raw.lines), "line", "lines")),
+            (Source::Raw(raw), _) => format!("raw code, {}", counted_lines(raw.lines.map(u64::from))),
             (Source::Component(_), (name, Some(version))) => {
                 let bare = name.rsplit_once('/').map_or(name.as_str(), |(_, bare)| bare);
                 format!("{bare}@{version}")
