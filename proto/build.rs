@@ -4,7 +4,7 @@ use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "fitment/v1/common.proto",
     "fitment/v1/matcher.proto",
     "fitment/v1/catalog.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 12] = [
     "fitment/v1/gaps.proto",
     "fitment/v1/bundle.proto",
     "fitment/v1/model.proto",
+    "fitment/v1/assembly.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -10,7 +10,12 @@ mod parts;
 mod standards;
 mod subject;
 
-use crate::document::Assembly;
+use std::collections::BTreeMap;
+
+use fitment_catalog::{Configuration, bind};
+use serde_json::Value;
+
+use crate::document::{Assembly, Source};
 use crate::facts::Facts;
 use crate::finding::{Finding, Place, Report, Rule, ordered};
 use crate::invariant::InvariantSet;
@@ -36,6 +41,20 @@ pub fn check(assembly: &Assembly, organisation: &Policies, invariants: &Invarian
         at: subject.now,
         findings: ordered(findings),
     }
+}
+
+/// The configuration of each part of a component as it is used, by the part's id: defaults filled in, and `{"$from": …}` where a
+/// port of another part gives the value. Parts whose configuration is refused, or that nobody knows, are left out.
+pub fn bound_configurations(assembly: &Assembly, facts: &dyn Facts) -> BTreeMap<String, Value> {
+    let nothing = Policies::default();
+    let subject = Subject::new(assembly, &nothing, facts);
+    let offered = subject.all_offered();
+    let bound = subject.parts.iter().filter_map(|part| {
+        let (Source::Component(component), Some(known)) = (&part.part.source, &part.facts) else { return None };
+        let configuration = Configuration::from_value(&part.part.id, &component.configuration).ok()?;
+        Some((part.part.id.clone(), bind(&known.manifest, &configuration, &offered).ok()?.configuration))
+    });
+    bound.collect()
 }
 
 /// That the Cedar policies are those that the policies name.

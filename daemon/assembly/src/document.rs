@@ -335,6 +335,13 @@ impl Assembly {
         &self.standards
     }
 
+    /// The assembly as a YAML document, fields in the order of the manual. Comments of the document that it was read from are
+    /// not in it.
+    pub fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(&self.to_value())
+            .expect("a JSON value with text keys and finite numbers can be written as YAML")
+    }
+
     /// What it asks for beyond its organisation's policies.
     pub fn policies(&self) -> &Policies {
         &self.policies

@@ -52,7 +52,8 @@ impl Figures {
         (all > 0.0).then(|| counts.map(|count| count / all))
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds other counts.
+    pub fn add(&mut self, other: &Self) {
         let Self { zero, minimal, raw, lines_saved, gaps_closed, context_tokens } = other;
         for (sum, more) in [
             (&mut self.zero, zero),
@@ -90,6 +91,16 @@ impl Period {
             }
             Self::Month => day.first_of_month(),
         }
+    }
+
+    /// The last day of the period that begins on a day.
+    pub fn end(self, start: Date) -> Date {
+        let last = match self {
+            Self::Day => Ok(start),
+            Self::Week => start.checked_add(jiff::Span::new().days(6)),
+            Self::Month => Ok(start.last_of_month()),
+        };
+        last.unwrap_or(Date::MAX)
     }
 
     /// The name of the period that begins on a day: `2026-11-23`, `2026-W48` or `2026-11`.

@@ -31,7 +31,7 @@ mod tree;
 mod upgrade;
 mod verify;
 
-pub use check::check;
+pub use check::{bound_configurations, check};
 pub use claim::{Claim, Claims};
 pub use document::{
     ASSEMBLY_SCHEMA, Assembly, Audience, ComponentPart, Connection, Exposure, ExternalPart, MAX_CONNECTIONS,

@@ -11,9 +11,11 @@ use fitment_ranking::Ranker;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
+use crate::assemblies::{Registry, RulesInForce};
 use crate::calibration::Calibration;
 use crate::certification::Trust;
 use crate::denials::Denials;
+use crate::economics::Economics;
 use crate::encoder::{Encoded, Encoder, EncoderLimits};
 use crate::error::EngineError;
 use crate::feedback::{Feedback, FeedbackPolicy};
@@ -80,6 +82,9 @@ pub(crate) struct Shared {
     pub(crate) catalog_policy: CatalogPolicy,
     pub(crate) denials: Arc<Denials>,
     pub(crate) gaps: Arc<Gaps>,
+    pub(crate) economics: Arc<Economics>,
+    pub(crate) assemblies: Arc<Registry>,
+    pub(crate) assembly_rules: Arc<RulesInForce>,
     /// Held from a commit to the end of its indexing, so that the index sees revisions in order.
     pub(crate) writing: Arc<Mutex<()>>,
     /// Another model serves; set where nobody writes. What would be written here goes to its successor.
@@ -157,6 +162,9 @@ impl Engine {
             catalog_policy,
             denials: Arc::default(),
             gaps: Arc::new(Gaps::start(&store, gaps, &encoder, &clock, on_progress)?),
+            economics: Arc::new(Economics::start(&store)?),
+            assemblies: Arc::default(),
+            assembly_rules: Arc::new(RulesInForce::read(store.read()?.assembly_policies()?)?),
             store,
             index,
             encoder,
@@ -170,6 +178,7 @@ impl Engine {
             searches: Semaphore::new(SEARCHES_AT_ONCE),
         });
         shared.bring_up_trust()?;
+        shared.assemblies.bring_up(&shared)?;
         shared.announce();
         shared.refresh_ranker()?;
         shared.refresh_calibration()?;
@@ -312,6 +321,9 @@ impl Shared {
             catalog_policy: self.catalog_policy,
             denials: Arc::clone(&self.denials),
             gaps: Arc::clone(&self.gaps),
+            economics: Arc::clone(&self.economics),
+            assemblies: Arc::clone(&self.assemblies),
+            assembly_rules: Arc::clone(&self.assembly_rules),
             writing: Arc::clone(&self.writing),
             retired: AtomicBool::new(false),
             announced: Arc::clone(&self.announced),

@@ -22,6 +22,38 @@ pub enum EngineError {
     /// A manifest, a filter, a name or a labelled data set was refused.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// An assembly, or policies for assemblies, cannot be read.
+    #[error(transparent)]
+    Assembly(#[from] fitment_assembly::AssemblyError),
+    /// A requirement cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] fitment_assembly::PlanError),
+    /// No such assembly is kept.
+    #[error("assembly `{name}` not found; `fitment assembly list` shows what is kept")]
+    AssemblyUnknown {
+        /// What was looked for.
+        name: String,
+    },
+    /// A version that takes no configuration.
+    #[error("{what} takes no configuration: its manifest has no config_schema")]
+    NoConfiguration {
+        /// `namespace/name@version`.
+        what: String,
+    },
+    /// A form that cannot say a configuration schema.
+    #[error("the configuration schema of {what} cannot be written in this form: {fault}")]
+    FormUnsayable {
+        /// `namespace/name@version`.
+        what: String,
+        /// Why not.
+        fault: String,
+    },
+    /// As many assemblies are kept as are.
+    #[error("{most} assemblies are kept, and no more; forget some with `fitment assembly delete`")]
+    TooManyAssemblies {
+        /// How many.
+        most: usize,
+    },
     /// The manifest's digest is not the one that the caller stated.
     #[error("expected_digest: the manifest has digest {actual}, not {expected}; send the manifest that was certified")]
     DigestMismatch {
@@ -133,12 +165,10 @@ pub enum EngineError {
         id: String,
     },
     /// The etag is of another state.
-    #[error("etag: {name}@{version} has etag {actual}, not {expected}; read it again and decide again")]
+    #[error("etag: {what} has etag {actual}, not {expected}; read it again and decide again")]
     EtagMismatch {
-        /// `namespace/name`.
-        name: String,
-        /// Semantic version.
-        version: String,
+        /// `namespace/name@version`, or what else was to be changed.
+        what: String,
         /// What the caller sent.
         expected: String,
         /// What is stored.
@@ -401,6 +431,12 @@ impl EngineError {
         match self {
             Self::InvalidField { .. } => (ErrorKind::InvalidArgument, "INVALID_FIELD"),
             Self::Catalog(error) => (ErrorKind::InvalidArgument, catalog_reason(error)),
+            Self::Assembly(_) => (ErrorKind::InvalidArgument, "ASSEMBLY_INVALID"),
+            Self::Plan(_) => (ErrorKind::InvalidArgument, "PLAN_INVALID"),
+            Self::AssemblyUnknown { .. } => (ErrorKind::NotFound, "ASSEMBLY_UNKNOWN"),
+            Self::NoConfiguration { .. } => (ErrorKind::FailedPrecondition, "NO_CONFIGURATION"),
+            Self::FormUnsayable { .. } => (ErrorKind::FailedPrecondition, "FORM_UNSAYABLE"),
+            Self::TooManyAssemblies { .. } => (ErrorKind::ResourceExhausted, "TOO_MANY_ASSEMBLIES"),
             Self::DigestMismatch { .. } => (ErrorKind::InvalidArgument, "DIGEST_MISMATCH"),
             Self::NotFound { .. } => (ErrorKind::NotFound, "NOT_FOUND"),
             Self::NotDeleted { .. } => (ErrorKind::FailedPrecondition, "NOT_DELETED"),

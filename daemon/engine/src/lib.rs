@@ -7,6 +7,7 @@
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
+mod assemblies;
 mod audit;
 mod bundle;
 mod calibration;
@@ -15,6 +16,7 @@ mod clues;
 mod decisions;
 mod denials;
 mod drift;
+mod economics;
 mod encoder;
 mod engine;
 mod error;
@@ -44,6 +46,12 @@ mod writes;
 
 pub mod evaluate;
 
+pub use assemblies::{
+    AskedImpact, AssemblyChange, AssemblyListing, AssemblyPlan, AssemblyPolicies, AssemblyReport, AssemblySource,
+    AssemblyWatch, BoundConfiguration, CedarText, CheckedAssembly, ConfigurationForm, KeptAssembly, LockedAssembly,
+    PackedContext, PartNeed, PlanQuery, PlannedIntent, ProposedUpgrade, REPORT_FILES, SchemaForm, Tokenizer, Touched,
+    TouchedAssembly,
+};
 pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
 pub use bundle::{
     BundleAssembly, BundleChange, BundleContent, BundleCounts, BundleEntry, BundleFile, BundleKind, BundleManifest,

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::calibration::Calibration;
 use crate::certification::Certified;
+use crate::economics::{checked_lines, checked_team};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::language::foreign_language;
@@ -64,6 +65,10 @@ pub struct MatchQuery {
     pub method: Method,
     /// Whether to remember the answer, so that it can be given an outcome.
     pub remember: bool,
+    /// The team that asks, for the economics; empty: none.
+    pub team: String,
+    /// Lines of code that the caller would generate without an answer, for the economics; 0: not stated.
+    pub generated_lines: u32,
 }
 
 /// How little must be generated.
@@ -194,6 +199,9 @@ impl Engine {
         let intent = normalize_intent(&query.intent)?;
         checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
+        let team = checked_team(query.team)?;
+        let generated_lines = checked_lines("generated_lines", query.generated_lines)?;
+        let query = MatchQuery { team, generated_lines, ..query };
         // One model from the first step to the last.
         let engine = self.pinned();
         engine.answer(intent, query, started).await
@@ -248,6 +256,7 @@ impl Engine {
                 let model = shared.encoder.info().digest.to_string();
                 let now = (shared.clock)();
                 shared.feedback.remember(now, &model, &intent, vector.as_slice(), &answer);
+                shared.economics.answered(now, &query.team, query.generated_lines, &answer);
                 shared.gaps.remember(now, &model, &intent, vector.as_slice(), &answer, query.filter.is_some());
             }
             answer.timings = Timings { second_stage: second.waited, total: started.elapsed(), ..timings };

@@ -3,12 +3,14 @@
 //! Everything else (dense segment, lexical index) is a cache of it. A write is durable when its function returns. The
 //! tables are written down in docs/storage.md.
 
+mod assemblies;
 mod audit;
 mod bundles;
 mod carried;
 mod certificates;
 mod changes;
 mod columns;
+mod economics;
 #[cfg(test)]
 mod faults;
 mod feedback;
@@ -34,6 +36,7 @@ use fitment_models::ModelInfo;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
 
+pub(crate) use self::assemblies::{StoredAssembly, StoredPart, StoredPolicies};
 use self::audit::AUDIT;
 pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
 pub use self::carried::CarriedStanding;
@@ -171,6 +174,8 @@ impl Store {
         certificates::create_tables(&transaction)?;
         bundles::create_tables(&transaction)?;
         models::create_table(&transaction)?;
+        assemblies::create_tables(&transaction)?;
+        economics::create_table(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

@@ -318,6 +318,12 @@ impl CatalogView {
         Some(format!("{}@{}", best.name, best.version))
     }
 
+    /// Versions of other components that say that they supersede one.
+    pub(crate) fn superseding(&self, name: &ComponentName) -> Vec<DocId> {
+        let claims = self.superseding.get(name).into_iter().flatten().map(|&(_, successor)| successor);
+        claims.filter(|successor| self.card(*successor).is_some_and(|card| card.name != *name)).collect()
+    }
+
     /// Versions of a component, oldest first.
     pub(crate) fn versions(&self, name: &ComponentName) -> impl Iterator<Item = (&Version, DocId)> {
         let first = (name.clone(), oldest());

@@ -161,6 +161,7 @@ impl Engine {
 impl Shared {
     /// Tells those who follow that the catalogue has moved on.
     pub(crate) fn announce(&self) {
+        self.follow_assemblies();
         self.announced.send_replace(self.index.revision());
     }
 }

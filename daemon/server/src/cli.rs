@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod assembly;
 mod audit;
 mod bundle;
 mod calibrate;
@@ -54,7 +55,8 @@ Examples:
 
 Exit codes:
   0 done   1 failure   2 wrong command line   3 invalid input   4 not found   5 unavailable
-  6 the state forbids it (another model, store in use, name taken)   7 damaged data   130 interrupted";
+  6 the state forbids it (another model, store in use, name taken)   7 damaged data
+  8 an assembly, a configuration or a tree does not pass   130 interrupted";
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
@@ -73,6 +75,8 @@ enum Command {
     Feedback(feedback::FeedbackArguments),
     /// Show what is asked for and nothing certified meets; draft, link and report.
     Gaps(gaps::GapArguments),
+    /// Plan, check, lock, report on and keep assemblies: applications made of certified components.
+    Assembly(assembly::AssemblyArguments),
     /// Measure the ranking on labelled intents, in a scratch store; compare two runs.
     Eval(eval::EvalArguments),
     /// Learn how to rank from labelled intents.
@@ -112,6 +116,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Catalog(arguments) => catalog::run(arguments),
         Command::Feedback(arguments) => feedback::run(arguments),
         Command::Gaps(arguments) => gaps::run(arguments),
+        Command::Assembly(arguments) => assembly::run(arguments),
         Command::Eval(arguments) => eval::run(&arguments, &config),
         Command::Fit(arguments) => fit::run(&arguments, &config),
         Command::Calibrate(arguments) => calibrate::run(&arguments, &config),

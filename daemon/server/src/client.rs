@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use fitment_proto::v1::assembly_service_client::AssemblyServiceClient;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
 use fitment_proto::v1::bundle_service_client::BundleServiceClient;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
@@ -98,6 +99,13 @@ impl ServerFlags {
     /// A client for gaps.
     pub(crate) async fn gaps(&self) -> anyhow::Result<GapServiceClient<Channel>> {
         Ok(GapServiceClient::new(self.connect().await?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client for assemblies.
+    pub(crate) async fn assemblies(&self) -> anyhow::Result<AssemblyServiceClient<Channel>> {
+        Ok(AssemblyServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }

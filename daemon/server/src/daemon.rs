@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
 use fitment_models::ModelCache;
+use fitment_proto::v1::assembly_service_server::AssemblyServiceServer;
 use fitment_proto::v1::audit_service_server::AuditServiceServer;
 use fitment_proto::v1::bundle_service_server::BundleServiceServer;
 use fitment_proto::v1::catalog_service_server::CatalogServiceServer;
@@ -32,9 +33,9 @@ use tonic_health::server::HealthReporter;
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
-    AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot, EvaluationService,
-    FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MatcherService, ModelService, SnapshotService,
-    WireLimits,
+    AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
+    EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
+    ModelService, SnapshotService, WireLimits,
 };
 
 /// Largest answer.
@@ -45,7 +46,8 @@ const MAX_STREAMS: u32 = 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
+    "fitment.v1.AssemblyService",
     "fitment.v1.MatcherService",
     "fitment.v1.CatalogService",
     "fitment.v1.FeedbackService",
@@ -224,6 +226,7 @@ fn services(
     let queue_capacity = config.encoder_limits.queue_capacity;
     let info = InfoService { engine: slot(), limits, queue_capacity };
     let certification = CertificationServiceServer::new(CertificationService { engine: slot() });
+    let assemblies = AssemblyService { engine: slot(), stopping: stopping.clone() };
     let mut routes = Routes::builder();
     routes
         .add_service(descriptors().build_v1()?)
@@ -233,6 +236,7 @@ fn services(
         .add_service(bounded!(certification, fitment_engine::MAX_EVIDENCE_BYTES + REST))
         .add_service(bounded!(FeedbackServiceServer::new(FeedbackService { engine: slot() })))
         .add_service(bounded!(GapServiceServer::new(GapService { engine: slot() })))
+        .add_service(bounded!(AssemblyServiceServer::new(assemblies), MAX_TREE_BYTES + REST))
         .add_service(bounded!(EvaluationServiceServer::new(evaluation), MAX_CSV_BYTES + REST))
         .add_service(bounded!(AuditServiceServer::new(AuditService { engine: slot() })))
         .add_service(bounded!(SnapshotServiceServer::new(snapshots)))

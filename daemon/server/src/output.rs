@@ -35,6 +35,8 @@ pub(crate) enum Exit {
     Precondition = 6,
     /// Stored or fetched bytes are damaged.
     Damaged = 7,
+    /// An assembly, a configuration or a tree that was checked does not pass.
+    Findings = 8,
     /// Ctrl-C.
     Interrupted = 130,
     /// Anything else.
@@ -104,7 +106,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             TrustErrorKind::Precondition => Exit::Precondition,
         };
     }
-    if error.downcast_ref::<fitment_catalog::CatalogError>().is_some() {
+    if error.downcast_ref::<fitment_catalog::CatalogError>().is_some()
+        || error.downcast_ref::<fitment_assembly::AssemblyError>().is_some()
+    {
         return Exit::InvalidInput;
     }
     Exit::Failure

@@ -3,6 +3,7 @@
 //! `edge` is what every call passes, `status` the one table of errors, `convert` the one place of conversions; the rest
 //! is a service a file.
 
+mod assembly;
 mod audit;
 mod bundle;
 mod catalog;
@@ -27,6 +28,7 @@ use fitment_engine::Engine;
 use fitment_proto::v1;
 use tonic::Status;
 
+pub(crate) use self::assembly::{AssemblyService, MAX_TREE_BYTES};
 pub(crate) use self::audit::AuditService;
 pub(crate) use self::bundle::{BundleService, result_to};
 pub(crate) use self::catalog::CatalogService;

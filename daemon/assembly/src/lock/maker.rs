@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use fitment_catalog::{Artifact, Digest, Format};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, MAX_LOCK_BYTES,
 };
+use crate::check::bound_configurations;
 use crate::document::{Assembly, ComponentPart, Part, RawPart, Source};
 use crate::error::AssemblyError;
 use crate::facts::{Certification, Facts};
@@ -46,11 +48,12 @@ pub fn lock(locking: &Locking<'_>) -> Result<Lock, AssemblyError> {
         let way_out = "check the assembly and lock it with the same facts";
         findings.push(Finding::new(Rule::ReportMismatch, Place::document(""), reason, way_out));
     }
+    let mut bound = bound_configurations(assembly, locking.facts);
     let mut parts = Vec::with_capacity(assembly.parts().len());
     for (i, part) in assembly.parts().iter().enumerate() {
         let source = match &part.source {
             Source::Component(component) => {
-                self::component(locking, i, part, component, &mut findings).map(LockedSource::Component)
+                self::component(locking, i, part, component, &mut bound, &mut findings).map(LockedSource::Component)
             }
             Source::Raw(raw) => self::raw(locking, i, part, raw, &mut findings).map(LockedSource::Raw),
             Source::External(external) => Some(LockedSource::External(LockedExternal {
@@ -89,6 +92,7 @@ fn component(
     index: usize,
     part: &Part,
     component: &ComponentPart,
+    bound: &mut BTreeMap<String, Value>,
     findings: &mut Vec<Finding>,
 ) -> Option<LockedComponent> {
     let Some(known) = locking.facts.version(&component.reference) else {
@@ -115,7 +119,7 @@ fn component(
         path: component.path.clone(),
         certified_until,
         certificates: known.certificates,
-        configuration: known.manifest.open_configuration(&component.configuration).resolved,
+        configuration: bound.remove(&part.id).unwrap_or_default(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use fitment_catalog::ComponentName;
 
-use super::{Choice, Plan, PlanError, PlannedOutcome, PlannedPart};
+use super::{Choice, Intent, Plan, PlanError, PlannedOutcome, PlannedPart};
 
 /// Longest id of a part.
 const MAX_ID: usize = 63;
@@ -38,7 +38,7 @@ impl Plan {
         for Choice { component, version, .. } in order {
             let meets = &intents[&(component, version.to_string())];
             for part in meets {
-                let _ = writeln!(text, "  # line {}: {}", part.intent.line, comment(&part.intent.text));
+                let _ = writeln!(text, "  # {}", told(&part.intent));
             }
             let _ = writeln!(text, "  - id: {}\n    component: {component}@{version}", id(component.name(), &mut ids));
             let mut told = BTreeSet::new();
@@ -54,12 +54,32 @@ impl Plan {
         if !raw.is_empty() {
             text += "  # Nothing certified meets these. Raw code has a path and a digest once it is written:\n";
             for part in raw {
-                let _ = writeln!(text, "  # line {}: {}", part.intent.line, comment(&part.intent.text));
+                let _ = writeln!(text, "  # {}", told(&part.intent));
             }
             text += "  # - id: NAME\n  #   raw: { path: PATH, digest: \"sha256:...\", lines: LINES, owner: TEAM, reviewer: PERSON }\n";
         }
         Ok(text)
     }
+}
+
+impl Plan {
+    /// The ids that [`Plan::draft`] gives to parts, by the place of the intent in the plan; none where nothing was chosen.
+    pub fn part_ids(&self) -> BTreeMap<usize, String> {
+        let (mut taken, mut ids, mut places) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        for (at, part) in self.parts.iter().enumerate() {
+            let Some(Choice { component, version, .. }) = part.outcome.chosen() else { continue };
+            let known = ids.entry((component, version.to_string()));
+            let id: &mut String = known.or_insert_with(|| id(component.name(), &mut taken));
+            places.insert(at, id.clone());
+        }
+        places
+    }
+}
+
+/// An intent as a comment; one that the caller split itself stands on no line.
+fn told(intent: &Intent) -> String {
+    let text = comment(&intent.text);
+    if intent.line == 0 { text } else { format!("line {}: {text}", intent.line) }
 }
 
 /// An id that no part has yet.

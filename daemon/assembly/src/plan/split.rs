@@ -29,7 +29,7 @@ pub struct Intent {
     pub start: usize,
     /// Where it ends, in bytes; what came from elsewhere (a list's heading line) lies outside.
     pub end: usize,
-    /// Line of `start`, from 1.
+    /// Line of `start`, from 1; 0 for an intent that a caller split itself.
     pub line: usize,
 }
 

@@ -273,9 +273,7 @@ impl Engine {
     /// component: `namespace/name` or `namespace/name@version`, in the catalogue; empty: takes the link back. Errors: another
     /// form, a gap or component that is not there.
     pub async fn link_gap(&self, id: String, component: String, author: Author) -> Result<Gap, EngineError> {
-        if !component.is_empty() {
-            self.check_link(&component)?;
-        }
+        let owner = if component.is_empty() { None } else { Some(self.check_link(&component)?) };
         // A write that has begun is finished even when its caller leaves.
         let shared = self.shared();
         let linking = move || {
@@ -286,11 +284,15 @@ impl Engine {
                 let link =
                     (!component.is_empty()).then(|| GapLink { component: component.clone(), time: now, actor, reason });
                 let action = if link.is_some() { "gap.link" } else { "gap.unlink" };
+                let open = book.gaps.get(&id).is_some_and(|gap| gap.record.link.is_none());
                 let record = book.linked(&id, link).ok_or_else(|| unknown(&id))?;
                 let detail = serde_json::json!({"component": component});
                 let act = Act { action, subject: id.clone(), detail };
                 shared.gaps.store().link_gap(&id, &record, act, &author, now)?;
                 book.put_record(&id, record);
+                if let Some(owner) = owner.filter(|_| open) {
+                    shared.economics.closed_gap(now, &owner);
+                }
                 Ok::<_, EngineError>(id)
             })
         };
@@ -300,7 +302,8 @@ impl Engine {
         self.gap(id, 0).await.map(|(gap, _)| gap)
     }
 
-    fn check_link(&self, component: &str) -> Result<(), EngineError> {
+    /// The team that answers for the component.
+    fn check_link(&self, component: &str) -> Result<String, EngineError> {
         let fault = |error: &dyn std::fmt::Display| EngineError::field("component", error.to_string());
         let (name, version) =
             component.split_once('@').map_or((component, None), |(name, version)| (name, Some(version)));
@@ -309,10 +312,11 @@ impl Engine {
         let shared = self.shared();
         let index = shared.index.searchable();
         let found = match &version {
-            Some(version) => index.view.find(&name, version).is_some(),
-            None => index.view.versions(&name).next().is_some(),
+            Some(version) => index.view.find(&name, version),
+            None => index.view.versions(&name).last().map(|(_, doc)| doc),
         };
-        if found { Ok(()) } else { Err(EngineError::NotFound { what: component.to_owned() }) }
+        let version = found.map(|doc| shared.store.read()?.version(doc)).transpose()?.flatten();
+        version.map(|version| version.owner).ok_or_else(|| EngineError::NotFound { what: component.to_owned() })
     }
 
     /// Asks the intents of a gap again, and compares all traffic before and since its link.

@@ -125,8 +125,7 @@ impl Store {
                 .ok_or_else(|| EngineError::Internal(format!("{subject} has no record")))?;
             if !etag.is_empty() && stored.etag() != *etag {
                 return Err(EngineError::EtagMismatch {
-                    name: name.to_string(),
-                    version: version.to_string(),
+                    what: format!("{name}@{version}"),
                     expected: etag.clone(),
                     actual: stored.etag(),
                 });

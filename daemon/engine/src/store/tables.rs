@@ -3,7 +3,9 @@
 use redb::{TableDefinition, TableHandle};
 
 use super::columns::{Column, RowKey};
-use super::{audit, bundles, certificates, changes, feedback, gaps, models, rankers, second_stage};
+use super::{
+    assemblies, audit, bundles, certificates, changes, economics, feedback, gaps, models, rankers, second_stage,
+};
 use crate::error::EngineError;
 
 /// What is done to each table.
@@ -64,6 +66,10 @@ tables!(
     bundles::BUNDLES,
     bundles::STAGED_VECTORS,
     models::NORMS,
+    assemblies::ASSEMBLIES,
+    assemblies::ASSEMBLY_DOCUMENTS,
+    assemblies::ASSEMBLY_POLICIES,
+    economics::ECONOMICS,
 );
 
 #[cfg(test)]

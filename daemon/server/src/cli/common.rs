@@ -1,7 +1,9 @@
 //! What commands that ask a daemon have in common.
 
+use fitment_proto::v1;
+
 use crate::client::ServerFlags;
-use crate::output::Invalid;
+use crate::output::{self, Invalid};
 
 /// Whom to ask, and how the answer is printed.
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,17 @@ pub(super) fn timestamp(time: Option<prost_types::Timestamp>) -> Option<jiff::Ti
 /// A time of the protocol to the second, as RFC 3339 has it; empty where it is absent.
 pub(super) fn time_text(time: Option<prost_types::Timestamp>) -> String {
     timestamp(time).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+/// Says which kept assemblies a change touches; nothing where it touches none.
+pub(super) fn show_touched(touched: Option<v1::TouchedAssemblies>) -> anyhow::Result<()> {
+    let Some(v1::TouchedAssemblies { total, names, parts }) = touched else { return Ok(()) };
+    let more = total.saturating_sub(names.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = names.join(", ");
+    output::line(format!(
+        "touches {total} kept assemblies ({parts} parts): {names}{more}; `fitment assembly impact` says what each needs"
+    ))
 }
 
 #[cfg(test)]

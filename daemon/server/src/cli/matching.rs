@@ -41,6 +41,12 @@ pub(super) struct MatchArguments {
     /// Components that the intent may need together, 1 to 10: asks for a set.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
     set: u32,
+    /// The team that asks, for the economics.
+    #[arg(long, env = "FITMENT_TEAM", default_value = "")]
+    team: String,
+    /// Lines of code that would be generated without an answer, for the economics.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    generated_lines: u32,
     /// Say how the answer came about.
     #[arg(long)]
     explain: bool,
@@ -52,7 +58,20 @@ pub(super) struct MatchArguments {
 }
 
 pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
-    let MatchArguments { intent, top_k, filter, pins, bind, min_revision, set, explain, json, server } = arguments;
+    let MatchArguments {
+        intent,
+        top_k,
+        filter,
+        pins,
+        bind,
+        min_revision,
+        set,
+        team,
+        generated_lines,
+        explain,
+        json,
+        server,
+    } = arguments;
     let filter = pinned(filter, &pins)?;
     let bound_configuration = bind.as_deref().map(parse_binding).transpose()?;
     let request = v1::MatchRequest {
@@ -63,6 +82,8 @@ pub(super) fn run(arguments: MatchArguments) -> anyhow::Result<ExitCode> {
         min_revision,
         vector: Vec::new(),
         set_size: set,
+        team,
+        generated_lines,
     };
     super::client_runtime()?.block_on(async {
         let mut client = server.matcher().await?;

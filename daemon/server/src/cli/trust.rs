@@ -10,6 +10,7 @@ use fitment_proto::v1;
 use fitment_trust::TrustRoot;
 use serde_json::json;
 
+use super::common::show_touched;
 use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
 
@@ -80,7 +81,7 @@ pub(super) fn run(arguments: TrustArguments) -> anyhow::Result<ExitCode> {
                 let mut client = server.certification().await?;
                 anyhow::Ok(client.install_trust_root(server.request(request)).await?.into_inner())
             })?;
-            let v1::InstallTrustRootResponse { revision, version, digest, matchable_versions } = installed;
+            let v1::InstallTrustRootResponse { revision, version, digest, matchable_versions, touched } = installed;
             if json {
                 output::json(
                     &json!({"version": version, "digest": digest, "revision": revision, "matchable_versions": matchable_versions}),
@@ -90,6 +91,7 @@ pub(super) fn run(arguments: TrustArguments) -> anyhow::Result<ExitCode> {
                     "trust root version {version} ({digest}) is in force from revision {revision} on"
                 ))?;
                 output::line(format!("{matchable_versions} versions may answer now"))?;
+                show_touched(touched)?;
             }
         }
         TrustCommand::Get { server } => {

@@ -104,7 +104,8 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         let v1::DeleteComponentRequest { name, version, etag, request_id, actor, reason } = request.into_inner();
         let deleted = async { engine.delete(standing(&name, &version, etag, request_id, actor, reason)?).await };
         let revision = deleted.await.map_err(|error: EngineError| status_of(&error))?;
-        Ok(Response::new(v1::DeleteComponentResponse { revision }))
+        let touched = touched(&engine, &name, &version).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::DeleteComponentResponse { revision, touched }))
     }
 
     async fn undelete_component(
@@ -130,7 +131,11 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
             engine.move_to(standing(&name, &version, etag, request_id, actor, reason)?, to).await
         };
         let revision = moved.await.map_err(|error: EngineError| status_of(&error))?;
-        Ok(Response::new(v1::MoveComponentResponse { revision }))
+        let takes_away =
+            matches!(v1::Lifecycle::try_from(lifecycle), Ok(v1::Lifecycle::Deprecated | v1::Lifecycle::Revoked));
+        let touched =
+            if takes_away { touched(&engine, &name, &version).await.map_err(|error| status_of(&error))? } else { None };
+        Ok(Response::new(v1::MoveComponentResponse { revision, touched }))
     }
 
     async fn check_schema_compatibility(
@@ -225,6 +230,13 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
     let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
     let near_duplicates = convert::near_duplicates(near_duplicates);
     Ok(v1::Component { near_duplicates, ..convert::component(version, manifest) })
+}
+
+/// Kept assemblies that use a version.
+async fn touched(engine: &Engine, name: &str, version: &str) -> Result<Option<v1::TouchedAssemblies>, EngineError> {
+    let selector = VersionSelector::Deleted(convert::component_name(name)?, convert::version(version)?);
+    let (version, _) = engine.get(selector, 0).await?;
+    Ok(super::assembly::touched(engine.touched_by(&[version.card.digest])))
 }
 
 /// A manifest that is stored, or sent along.

@@ -5,6 +5,7 @@ use fitment_proto::v1;
 use fitment_trust::{Coverage, Finding, Standing, Support, VerifiedCertificate};
 use tonic::{Request, Response, Status};
 
+use super::assembly::touched;
 use super::catalog::selector;
 use super::status::status_of;
 use super::{EngineSlot, convert, count};
@@ -31,6 +32,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
                 version: root.version(),
                 digest: root.digest().to_string(),
                 matchable_versions: engine.info().matchable as u64,
+                touched: touched(engine.touched_uncertified()),
             })
         };
         installed.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
@@ -56,7 +58,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         let v1::AddCertificateRequest { envelope, evidence, actor, reason, earlier_roots } = request.into_inner();
         let added =
             async { engine.add_certificate(envelope, evidence, earlier_roots, Author::new(actor, reason)?).await };
-        added.await.map(|added| Response::new(record(added))).map_err(|error: EngineError| status_of(&error))
+        added.await.map(|added| Response::new(record(added, None))).map_err(|error: EngineError| status_of(&error))
     }
 
     async fn list_certificates(
@@ -89,7 +91,10 @@ impl v1::certification_service_server::CertificationService for CertificationSer
             };
             engine.revoke(envelope, accepted, Author::new(actor, reason)?).await
         };
-        revoked.await.map(|revoked| Response::new(record(revoked))).map_err(|error: EngineError| status_of(&error))
+        let revoked = revoked.await.map_err(|error: EngineError| status_of(&error))?;
+        let lost = revoked.versions.iter().filter(|(_, standing)| !standing.certified).map(|(card, _)| card.digest);
+        let touched = touched(engine.touched_by(&lost.collect::<Vec<_>>()));
+        Ok(Response::new(record(revoked, touched)))
     }
 
     async fn get_evidence(&self, request: Request<v1::GetEvidenceRequest>) -> Result<Response<v1::Evidence>, Status> {
@@ -104,13 +109,14 @@ impl v1::certification_service_server::CertificationService for CertificationSer
     }
 }
 
-fn record(recorded: Recorded) -> v1::CertificationRecord {
+fn record(recorded: Recorded, touched: Option<v1::TouchedAssemblies>) -> v1::CertificationRecord {
     let Recorded { digest, revision, versions, new } = recorded;
     v1::CertificationRecord {
         digest: digest.to_string(),
         revision,
         versions: versions.into_iter().map(version_standing).collect(),
         already_recorded: !new,
+        touched,
     }
 }
 

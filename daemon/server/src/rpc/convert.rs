@@ -20,7 +20,17 @@ const MAX_BOUND_DEPTH: usize = 32;
 
 /// A match request as the engine takes it.
 pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, EngineError> {
-    let v1::MatchRequest { intent, top_k, filter, bound_configuration, min_revision, vector, set_size } = request;
+    let v1::MatchRequest {
+        intent,
+        top_k,
+        filter,
+        bound_configuration,
+        min_revision,
+        vector,
+        set_size,
+        team,
+        generated_lines,
+    } = request;
     Ok(MatchQuery {
         intent,
         top_k: top_k as usize,
@@ -32,6 +42,8 @@ pub(super) fn match_query(request: v1::MatchRequest) -> Result<MatchQuery, Engin
         min_revision,
         vector,
         set_size: set_size as usize,
+        team,
+        generated_lines,
         ..MatchQuery::default()
     })
 }
@@ -220,7 +232,7 @@ pub(super) fn lifecycle_to(lifecycle: Lifecycle) -> v1::Lifecycle {
     }
 }
 
-fn outcome_to(outcome: Outcome) -> v1::Outcome {
+pub(super) fn outcome_to(outcome: Outcome) -> v1::Outcome {
     match outcome {
         Outcome::ZeroGeneration => v1::Outcome::ZeroGeneration,
         Outcome::MinimalGeneration => v1::Outcome::MinimalGeneration,

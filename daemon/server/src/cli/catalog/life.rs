@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
-use super::super::common::{Common, Named, time_text};
+use super::super::common::{Common, Named, show_touched, time_text};
 use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
 
@@ -86,11 +86,20 @@ fn place(text: &str) -> Result<v1::LogPlace, String> {
     Ok(v1::LogPlace { revision: revision.parse().map_err(fault)?, position })
 }
 
-fn done(common: &Common, component: &str, what: &str, revision: u64) -> anyhow::Result<ExitCode> {
+fn done(
+    common: &Common,
+    component: &str,
+    what: &str,
+    revision: u64,
+    touched: Option<v1::TouchedAssemblies>,
+) -> anyhow::Result<ExitCode> {
     if common.json {
-        output::json(&serde_json::json!({what: component, "revision": revision}))?;
+        let touched =
+            touched.map(|touched| output::message_json("fitment.v1.TouchedAssemblies", &touched)).transpose()?;
+        output::json(&serde_json::json!({what: component, "revision": revision, "touched": touched}))?;
     } else {
         output::line(format!("{component} {what}; revision {revision}"))?;
+        show_touched(touched)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -100,7 +109,7 @@ pub(super) async fn delete(change: Change) -> anyhow::Result<ExitCode> {
     let (name, version) = Named::exact(&component)?;
     let request = v1::DeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
     let done_at = common.server.catalog().await?.delete_component(common.server.request(request)).await?.into_inner();
-    done(&common, &component, "deleted", done_at.revision)
+    done(&common, &component, "deleted", done_at.revision, done_at.touched)
 }
 
 pub(super) async fn undelete(change: Change) -> anyhow::Result<ExitCode> {
@@ -108,7 +117,7 @@ pub(super) async fn undelete(change: Change) -> anyhow::Result<ExitCode> {
     let (name, version) = Named::exact(&component)?;
     let request = v1::UndeleteComponentRequest { name, version, etag, request_id: String::new(), actor, reason };
     let done_at = common.server.catalog().await?.undelete_component(common.server.request(request)).await?.into_inner();
-    done(&common, &component, "restored", done_at.revision)
+    done(&common, &component, "restored", done_at.revision, None)
 }
 
 pub(super) async fn move_to(change: Change, to: &str) -> anyhow::Result<ExitCode> {
@@ -118,7 +127,7 @@ pub(super) async fn move_to(change: Change, to: &str) -> anyhow::Result<ExitCode
         v1::Lifecycle::from_str_name(&format!("LIFECYCLE_{}", to.to_uppercase())).unwrap_or_default() as i32;
     let request = v1::MoveComponentRequest { name, version, lifecycle, reason, actor, etag, request_id: String::new() };
     let done_at = common.server.catalog().await?.move_component(common.server.request(request)).await?.into_inner();
-    done(&common, &component, to, done_at.revision)
+    done(&common, &component, to, done_at.revision, done_at.touched)
 }
 
 pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use fitment_proto::v1;
 
-use crate::cli::common::{Common, Named, time_text};
+use crate::cli::common::{Common, Named, show_touched, time_text};
 use crate::cli::trust::read_file;
 use crate::client::AuthorFlags;
 use crate::output;
@@ -95,12 +95,13 @@ impl Told {
             output::json(&output::message_json("fitment.v1.CertificationRecord", &recorded)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let v1::CertificationRecord { digest, revision, versions, already_recorded } = recorded;
+        let v1::CertificationRecord { digest, revision, versions, already_recorded, touched } = recorded;
         let recorded = if already_recorded { "was recorded already" } else { "recorded" };
         output::line(format!("{digest} {recorded}; revision {revision}"))?;
         for standing in &versions {
             print_standing(standing)?;
         }
+        show_touched(touched)?;
         Ok(ExitCode::SUCCESS)
     }
 }
