@@ -5,6 +5,7 @@
 //! have no line breaks, and titles and remarks are Markdown. `token`, `value` and `prose` bring texts into them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -167,7 +168,7 @@ fn component(report: &Compliance<'_>, ids: &Ids, view: &View<'_>) -> Value {
             .map(|row| requirement(report, ids, view.id(), row, &row.parts[view.place], Some(view)))
             .collect();
         let about = format!("What is covered or claimed of {standard}");
-        (!requirements.is_empty()).then(|| implementation(ids, view.id(), standard, &about, requirements))
+        (!requirements.is_empty()).then(|| implementation(ids, view.id(), standard, &about, &requirements))
     });
     insert_list(&mut fields, "control-implementations", implementations);
     Value::Object(fields)
@@ -226,7 +227,7 @@ fn capability(report: &Compliance<'_>, ids: &Ids) -> Value {
         let requirements: Vec<Value> =
             declared.map(|row| requirement(report, ids, "", row, row.best(), None)).collect();
         let about = format!("What the assembly declares to keep of {standard}");
-        (!requirements.is_empty()).then(|| implementation(ids, "", standard, &about, requirements))
+        (!requirements.is_empty()).then(|| implementation(ids, "", standard, &about, &requirements))
     });
     insert_list(&mut fields, "control-implementations", implementations);
     Value::Object(fields)
@@ -240,7 +241,7 @@ fn finding_prop(finding: &crate::finding::Finding) -> Value {
     Value::Object(fields)
 }
 
-fn implementation(ids: &Ids, part: &str, standard: &str, about: &str, requirements: Vec<Value>) -> Value {
+fn implementation(ids: &Ids, part: &str, standard: &str, about: &str, requirements: &[Value]) -> Value {
     json!({
         "uuid": ids.of(&["implementation", part, standard]),
         "source": format!("#{}", ids.standard(standard)),
@@ -416,7 +417,8 @@ fn token(text: &str) -> String {
         if plain(b) && b != b'_' {
             token.push(char::from(b));
         } else {
-            token.push_str(&format!("_{b:02x}"));
+            // Writing to a String cannot fail.
+            let _ = write!(token, "_{b:02x}");
         }
     }
     token

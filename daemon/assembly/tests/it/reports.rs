@@ -37,7 +37,9 @@ fn the_same_input_gives_the_same_bytes() {
     assert_eq!(first.statement, second.statement);
     // Certificates come in no particular order.
     let turned = with(&portal_value(), &Catalogue::new(), |records| {
-        records.values_mut().for_each(|record| record.certificates.reverse());
+        for record in records.values_mut() {
+            record.certificates.reverse();
+        }
     });
     assert_eq!((first.cyclonedx, first.html), (turned.cyclonedx, turned.html));
 }
@@ -106,7 +108,9 @@ fn only_certificates_in_force_cover() {
 #[test]
 fn what_no_certificate_covers_is_shown_as_not_covered() {
     let bare = with(&portal_value(), &Catalogue::new(), |records| {
-        records.values_mut().for_each(|record| record.certificates.clear());
+        for record in records.values_mut() {
+            record.certificates.clear();
+        }
     });
     let document: Value = serde_json::from_slice(&bare.cyclonedx).expect("JSON");
     let attestations = document["declarations"]["attestations"].as_array().expect("attestations");

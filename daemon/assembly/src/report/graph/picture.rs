@@ -1,6 +1,7 @@
 //! The picture of an assembly: parts as boxes, connections as arrows from the side that connects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
@@ -169,7 +170,8 @@ fn curve(path: &[Point], short: f64) -> String {
         let x = if i + 2 == path.len() { to.x + short } else { to.x };
         let (middle, x) = (px(f64::midpoint(from.x, x)), px(x));
         let (above, below) = (px(from.y), px(to.y));
-        curve.push_str(&format!(" C{middle} {above} {middle} {below} {x} {below}"));
+        // Writing to a String cannot fail.
+        let _ = write!(curve, " C{middle} {above} {middle} {below} {x} {below}");
     }
     curve
 }

@@ -77,8 +77,8 @@ fn reported(text: &str) -> (Vec<u8>, Vec<u8>, String) {
 fn speak(checked: &mut Report, text: &str) {
     assert!(!checked.findings.is_empty(), "the portal's form has no such property");
     for finding in &mut checked.findings {
-        finding.reason = text.to_owned();
-        finding.way_out = text.to_owned();
+        text.clone_into(&mut finding.reason);
+        text.clone_into(&mut finding.way_out);
         finding.place.connection = Some(text.to_owned());
         // Which values are withheld is decided by the place; it is left as it is.
     }
@@ -96,8 +96,8 @@ fn change(record: &mut PartRecord, text: &str) {
             covered.requirements = [text.to_owned()].into();
         }
         for evidence in &mut certificate.evidence {
-            evidence.kind = text.to_owned();
-            evidence.media_type = text.to_owned();
+            text.clone_into(&mut evidence.kind);
+            text.clone_into(&mut evidence.media_type);
             evidence.uri = Some(text.to_owned());
         }
         if certificate.refused.is_some() {
