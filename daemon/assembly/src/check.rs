@@ -23,7 +23,7 @@ use subject::Subject;
 pub fn check(assembly: &Assembly, organisation: &Policies, invariants: &InvariantSet, facts: &dyn Facts) -> Report {
     let subject = Subject::new(assembly, organisation, facts);
     let mut findings = Vec::new();
-    parts::check(&subject, facts, &mut findings);
+    parts::check(&subject, &mut findings);
     connections::check(&subject, &mut findings);
     cycles::check(&subject, &mut findings);
     standards::check(&subject, &mut findings);

@@ -7,14 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use fitment_catalog::{ComponentName, DataClass, Digest, Format, Port, read_document};
+use fitment_catalog::{ComponentName, DataClass, Digest, Format, Port, RelativePath, read_document};
 use jiff::Timestamp;
 use semver::Version;
 use serde_json::Value;
 
 use crate::claim::Claims;
 use crate::error::{AssemblyError, shorten};
+use crate::globs::PathGlobs;
 use crate::policies::{Policies, VersionRange};
+
+pub(crate) use writer::{insert, insert_connections, insert_globs};
 
 /// The published JSON Schema (2020-12) of an assembly.
 pub const ASSEMBLY_SCHEMA: &str = include_str!("../schema/assembly.schema.json");
@@ -36,6 +39,7 @@ pub struct Assembly {
     parts: Vec<Part>,
     connections: Vec<Connection>,
     exposures: Vec<Exposure>,
+    unmanaged: PathGlobs,
     standards: BTreeMap<String, BTreeSet<String>>,
     policies: Policies,
 }
@@ -78,6 +82,9 @@ pub struct ComponentPart {
     pub reference: Reference,
     /// The range that the version lies in, also when a newer one is proposed.
     pub range: Option<VersionRange>,
+    /// Where its artifact lies, relative to the application's root: the file itself, or the folder that it was unpacked
+    /// into. No other part lies there or below.
+    pub path: Option<RelativePath>,
     /// What is bound: an object, empty when the document binds nothing.
     pub configuration: Value,
 }
@@ -110,12 +117,12 @@ impl fmt::Display for Reference {
 /// Code that no component stands for: nobody has certified it for anything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawPart {
-    /// File or folder, relative to the application's root.
-    pub path: String,
-    /// Digest of its content.
-    pub digest: Digest,
-    /// Lines that a person must answer for, 0 to 10,000,000.
-    pub lines: u32,
+    /// File or folder, relative to the application's root. No other part lies there or below.
+    pub path: RelativePath,
+    /// Digest of its content, where the document states it; see [`crate::Tree::measure`].
+    pub digest: Option<Digest>,
+    /// Lines that a person must answer for, 0 to 10,000,000, where the document states them.
+    pub lines: Option<u32>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// Who read it.
@@ -273,6 +280,13 @@ impl Assembly {
         Digest::of(&self.canonical_json())
     }
 
+    /// The assembly with another part in the place of one; ids and paths stay unique, which is the caller's to keep.
+    pub(crate) fn with_part(&self, index: usize, part: Part) -> Self {
+        let mut changed = self.clone();
+        changed.parts[index] = part;
+        changed
+    }
+
     fn sorted(&self) -> Self {
         let mut sorted = self.clone();
         sorted.parts.sort_by(|a, b| a.id.cmp(&b.id));
@@ -309,6 +323,11 @@ impl Assembly {
     /// Its exposed ports in the order of the document, each once.
     pub fn exposures(&self) -> &[Exposure] {
         &self.exposures
+    }
+
+    /// Paths that are no code.
+    pub fn unmanaged(&self) -> &PathGlobs {
+        &self.unmanaged
     }
 
     /// Standard to the ids of the requirements that it declares to keep.

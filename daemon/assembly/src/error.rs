@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use fitment_catalog::{CatalogError, Digest};
 use thiserror::Error;
 
+use crate::finding::Finding;
+
 /// Every failure of this crate. Each variant names the file, the place in it and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -19,6 +21,22 @@ pub enum AssemblyError {
         file: String,
         /// At least one violation.
         violations: Vec<Violation>,
+    },
+    /// An assembly that does not pass, or whose raw code is not what it states, is not locked.
+    #[error("not locked:\n{}", lines(findings))]
+    NotLocked {
+        /// At least one finding, all of them errors.
+        findings: Vec<Finding>,
+    },
+    /// A lock would be larger than is read.
+    #[error(
+        "the lock would have {bytes} bytes, more than {limit}; certify large artifacts as one archive with artifact.digests instead of artifact.files"
+    )]
+    LockTooLarge {
+        /// Size, in bytes.
+        bytes: usize,
+        /// Largest size, in bytes.
+        limit: usize,
     },
     /// Cedar policies that cannot be read, or that the published Cedar schema refuses.
     #[error("{}", lines(faults))]
@@ -104,6 +122,6 @@ fn list(file: &str, violations: &[Violation]) -> String {
     text
 }
 
-fn lines(faults: &[PolicyFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+fn lines<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

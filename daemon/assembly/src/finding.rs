@@ -37,12 +37,12 @@ impl fmt::Display for Severity {
 
 /// Declares the built-in rules with their ids and severities.
 macro_rules! rules {
-    ($($(#[$meta:meta])* $name:ident = $id:literal, $severity:ident;)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $id:literal, $severity:ident;)+) => {
         /// A built-in rule. Ids are stable: reports, hooks and suppressions name them. Findings of a configuration have
         /// the rule `configuration/` and the binder's word, those of a Cedar policy `policy/` and the policy's id.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Rule {
-            $($(#[$meta])* $name,)+
+            $(#[doc = $doc] $name,)+
         }
 
         impl Rule {
@@ -53,6 +53,13 @@ macro_rules! rules {
             pub const fn id(self) -> &'static str {
                 match self {
                     $(Self::$name => $id,)+
+                }
+            }
+
+            /// What it finds, in a sentence.
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc.trim_ascii(),)+
                 }
             }
 
@@ -119,6 +126,14 @@ rules! {
     InvariantsMismatch = "invariants-mismatch", Error;
     /// A Cedar policy could not be evaluated.
     InvariantFailed = "invariant-failed", Error;
+    /// An assembly is to be locked with a report that is not about it, or not about these facts.
+    ReportMismatch = "report-mismatch", Error;
+    /// Raw code is to be locked that is neither stated nor at hand.
+    RawUnknown = "raw-unknown", Error;
+    /// Raw code is not where the document says.
+    RawMissing = "raw-missing", Error;
+    /// Raw code is not what the document states.
+    RawMismatch = "raw-mismatch", Error;
 }
 
 impl fmt::Display for Rule {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::document::ASSEMBLY_SCHEMA;
 use crate::error::{AssemblyError, Violation, one_line, shorten};
+use crate::lock::LOCK_SCHEMA;
 
 /// Most violations that are reported for one document.
 const MAX_VIOLATIONS: usize = 100;
@@ -21,6 +22,8 @@ pub(crate) enum Form {
     Assembly,
     /// Policies of an organisation, by themselves.
     Policies,
+    /// A lock.
+    Lock,
 }
 
 static SCHEMA: LazyLock<Value> =
@@ -29,6 +32,10 @@ static ASSEMBLY: LazyLock<Validator> = LazyLock::new(|| compile(&SCHEMA));
 static POLICIES_SCHEMA: LazyLock<Value> =
     LazyLock::new(|| json!({ "$ref": "#/$defs/policies", "$defs": SCHEMA["$defs"] }));
 static POLICIES: LazyLock<Validator> = LazyLock::new(|| compile(&POLICIES_SCHEMA));
+
+static LOCK_VALUE: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(LOCK_SCHEMA).expect("the published schema is JSON"));
+static LOCK: LazyLock<Validator> = LazyLock::new(|| compile(&LOCK_VALUE));
 
 fn compile(schema: &Value) -> Validator {
     jsonschema::draft202012::options()
@@ -43,6 +50,7 @@ impl Form {
         match self {
             Self::Assembly => (&ASSEMBLY, &SCHEMA),
             Self::Policies => (&POLICIES, &POLICIES_SCHEMA),
+            Self::Lock => (&LOCK, &LOCK_VALUE),
         }
     }
 }

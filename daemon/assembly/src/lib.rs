@@ -5,7 +5,9 @@
 //!
 //! Reading order: [`Assembly`] is the document; [`Facts`] what is known about its parts; [`Policies`] and
 //! [`InvariantSet`] what an organisation asks for; [`check()`] puts them together into a [`Report`] of [`Finding`]s;
-//! [`ImpactIndex`] says which assemblies use something; [`Compliance`] is the report for an auditor.
+//! [`lock()`] writes down what passed as a [`Lock`], [`verify()`] holds a [`Tree`] against it, [`sarif()`] tells code hosts
+//! of both; [`Compliance`] is the report for an auditor; [`ImpactIndex`] says which assemblies use something, [`remedy()`] what
+//! a part of one would need, [`upgrade()`] proposes it.
 
 mod check;
 mod claim;
@@ -14,10 +16,18 @@ mod error;
 mod facts;
 mod finding;
 mod form;
+mod globs;
 mod impact;
 mod invariant;
+mod lock;
 mod policies;
+mod reading;
+mod remedy;
 mod report;
+mod sarif;
+mod tree;
+mod upgrade;
+mod verify;
 
 pub use check::check;
 pub use claim::{Claim, Claims};
@@ -26,12 +36,22 @@ pub use document::{
     MAX_EXPOSURES, MAX_PARTS, Part, PortAddress, Ports, RawPart, Reference, Source,
 };
 pub use error::{AssemblyError, PolicyFault, Violation};
-pub use facts::{Binding, BindingFault, Certification, Facts, VersionFacts, bind_to_schema};
+pub use facts::{Certification, Facts, VersionFacts};
 pub use finding::{Finding, Place, Report, Rule, Severity};
+pub use globs::PathGlobs;
 pub use impact::{ImpactIndex, Target, Use, VersionTraits};
 pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, PolicySource, STARTER_POLICIES};
+pub use lock::{
+    LOCK_SCHEMA, Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, Locking,
+    MAX_LOCK_BYTES, lock,
+};
 pub use policies::{LicensePolicy, Policies, VersionRange};
+pub use remedy::{Judge, MAX_TRIED, Rebinding, Remedy, Step, Versions, remedy};
 pub use report::{
     Asked, COMPLIANCE_TYPE, CertificateRecord, CertificateStanding, Compliance, Cover, Coverage, CoveredStandard,
     EvidenceRecord, PartRecord, ReportFile, ReportInput, Row,
 };
+pub use sarif::{SarifRun, sarif};
+pub use tree::{Measure, Tree, TreeEntry, TreeFile};
+pub use upgrade::{Outcome, PartUpgrade, Scope, Upgrade, upgrade};
+pub use verify::{Drift, DriftRule, OwnFiles, verify};

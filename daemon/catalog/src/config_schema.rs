@@ -5,16 +5,25 @@
 
 mod compatibility;
 mod configure;
+mod judging;
+mod port_value;
 mod rules;
 
 use std::sync::{Arc, OnceLock};
 
 use jsonschema::{PatternOptions, Validator};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+
+use rules::Subject;
 
 pub use compatibility::{Compatibility, compatibility};
 pub use configure::{Configured, OpenProperty};
+pub(crate) use configure::{Filled, Ignored, too_many_defaults};
+pub(crate) use judging::{Judging, objections};
+pub use port_value::ValueSchema;
+pub(crate) use port_value::accepts_all;
 pub use rules::SchemaFault;
+pub(crate) use rules::{SCHEMA_KEYWORDS, deeper_than, escape, held, one_line, target};
 
 /// Largest compiled pattern, in bytes.
 const PATTERN_SIZE_LIMIT: usize = 1 << 20;
@@ -42,7 +51,7 @@ impl ConfigSchema {
     /// # Errors
     /// Every fault found, with its JSON pointer.
     pub fn new(schema: Value) -> Result<Self, Vec<SchemaFault>> {
-        rules::check(&schema)?;
+        rules::check(&schema, Subject::Configuration)?;
         let validator = compile(&schema).map_err(|fault| vec![fault])?;
         let unbound = configure::configure(&schema, Some(&validator), &Value::Null);
         if !unbound.violations.is_empty() {
@@ -89,7 +98,18 @@ impl ConfigSchema {
         configure::configure(&self.inner.schema, self.validator(), bound)
     }
 
-    fn validator(&self) -> Option<&Validator> {
+    /// The schema of a component that has nothing to configure.
+    pub(crate) fn of_nothing() -> Self {
+        Self::trusted(json!({ "type": "object", "additionalProperties": false }))
+    }
+
+    /// The properties with the schema's defaults around them, not yet judged.
+    pub(crate) fn fill(&self, bound: &Map<String, Value>) -> Filled {
+        configure::fill(&self.inner.schema, bound)
+    }
+
+    /// The compiled schema; `None` when a trusted schema does not compile.
+    pub(crate) fn validator(&self) -> Option<&Validator> {
         self.inner.validator.get_or_init(|| compile(&self.inner.schema).ok()).as_ref()
     }
 }

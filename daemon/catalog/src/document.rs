@@ -68,10 +68,22 @@ pub fn read_document(file: &str, bytes: &[u8], format: Format) -> Result<Value, 
     Ok(read(file, bytes, format)?.to_value())
 }
 
+/// As [`read_document`], with another limit of bytes: up to 2 MiB, beyond which YAML is refused for what it expands to.
+///
+/// # Errors
+/// As [`read_document`].
+pub fn read_document_up_to(file: &str, bytes: &[u8], format: Format, limit: usize) -> Result<Value, CatalogError> {
+    Ok(read_up_to(file, bytes, format, limit)?.to_value())
+}
+
 /// Reads one document.
 pub(crate) fn read(file: &str, bytes: &[u8], format: Format) -> Result<Node, CatalogError> {
-    if bytes.len() > MAX_MANIFEST_BYTES {
-        return Err(CatalogError::TooLarge { file: file.to_owned(), bytes: bytes.len(), limit: MAX_MANIFEST_BYTES });
+    read_up_to(file, bytes, format, MAX_MANIFEST_BYTES)
+}
+
+fn read_up_to(file: &str, bytes: &[u8], format: Format, limit: usize) -> Result<Node, CatalogError> {
+    if bytes.len() > limit {
+        return Err(CatalogError::TooLarge { file: file.to_owned(), bytes: bytes.len(), limit });
     }
     let text = utf8(file, bytes)?;
     let node = if is_json(file, text, format) { json::read(file, text)? } else { yaml::read(file, text)? };

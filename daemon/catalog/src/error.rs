@@ -9,7 +9,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum CatalogError {
     /// The document is larger than this crate reads.
-    #[error("{file}: {bytes} bytes, more than the {limit} that a manifest may have; move long texts to documentation")]
+    #[error("{file}: {bytes} bytes, more than the {limit} that are read; move long texts to documentation")]
     TooLarge {
         /// Name the caller gave to the bytes.
         file: String,

@@ -18,9 +18,12 @@ use crate::config_schema::{ConfigSchema, Configured};
 use crate::document::{self, Format, Node};
 use crate::identifier::{ComponentName, Tag};
 use crate::license::License;
+use crate::path::RelativePath;
 use crate::port::Port;
 use crate::token::{Kind, Lifecycle};
 use crate::{CatalogError, Digest};
+
+pub(crate) use checker::nearest;
 
 /// The published JSON Schema (2020-12) of a manifest.
 pub const MANIFEST_SCHEMA: &str = include_str!("../schema/manifest.schema.json");
@@ -30,6 +33,9 @@ pub const MAX_MANIFEST_BYTES: usize = 256 * 1024;
 
 /// Deepest nesting of lists and mappings that is read.
 pub const MAX_DEPTH: usize = 64;
+
+/// Most files that an artifact lists.
+pub const MAX_ARTIFACT_FILES: usize = 1_024;
 
 /// One version of a component, valid by construction.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +70,7 @@ pub struct Manifest {
 pub struct Artifact {
     purl: String,
     digests: BTreeMap<String, String>,
+    files: BTreeMap<RelativePath, Digest>,
 }
 
 impl Artifact {
@@ -75,6 +82,12 @@ impl Artifact {
     /// Algorithm (`sha256`, `sha384` or `sha512`) to lower-case hexadecimal digest of the artifact.
     pub fn digests(&self) -> &BTreeMap<String, String> {
         &self.digests
+    }
+
+    /// The files that the artifact consists of once it is unpacked, each with its sha256: at most
+    /// [`MAX_ARTIFACT_FILES`]; empty when they are not listed. No path is a folder of another.
+    pub fn files(&self) -> &BTreeMap<RelativePath, Digest> {
+        &self.files
     }
 }
 

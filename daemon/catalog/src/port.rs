@@ -1,5 +1,6 @@
 //! Ports: where one component can be joined to another.
 
+use crate::config_schema::ValueSchema;
 use crate::token::tokens;
 
 /// A place where a component offers something or needs something.
@@ -11,6 +12,7 @@ pub struct Port {
     pub(crate) scopes: Vec<String>,
     pub(crate) data_classes: Vec<DataClass>,
     pub(crate) optional: bool,
+    pub(crate) value_schema: Option<ValueSchema>,
 }
 
 impl Port {
@@ -42,6 +44,12 @@ impl Port {
     /// Whether the component works without this port being joined. Always false for an offered port.
     pub fn optional(&self) -> bool {
         self.optional
+    }
+
+    /// What the port gives to properties that are bound to it; absent means that nothing can be. Always absent for a
+    /// needed port.
+    pub fn value_schema(&self) -> Option<&ValueSchema> {
+        self.value_schema.as_ref()
     }
 }
 

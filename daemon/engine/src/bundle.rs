@@ -12,8 +12,9 @@ mod manifest;
 mod plan;
 
 pub use self::archive::{BundleFile, BundleTaker, interrupted_export, write_bundle};
+pub use self::content::CarriedRevocation;
+pub(crate) use self::content::recorded_revocation;
 pub use self::content::{BundleAssembly, BundleContent, Reading};
-pub(crate) use self::content::{CarriedRevocation, recorded_revocation};
 pub(crate) use self::export::pretty;
 pub use self::export::{ExportHead, Exported};
 pub use self::import::{ImportOptions, ImportedBundle};

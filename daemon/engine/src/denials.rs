@@ -88,9 +88,7 @@ impl Shared {
             tracing::warn!(%error, "a denial could not be recorded");
         }
     }
-}
 
-impl Shared {
     /// Of a batch: [subjects] and what became of each.
     pub(crate) fn record_denials<T>(
         &self,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use fitment_catalog::{ComponentName, Digest, Manifest};
+use fitment_catalog::{ComponentName, Manifest};
 use fitment_index::DocId;
 use semver::Version;
 
@@ -45,16 +45,16 @@ impl Engine {
             take(ExportedFile { path, content: crate::bundle::pretty(&root.to_value())? })?;
         }
         for (revocation, envelope) in reader.revocations_with_envelopes()? {
-            let path = format!("{FOLDER_RECORDS}/revocations/{}.json", hex(&revocation.digest()));
+            let path = format!("{FOLDER_RECORDS}/revocations/{}.json", revocation.digest().to_hex());
             let carried = CarriedRevocation { accepted: revocation.to_value(), envelope };
             take(ExportedFile { path, content: crate::bundle::pretty(&carried)? })?;
         }
         reader.every_certificate(|address, envelope| {
-            let path = format!("{FOLDER_RECORDS}/certificates/{}.dsse.json", hex(&address));
+            let path = format!("{FOLDER_RECORDS}/certificates/{}.dsse.json", address.to_hex());
             take(ExportedFile { path, content: envelope.into_bytes() })
         })?;
         reader.every_evidence(|digest, content| {
-            take(ExportedFile { path: format!("{FOLDER_RECORDS}/evidence/{}", hex(&digest)), content })
+            take(ExportedFile { path: format!("{FOLDER_RECORDS}/evidence/{}", digest.to_hex()), content })
         })?;
         reader.revision()
     }
@@ -75,18 +75,17 @@ fn versions(reader: &StoreReader, take: Take<'_>) -> Result<(), EngineError> {
         let mut stem = format!("{}@{version}", name.name());
         // A version that differs from another in letter case alone would be the same file on some systems.
         if stem.len() > MAX_STEM_BYTES || !taken.insert(format!("{}/{}", name.namespace(), stem.to_lowercase())) {
-            stem = format!("{}@sha256-{}", name.name(), hex(&manifest.digest()));
+            stem = format!("{}@sha256-{}", name.name(), manifest.digest().to_hex());
         }
         let stem = format!("{}/{stem}", name.namespace());
         let content = format!("{}\n", manifest.to_yaml().trim_end()).into_bytes();
         take(ExportedFile { path: format!("{stem}.yaml"), content })?;
         if let Some(standing) = standing {
-            take(ExportedFile { path: format!("{stem}{STANDING_ENDING}"), content: standing.to_bytes()? })?;
+            take(ExportedFile {
+                path: format!("{stem}{STANDING_ENDING}"),
+                content: crate::bundle::pretty(&standing)?,
+            })?;
         }
     }
     Ok(())
-}
-
-fn hex(digest: &Digest) -> String {
-    hex::encode(digest.as_bytes())
 }

@@ -9,14 +9,38 @@ use fitment_index::DocId;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::live::Entry;
-use crate::store::{Change, StoredVersion};
+use crate::store::{Change, StoreReader, StoredVersion};
 
 /// A version that is to be indexed, as it is stored.
-struct Stored {
+pub(crate) struct Stored {
     doc: DocId,
     version: StoredVersion,
     manifest: Manifest,
     floats: Vec<f32>,
+}
+
+impl Stored {
+    /// Reads what else is kept of a version: its manifest and its vectors by the model in use.
+    pub(crate) fn read(
+        shared: &Shared,
+        reader: &StoreReader,
+        doc: DocId,
+        version: StoredVersion,
+    ) -> Result<Self, EngineError> {
+        let missing =
+            |what: &str| EngineError::Internal(format!("{}@{} has no {what}", version.card.name, version.card.version));
+        let manifest = reader.manifest(doc)?.ok_or_else(|| missing("manifest"))?;
+        let manifest = Manifest::from_canonical_json("store", &manifest)?;
+        let model = shared.encoder.info().digest.to_string();
+        let floats = reader.vectors(&model, doc)?.ok_or_else(|| missing("vectors"))?;
+        Ok(Self { doc, version, manifest, floats })
+    }
+
+    /// As it is indexed, its vectors of `dimension` numbers each.
+    pub(crate) fn entry(&self, dimension: usize) -> Entry<'_> {
+        let Self { doc, version, manifest, floats } = self;
+        Entry { doc: *doc, card: version.card.clone(), manifest, vectors: floats.chunks_exact(dimension).collect() }
+    }
 }
 
 impl Engine {
@@ -57,31 +81,16 @@ impl Shared {
             let moved = matches!(change, Change::Move(_));
             changed.entry(change.doc()).and_modify(|only| *only &= moved).or_insert(moved);
         }
-        let model = self.encoder.info();
-        let model_digest = model.digest.to_string();
         let (mut puts, mut deletes, mut moves) = (Vec::new(), Vec::new(), Vec::new());
         for (doc, moved) in changed {
-            let missing = |what: &str| EngineError::Internal(format!("document {} has no {what}", doc.0));
             match reader.version(doc)? {
                 None => deletes.push(doc),
                 Some(version) if moved => moves.push((doc, version.card.lifecycle)),
-                Some(version) => {
-                    let bytes = reader.manifest(doc)?.ok_or_else(|| missing("manifest"))?;
-                    let manifest = Manifest::from_canonical_json("store", &bytes)?;
-                    let floats = reader.vectors(&model_digest, doc)?.ok_or_else(|| missing("vectors"))?;
-                    puts.push(Stored { doc, version, manifest, floats });
-                }
+                Some(version) => puts.push(Stored::read(self, &reader, doc, version)?),
             }
         }
-        let entries: Vec<Entry<'_>> = puts
-            .iter()
-            .map(|Stored { doc, version, manifest, floats }| Entry {
-                doc: *doc,
-                card: version.card.clone(),
-                manifest,
-                vectors: floats.chunks_exact(model.dimension).collect(),
-            })
-            .collect();
+        let dimension = self.encoder.info().dimension;
+        let entries: Vec<Entry<'_>> = puts.iter().map(|stored| stored.entry(dimension)).collect();
         self.index.apply(revision, &entries, &deletes)?;
         for (doc, lifecycle) in moves {
             self.index.apply_move(revision, doc, lifecycle);

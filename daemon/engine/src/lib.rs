@@ -47,9 +47,9 @@ pub mod evaluate;
 pub use audit::{AuditHead, AuditRecord, Author, MAX_AUTHOR_CHARS};
 pub use bundle::{
     BundleAssembly, BundleChange, BundleContent, BundleCounts, BundleEntry, BundleFile, BundleKind, BundleManifest,
-    BundleModel, BundleTaker, ExportHead, Exported, Fate, ImportOptions, ImportedBundle, MANIFEST_PATH,
-    MAX_BUNDLE_ENTRIES, MAX_CARRIED_BYTES, MAX_MANIFEST_JSON_BYTES, Reading, SIGNATURE_PATH, bundle_signers,
-    interrupted_export, write_bundle,
+    BundleModel, BundleTaker, CarriedRevocation, ExportHead, Exported, Fate, ImportOptions, ImportedBundle,
+    MANIFEST_PATH, MAX_BUNDLE_ENTRIES, MAX_CARRIED_BYTES, MAX_MANIFEST_JSON_BYTES, Reading, SIGNATURE_PATH,
+    bundle_signers, interrupted_export, write_bundle,
 };
 pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};

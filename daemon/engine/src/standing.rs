@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use fitment_catalog::{Lifecycle, Manifest};
+use fitment_catalog::Lifecycle;
 use fitment_index::DocId;
 
 use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
-use crate::live::Entry;
+use crate::lag::Stored;
 use crate::store::{Moved, Revision, Standing, StoredVersion};
 
 impl Engine {
@@ -92,15 +92,8 @@ fn asked(act: &'static str, standing: &Standing) -> Asked {
 
 /// Makes a version searchable from what is stored of it.
 fn restore(shared: &Shared, revision: Revision, doc: DocId, version: StoredVersion) -> Result<(), EngineError> {
-    let reader = shared.store.read()?;
-    let missing =
-        |what: &str| EngineError::Internal(format!("{}@{} has no {what}", version.card.name, version.card.version));
-    let manifest = reader.manifest(doc)?.ok_or_else(|| missing("manifest"))?;
-    let manifest = Manifest::from_canonical_json("store", &manifest)?;
-    let model = shared.encoder.info();
-    let floats = reader.vectors(&model.digest.to_string(), doc)?.ok_or_else(|| missing("vectors"))?;
-    let vectors = floats.chunks_exact(model.dimension).collect();
-    shared.index.apply(revision, &[Entry { doc, card: version.card, manifest: &manifest, vectors }], &[])?;
+    let stored = Stored::read(shared, &shared.store.read()?, doc, version)?;
+    shared.index.apply(revision, &[stored.entry(shared.encoder.info().dimension)], &[])?;
     shared.judge(&[doc])?;
     if let Some(second) = &shared.second {
         second.wake();

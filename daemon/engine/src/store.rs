@@ -25,6 +25,7 @@ mod standing;
 mod tables;
 mod versions;
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -235,15 +236,26 @@ impl Store {
 
 /// What an error of the operating system about the store's file means.
 fn io_failed(path: &Path, source: std::io::Error) -> EngineError {
-    use std::io::ErrorKind;
-    let (path, detail) = (path.to_path_buf(), source.to_string());
+    let detail = source.to_string();
+    if let Some(refused) = refused(source.kind(), path, &detail) {
+        return refused;
+    }
+    let path = path.to_path_buf();
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            EngineError::StoreFull { path, detail }
-        }
-        ErrorKind::ReadOnlyFilesystem => EngineError::StoreReadOnly { path, detail },
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof => EngineError::StoreDamaged { path, detail },
         _ => EngineError::Io { path, source },
+    }
+}
+
+/// The disk takes no more bytes, or none at all; `None` for every other error.
+fn refused(kind: ErrorKind, path: &Path, detail: &str) -> Option<EngineError> {
+    let (path, detail) = (path.to_path_buf(), detail.to_owned());
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            Some(EngineError::StoreFull { path, detail })
+        }
+        ErrorKind::ReadOnlyFilesystem => Some(EngineError::StoreReadOnly { path, detail }),
+        _ => None,
     }
 }
 

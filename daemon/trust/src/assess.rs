@@ -76,6 +76,69 @@ pub fn assess(
     }
 }
 
+/// Something that certificates cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    /// A standard, one of its requirements, or a property, without regard to levels.
+    pub what: Requirement,
+    /// First instant at which it no longer is.
+    pub until: Timestamp,
+    /// Who stands behind it, at least one.
+    pub support: Vec<Support>,
+}
+
+/// Everything that certificates which count at an instant cover, asked for by a policy or not; ordered. A version that was
+/// revoked has nothing. Policies' thresholds and ages do not matter here.
+pub fn coverage(
+    version: &Digest,
+    component: &ComponentName,
+    certificates: &[VerifiedCertificate],
+    revocations: &[Revocation],
+    root: &TrustRoot,
+    now: Timestamp,
+) -> Vec<Covered> {
+    let mut judge = Judge { version, component, revocations, root, findings: BTreeSet::new() };
+    if judge.in_force(|revocation| revocation.claim().version.as_ref() == Some(version)).next().is_some() {
+        return Vec::new();
+    }
+    let claims = certificates.iter().flat_map(|certificate| claims(certificate.statement().predicate()));
+    let claims: Vec<Requirement> = claims.collect::<BTreeSet<_>>().into_iter().collect();
+    let policy =
+        Policy { id: String::new(), components: Vec::new(), require: Vec::new(), threshold: 1, max_age_days: None };
+    let demands: Vec<(&Policy, &Requirement)> = claims.iter().map(|claim| (&policy, claim)).collect();
+    let mut backings: Vec<Vec<Backing<'_>>> = vec![Vec::new(); demands.len()];
+    for certificate in certificates {
+        judge.collect(certificate, &demands, now, &mut backings);
+    }
+    let covered = claims.iter().zip(&backings).filter_map(|(what, backings)| {
+        let holding = backings.iter().filter(|backing| backing.holds_at(now));
+        let until = holding.map(|backing| backing.until).max()?;
+        Some(Covered { what: what.clone(), until, support: support(backings, now) })
+    });
+    covered.collect()
+}
+
+/// What a predicate says is met, as requirements.
+fn claims(predicate: &Predicate) -> Vec<Requirement> {
+    let standard = |standard: &str, requirement: Option<String>| Requirement::Standard {
+        standard: standard.to_owned(),
+        requirement,
+        levels: BTreeSet::new(),
+    };
+    match predicate {
+        Predicate::Certification(certification) => certification
+            .standards
+            .iter()
+            .flat_map(|claim| match claim.requirements.as_slice() {
+                [] => vec![standard(&claim.standard, None)],
+                ids => ids.iter().map(|id| standard(&claim.standard, Some(id.clone()))).collect(),
+            })
+            .collect(),
+        Predicate::VerificationResult(result) => result.properties.iter().cloned().map(Requirement::Property).collect(),
+        Predicate::Revocation(_) | Predicate::Other(_) => Vec::new(),
+    }
+}
+
 /// One key that stands behind one requirement by one certificate, from an instant until another.
 #[derive(Clone)]
 struct Backing<'c> {

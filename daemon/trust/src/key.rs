@@ -67,7 +67,7 @@ impl PublicKey {
     /// The key's id as signers write it into envelopes: sha256 of the SPKI's DER, in hexadecimal.
     pub fn id(&self) -> String {
         let document = self.0.to_public_key_der().expect("an Ed25519 key has a DER form");
-        hex::encode(Digest::of(document.as_bytes()).as_bytes())
+        Digest::of(document.as_bytes()).to_hex()
     }
 
     /// SPKI in PEM.

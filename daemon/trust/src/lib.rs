@@ -23,7 +23,7 @@ mod root;
 mod statement;
 mod verify;
 
-pub use assess::{Coverage, Finding, Reason, Standing, Support, assess};
+pub use assess::{Coverage, Covered, Finding, Reason, Standing, Support, assess, coverage};
 pub use envelope::{Envelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES, PAYLOAD_TYPE, Signature, pae};
 pub use error::{TrustError, TrustErrorKind};
 pub use json::MAX_JSON_DEPTH;

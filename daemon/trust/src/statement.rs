@@ -94,7 +94,7 @@ impl Statement {
             if let Some(name) = &subject.name {
                 fields.insert("name".to_owned(), name.clone().into());
             }
-            let digest = subject.digest.map(|digest| hex::encode(digest.as_bytes()));
+            let digest = subject.digest.map(|digest| digest.to_hex());
             fields.insert("digest".to_owned(), digest.map_or(json!({}), |digest| json!({ "sha256": digest })));
             Value::Object(fields)
         };

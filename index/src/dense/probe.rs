@@ -58,19 +58,11 @@ impl DenseIndex {
     /// Vectors of `count` live rows, spread evenly: [at most count][dimension].
     pub fn sample(&self, count: usize) -> Vec<Vec<f32>> {
         let every = (self.len_rows() / count.max(1)).max(1);
-        let mut vectors = Vec::with_capacity(count);
-        let mut row = 0;
-        for block in self.blocks() {
-            for slot in (0..number(block.rows.slots())).filter(|&slot| !block.tombstones.is_dead(slot)) {
-                for at in block.rows.range(slot) {
-                    if row % every == 0 && vectors.len() < count {
-                        vectors.push(block.rows.vector(at));
-                    }
-                    row += 1;
-                }
-            }
-        }
-        vectors
+        let rows = self.blocks().flat_map(|block| {
+            let live = (0..number(block.rows.slots())).filter(move |&slot| !block.tombstones.is_dead(slot));
+            live.flat_map(move |slot| block.rows.range(slot).map(move |at| (block.rows, at)))
+        });
+        rows.step_by(every).take(count).map(|(rows, at)| rows.vector(at)).collect()
     }
 
     /// Asks each question with `effort` and exactly.

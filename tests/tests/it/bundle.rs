@@ -8,37 +8,10 @@ use fitment_proto::v1;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
 use fitment_proto::v1::bundle_service_client::BundleServiceClient;
 use fitment_tests::{Daemon, fitment, manifest, text};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::commands::{certify, ends, keygen, on, revision, revoke_certificate, told};
 use crate::matching::{create, intent};
-
-/// Runs a command in a folder that must end with an exit code, and gives what it printed.
-pub(crate) fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = fitment()?.current_dir(folder).args(arguments).output()?;
-    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    ensure!(output.status.code() == Some(code), "{arguments:?}: {:?}: {said}", output.status);
-    Ok(said)
-}
-
-/// The same on a daemon.
-pub(crate) fn on(daemon: &Daemon, folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
-    ends(folder, code, &[arguments, &["--server", daemon.address()]].concat())
-}
-
-/// The same, its standard output read as JSON.
-fn told(daemon: &Daemon, folder: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
-    let output =
-        fitment()?.current_dir(folder).args(arguments).args(["--json", "--server", daemon.address()]).output()?;
-    serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}: {}", text(&output.stderr)))
-}
-
-pub(crate) fn keygen(folder: &Path, name: &str) -> anyhow::Result<Value> {
-    let (private, public) = (format!("{name}.pem"), format!("{name}.pub.pem"));
-    let printed = ends(folder, 0, &["certify", "keygen", "--out", &private, "--public", &public, "--json"])?;
-    let key: Value = serde_json::from_str(&printed)?;
-    Ok(json!({ "id": name, "public_key": key["public_key"],
-        "not_before": "2020-01-01T00:00:00Z", "not_after": "2100-01-01T00:00:00Z" }))
-}
 
 /// What a catalogue shows of itself.
 #[derive(Debug, PartialEq)]
@@ -68,11 +41,6 @@ async fn see(daemon: &Daemon, folder: &Path) -> anyhow::Result<Seen> {
         answers,
         certified,
     })
-}
-
-async fn revision(daemon: &Daemon) -> anyhow::Result<u64> {
-    let info = daemon.info().await?.get_server_info(v1::GetServerInfoRequest {}).await?.into_inner();
-    Ok(info.catalog.context("a catalogue")?.revision)
 }
 
 async fn audit_sequence(daemon: &Daemon) -> anyhow::Result<u64> {
@@ -119,13 +87,6 @@ fn source(folder: &Path) -> anyhow::Result<Daemon> {
     certify(folder, "backup", &[])?;
     on(&daemon, folder, 0, &["certify", "add", "backup.dsse.json"])?;
     Ok(daemon)
-}
-
-pub(crate) fn certify(folder: &Path, name: &str, more: &[&str]) -> anyhow::Result<()> {
-    let (yaml, out) = (format!("{name}.yaml"), format!("{name}.dsse.json"));
-    let sign = ["certify", "sign", &yaml, "--key", "alice.pem", "--standard", "pci-dss-4.0=6.4.3"];
-    let rest = ["--valid-days", "365", "--out", &out];
-    ends(folder, 0, &[&sign[..], &rest[..], more].concat()).map(drop)
 }
 
 const EXPORT: &[&str] = &["bundle", "export", "--without", "model", "--key", "rel.pem"];
@@ -177,14 +138,7 @@ async fn another_catalogue_answers_as_the_first_and_only_what_may_is_taken() -> 
     // Newer: a version more, one revoked, one moved on there and further here.
     on(&first, folder, 0, &["catalog", "move", "messaging/sms@0.9.0", "deprecated"])?;
     on(&second, folder, 0, &["catalog", "move", "messaging/sms@0.9.0", "revoked"])?;
-    let listed = told(&first, folder, &["certify", "list", "storage/backup"])?;
-    let certificate = listed["certificates"][0]["digest"].as_str().context("a certificate")?.to_owned();
-    let revocation = json!({ "target": { "certificate": certificate }, "justification": "the assessor erred" });
-    std::fs::write(folder.join("revocation.json"), revocation.to_string())?;
-    let sign = ["certify", "sign", "--predicate", "revocation.json", "--predicate-type", "revocation", "--subject"];
-    let rest = [certificate.as_str(), "--key", "alice.pem", "--out", "revocation.dsse.json"];
-    ends(folder, 0, &[&sign[..], &rest[..]].concat())?;
-    on(&first, folder, 0, &["certify", "revoke", "revocation.dsse.json"])?;
+    revoke_certificate(&first, folder, "storage/backup")?;
     create(&mut first.catalog().await?, manifest("ui/table", "1.0.0", "Rows and columns.")).await?;
     on(&first, folder, 0, &[EXPORT, &["two.fitment"]].concat())?;
     let result = told(&second, folder, &["bundle", "import", "two.fitment"])?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use fitment_proto::v1;
 use fitment_tests::{Daemon, fitment, manifest, text, workspace};
 use serde_json::{Value, json};
 
-use crate::bundle::{certify, ends, keygen, on};
+use crate::commands::{certify, ends, keygen, on, revoke_certificate, told};
 use crate::matching::intent;
 
 /// Every file below a folder but hidden ones, by its path.
@@ -29,12 +29,6 @@ fn tree(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     Ok(files)
-}
-
-fn json_of(daemon: &Daemon, folder: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
-    let asked =
-        fitment()?.current_dir(folder).args(arguments).args(["--json", "--server", daemon.address()]).output()?;
-    serde_json::from_slice(&asked.stdout).with_context(|| format!("{arguments:?}: {}", text(&asked.stderr)))
 }
 
 fn sample() -> PathBuf {
@@ -93,14 +87,7 @@ fn first(folder: &Path) -> anyhow::Result<Daemon> {
     on(&daemon, folder, 0, &["certify", "add", "card.dsse.json", "--evidence", "scan.sarif"])?;
     certify(folder, "old", &[])?;
     on(&daemon, folder, 0, &["certify", "add", "old.dsse.json"])?;
-    let listed = json_of(&daemon, folder, &["certify", "list", "payments/card@0.9.0"])?;
-    let certificate = listed["certificates"][0]["digest"].as_str().context("a certificate")?.to_owned();
-    let revocation = json!({ "target": { "certificate": certificate }, "justification": "the assessor erred" });
-    std::fs::write(folder.join("revocation.json"), revocation.to_string())?;
-    let sign = ["certify", "sign", "--predicate", "revocation.json", "--predicate-type", "revocation", "--subject"];
-    let rest = [certificate.as_str(), "--key", "alice.pem", "--out", "revocation.dsse.json"];
-    ends(folder, 0, &[&sign[..], &rest[..]].concat())?;
-    on(&daemon, folder, 0, &["certify", "revoke", "revocation.dsse.json"])?;
+    revoke_certificate(&daemon, folder, "payments/card@0.9.0")?;
     on(&daemon, folder, 0, &["trust", "install", "root-3.json"])?;
     Ok(daemon)
 }
@@ -128,11 +115,11 @@ async fn what_is_exported_imported_and_exported_again_is_the_same_to_the_byte() 
     assert!(sums.status.success(), "{}", text(&sums.stdout));
 
     let second = Daemon::serve(&folder.join("second"), &[])?;
-    let would = json_of(&second, folder, &["catalog", "import", "one", "--dry-run"])?;
+    let would = told(&second, folder, &["catalog", "import", "one", "--dry-run"])?;
     assert_eq!((&would["created"], &would["dry_run"]), (&json!(with(".yaml")), &json!(true)), "{would}");
     ends(folder, 4, &["catalog", "get", "payments/card", "--server", second.address()])?;
     let import = ["catalog", "import", "one", "--actor", "dan", "--reason", "moved house"];
-    let done = json_of(&second, folder, &import)?;
+    let done = told(&second, folder, &import)?;
     assert_eq!((&done["created"], &done["failed"]), (&json!(with(".yaml")), &json!([])), "{done}");
     assert_eq!(done["records"], json!({"created": 5, "unchanged": 0, "kept": 0, "failed": 0}), "{done}");
     on(&second, folder, 0, &["catalog", "export", "two"])?;
@@ -152,15 +139,15 @@ async fn what_is_exported_imported_and_exported_again_is_the_same_to_the_byte() 
 
     // Again: nothing is written.
     let trail = on(&second, folder, 0, &["audit", "export"])?;
-    let again = json_of(&second, folder, &import)?;
+    let again = told(&second, folder, &import)?;
     assert_eq!((&again["created"], &again["unchanged"], &again["updated"]), (&json!(0), &done["created"], &json!(0)));
     assert_eq!(again["records"]["unchanged"].as_u64().zip(again["records"]["kept"].as_u64()), Some((4, 1)), "{again}");
     assert_eq!(on(&second, folder, 0, &["audit", "export"])?, trail);
     assert!(trail.contains("component.import_standing") && trail.contains("moved house"), "{trail}");
 
     // Who moved it, when and why is what was recorded there, and who says so is recorded here.
-    let there = json_of(&daemon, folder, &["catalog", "history", "ui/odd@1.0.0-RC1"])?;
-    let here = json_of(&second, folder, &["catalog", "history", "ui/odd@1.0.0-RC1"])?;
+    let there = told(&daemon, folder, &["catalog", "history", "ui/odd@1.0.0-RC1"])?;
+    let here = told(&second, folder, &["catalog", "history", "ui/odd@1.0.0-RC1"])?;
     for at in 0..2 {
         for field in ["from", "to", "time", "actor", "reason"] {
             assert_eq!(there["history"][at][field], here["history"][at][field], "{field}");
@@ -168,7 +155,7 @@ async fn what_is_exported_imported_and_exported_again_is_the_same_to_the_byte() 
         assert_eq!(here["history"][at]["imported"]["actor"], "dan");
         assert!(there["history"][at]["imported"].is_null());
     }
-    let deleted = json_of(&second, folder, &["catalog", "history", "ui/gone@1.0.0"])?;
+    let deleted = told(&second, folder, &["catalog", "history", "ui/gone@1.0.0"])?;
     assert_eq!((&deleted["deletedBy"], &deleted["deleteImported"]["reason"]), (&json!("cy"), &json!("moved house")));
     second.kill()?;
     let second = Daemon::serve(&folder.join("second"), &[])?;
@@ -198,13 +185,13 @@ async fn standings_are_taken_on_kept_or_refused() -> anyhow::Result<()> {
     assert!(said.contains("0 created, 1 unchanged, 2 updated"), "{said}");
     assert!(names_of(&two, "draw a map").await?.iter().all(|name| !name.starts_with("b/ends")));
     on(&two, folder, 0, &["catalog", "move", "a/moves@1.0.0", "revoked"])?;
-    let kept = json_of(&two, folder, &["catalog", "import", "out"])?;
+    let kept = told(&two, folder, &["catalog", "import", "out"])?;
     assert_eq!((&kept["kept"], &kept["updated"]), (&json!(1), &json!(0)), "{kept}");
 
     // Two ways that a version went: neither wins.
     on(&one, folder, 0, &["catalog", "move", "a/moves@1.0.0", "certified"])?;
     on(&one, folder, 0, &["catalog", "export", "out", "--update"])?;
-    let refused = json_of(&two, folder, &["catalog", "import", "out"])?;
+    let refused = told(&two, folder, &["catalog", "import", "out"])?;
     assert_eq!(refused["failed"][0]["status"]["reason"], "STANDING_DIFFERS", "{refused}");
 
     // A standing that is of another manifest, or tells of a step that no life has; never half a version.
@@ -214,7 +201,7 @@ async fn standings_are_taken_on_kept_or_refused() -> anyhow::Result<()> {
     {
         std::fs::write(&standing, honest.replace(from, to))?;
         let third = Daemon::serve(&folder.join(format!("3{}", from.len())), &[])?;
-        let done = json_of(&third, folder, &["catalog", "import", "out"])?;
+        let done = told(&third, folder, &["catalog", "import", "out"])?;
         assert_eq!((&done["created"], done["failed"].as_array().map(Vec::len)), (&json!(2), Some(1)), "{done}");
         ends(folder, 4, &["catalog", "get", "a/moves@1.0.0", "--server", third.address()])?;
     }

@@ -2,32 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
 
 use fitment_proto::v1;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
-use fitment_tests::{Daemon, fitment, manifest, text};
+use fitment_tests::{Daemon, manifest};
 use serde_json::{Value, json};
 
-/// Runs a command in a folder.
-fn run(folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
-    Ok(fitment()?.current_dir(folder).args(arguments).output()?)
-}
-
-/// Runs a command that must end with an exit code, and gives what it printed.
-fn ends(folder: &Path, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = run(folder, arguments)?;
-    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    Ok(said)
-}
-
-fn keygen(folder: &Path, name: &str) -> anyhow::Result<Value> {
-    let printed = ends(folder, 0, &["certify", "keygen", "--out", &format!("{name}.pem"), "--json"])?;
-    let key: Value = serde_json::from_str(&printed)?;
-    Ok(json!({ "id": name, "public_key": key["public_key"],
-        "not_before": "2020-01-01T00:00:00Z", "not_after": "2100-01-01T00:00:00Z" }))
-}
+use crate::commands::{ends, keygen, revision};
 
 /// A manifest, two keys and a root that wants both for payments; `bob` may also revoke.
 fn prepare(folder: &Path) -> anyhow::Result<()> {
@@ -395,9 +376,4 @@ async fn a_certificate_ends_by_the_clock_without_a_write() -> anyhow::Result<()>
     assert!(now.elapsed()?.as_secs() >= 19, "not before its end");
     assert_eq!(revision(&daemon).await?, before);
     Ok(())
-}
-
-async fn revision(daemon: &Daemon) -> anyhow::Result<u64> {
-    let info = daemon.info().await?.get_server_info(v1::GetServerInfoRequest {}).await?.into_inner();
-    Ok(info.catalog.expect("a catalogue").revision)
 }

@@ -1,5 +1,6 @@
 //! A full disk, a disk that turned read-only, an index that cannot be written, and bits that flip, under the real daemon.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -149,18 +150,28 @@ async fn a_read_only_disk_is_named_at_the_start() -> anyhow::Result<()> {
     create(&mut daemon.catalog().await?, part(0)).await?;
     daemon.terminate()?;
     daemon.wait().await?;
-    // A file system of its own kind for this process only: permissions say nothing to the superuser.
-    let mounted = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && shift && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]).arg(folder.path());
-    let serve = command.arg(binary()?).args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let possible = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status();
-    if !possible.is_ok_and(|status| status.success()) {
-        // The engine's tests have a disk that turns read-only; they need nothing of the system.
-        eprintln!("NOT CHECKED: this system lets nobody mount, so no disk could be made read-only");
-        return Ok(());
-    }
+    let possible = possible.is_ok_and(|status| status.success());
+    let mut command = if possible {
+        // A file system of its own kind for this process only: permissions say nothing to the superuser.
+        let mounted = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]).arg(folder.path());
+        command.arg(binary()?);
+        command
+    } else {
+        set_mode(folder.path(), 0o555)?;
+        ensure!(
+            std::fs::write(folder.path().join("probe"), "").is_err(),
+            "no disk can be made read-only here: run the tests as another user than root, or allow user name spaces"
+        );
+        Command::new(binary()?)
+    };
+    let serve = command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let output = serve.env_remove("FITMENT_BIN").process_group(0).output()?;
+    if !possible {
+        set_mode(folder.path(), 0o755)?;
+    }
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{message}");
     assert!(message.contains("catalog.redb cannot be written") && message.contains("mount"), "{message}");
@@ -204,4 +215,12 @@ async fn a_store_with_a_flipped_bit_is_refused_or_answers_rightly() -> anyhow::R
     let daemon = Daemon::serve(folder.path(), &[])?;
     assert_eq!(found(&daemon).await?, parts(0..3));
     Ok(())
+}
+
+/// Sets the permissions of everything in a folder.
+fn set_mode(folder: &Path, mode: u32) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        std::fs::set_permissions(entry?.path(), std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode))?)
 }

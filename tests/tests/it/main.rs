@@ -6,6 +6,7 @@ mod catalog;
 mod catalog_files;
 mod certify;
 mod cli;
+mod commands;
 mod demo;
 mod disk;
 mod durability;

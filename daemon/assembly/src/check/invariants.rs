@@ -120,15 +120,18 @@ fn assembly(subject: &Subject<'_>) -> Value {
     insert(&mut attributes, "owner", assembly.owner());
     attributes.insert("standards".into(), json!(standards));
     attributes.insert("parts".into(), json!(assembly.parts().len()));
-    attributes.insert("raw_lines".into(), known().map(lines).sum::<u64>().into());
+    if let Some(lines) = known().map(lines).sum::<Option<u64>>() {
+        attributes.insert("raw_lines".into(), lines.into());
+    }
     attributes.insert("tags".into(), json!(tags));
     json!({ "uid": of_assembly(subject), "attrs": attributes, "parents": [] })
 }
 
-fn lines(part: &Resolved<'_>) -> u64 {
+/// Lines of raw code; `None` where the document does not state them.
+fn lines(part: &Resolved<'_>) -> Option<u64> {
     match &part.part.source {
-        Source::Raw(raw) => u64::from(raw.lines),
-        Source::Component(_) | Source::External(_) => 0,
+        Source::Raw(raw) => raw.lines.map(u64::from),
+        Source::Component(_) | Source::External(_) => Some(0),
     }
 }
 
@@ -160,7 +163,9 @@ fn part(subject: &Subject<'_>, part: &Resolved<'_>) -> Map<String, Value> {
     if let Source::Raw(raw) = &part.part.source {
         insert(&mut attributes, "reviewer", raw.reviewer.as_deref());
     }
-    attributes.insert("lines".into(), lines(part).into());
+    if let Some(lines) = lines(part) {
+        attributes.insert("lines".into(), lines.into());
+    }
     attributes.insert("tags".into(), json!(part.tags()));
     attributes.insert("claims".into(), json!(claims));
     attributes.insert("data_classes".into(), json!(classes));

@@ -1,16 +1,17 @@
 //! Rules about one part: it exists, is certified, lies in its ranges, is configured, licensed and connected.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use fitment_catalog::Lifecycle;
+use fitment_catalog::{BindingFault, Configuration, Lifecycle, Port, bind};
 use jiff::SignedDuration;
 
-use super::subject::{Resolved, Subject, named};
+use super::subject::{Resolved, Subject};
 use crate::document::{ComponentPart, ExternalPart, PortAddress, Reference, Source};
-use crate::facts::{Binding, Certification, Facts, VersionFacts};
+use crate::facts::{Certification, VersionFacts};
 use crate::finding::{Finding, Rule, Severity};
 
-pub(super) fn check(subject: &Subject<'_>, facts: &dyn Facts, findings: &mut Vec<Finding>) {
+pub(super) fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let offered = subject.all_offered();
     let connected: HashSet<&PortAddress> =
         subject.assembly.connections().iter().map(|connection| &connection.from).collect();
     for part in &subject.parts {
@@ -21,7 +22,7 @@ pub(super) fn check(subject: &Subject<'_>, facts: &dyn Facts, findings: &mut Vec
                     lifecycle(part, known, findings);
                     certification(subject, part, known, findings);
                     versions(subject, part, component, known, findings);
-                    configuration(subject, part, component, known, facts, findings);
+                    configuration(part, component, known, &offered, findings);
                 }
                 None => unknown(part, component, findings),
             },
@@ -133,31 +134,27 @@ fn versions(
     }
 }
 
+/// That the version's closed schema accepts what is bound.
 fn configuration(
-    subject: &Subject<'_>,
     part: &Resolved<'_>,
     component: &ComponentPart,
     known: &VersionFacts,
-    facts: &dyn Facts,
+    offered: &BTreeMap<String, &[Port]>,
     findings: &mut Vec<Finding>,
 ) {
-    let outputs = |id: &str, port: &str| {
-        subject.part(id).and_then(Resolved::provides).and_then(|ports| named(ports, port)).cloned()
+    let mut refuse = |rule: &str, pointer: &str, reason: String, way_out: String| {
+        let place = part.place(&format!("/configuration{pointer}"));
+        let rule = format!("configuration/{rule}");
+        findings.push(Finding { rule, severity: Severity::Error, place, reason, way_out });
     };
-    let binding = Binding {
-        part: &part.part.id,
-        manifest: &known.manifest,
-        configuration: &component.configuration,
-        outputs: &outputs,
+    let configuration = match Configuration::from_value(&part.part.id, &component.configuration) {
+        Ok(configuration) => configuration,
+        Err(error) => return refuse("size", "", error.to_string(), "bind less".to_owned()),
     };
-    for fault in facts.bind(&binding) {
-        findings.push(Finding {
-            rule: format!("configuration/{}", fault.rule),
-            severity: Severity::Error,
-            place: part.place(&format!("/configuration{}", fault.pointer)),
-            reason: fault.reason,
-            way_out: fault.way_out,
-        });
+    if let Err(faults) = bind(&known.manifest, &configuration, offered) {
+        for BindingFault { pointer, rule, reason, way_out } in faults {
+            refuse(&rule.to_string(), &pointer, format!("{}: {reason}", known.manifest), way_out);
+        }
     }
 }
 

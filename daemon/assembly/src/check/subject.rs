@@ -1,6 +1,6 @@
 //! The assembly together with what is known about each part.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fitment_catalog::{License, Port};
 use jiff::Timestamp;
@@ -68,6 +68,11 @@ impl<'a> Subject<'a> {
     /// Whose policies apply, as messages name them, and the policies.
     pub(super) fn policies(&self) -> [(&'static str, &Policies); 2] {
         [("the organisation", self.organisation), ("the assembly", self.assembly.policies())]
+    }
+
+    /// What each part offers, where it is known.
+    pub(super) fn all_offered(&self) -> BTreeMap<String, &[Port]> {
+        self.parts.iter().filter_map(|part| Some((part.part.id.clone(), part.provides()?))).collect()
     }
 
     /// An offered port, where its part is known and has it.
@@ -189,11 +194,11 @@ fn secret_references(value: &Value) -> usize {
 
 impl Place {
     /// A place outside the lists.
-    pub(super) fn document(pointer: &str) -> Self {
+    pub(crate) fn document(pointer: &str) -> Self {
         Self { pointer: pointer.to_owned(), part: None, connection: None, order: (3, 0) }
     }
 
-    fn part(index: usize, id: &str, below: &str) -> Self {
+    pub(crate) fn part(index: usize, id: &str, below: &str) -> Self {
         Self {
             pointer: format!("/parts/{index}{below}"),
             part: Some(id.to_owned()),

@@ -3,23 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use super::{Assembly, ComponentPart, Connection, Exposure, ExternalPart, Part, Ports, RawPart, Reference, Source};
+use crate::globs::PathGlobs;
 
 pub(super) fn value(assembly: &Assembly) -> Value {
     // Destructured in full: a new field must be written or the build stops.
-    let Assembly { name, title, owner, parts, connections, exposures, standards, policies } = assembly;
+    let Assembly { name, title, owner, parts, connections, exposures, unmanaged, standards, policies } = assembly;
     let mut fields = Map::new();
     fields.insert("name".into(), name.to_string().into());
     insert(&mut fields, "title", title.as_deref());
     insert(&mut fields, "owner", owner.as_deref());
     fields.insert("parts".into(), parts.iter().map(part).collect());
-    if !connections.is_empty() {
-        fields.insert("connections".into(), connections.iter().map(connection).collect());
-    }
-    if !exposures.is_empty() {
-        let one =
-            |Exposure { port, audience }: &Exposure| json!({ "port": port.to_string(), "audience": audience.as_str() });
-        fields.insert("exposures".into(), exposures.iter().map(one).collect());
-    }
+    insert_connections(&mut fields, connections, exposures);
+    insert_globs(&mut fields, unmanaged);
     if !standards.is_empty() {
         fields.insert("standards".into(), json!(standards));
     }
@@ -34,7 +29,7 @@ fn part(Part { id, source }: &Part) -> Value {
     let mut fields = Map::new();
     fields.insert("id".into(), id.as_str().into());
     match source {
-        Source::Component(ComponentPart { reference, range, configuration }) => {
+        Source::Component(ComponentPart { reference, range, path, configuration }) => {
             match reference {
                 Reference::Named { digest, .. } => {
                     fields.insert("component".into(), reference.to_string().into());
@@ -43,6 +38,7 @@ fn part(Part { id, source }: &Part) -> Value {
                 Reference::Digest(digest) => insert(&mut fields, "digest", Some(digest)),
             }
             insert(&mut fields, "range", range.as_ref());
+            insert(&mut fields, "path", path.as_ref());
             if configuration.as_object().is_some_and(|bound| !bound.is_empty()) {
                 fields.insert("configuration".into(), configuration.clone());
             }
@@ -50,8 +46,10 @@ fn part(Part { id, source }: &Part) -> Value {
         Source::Raw(RawPart { path, digest, lines, owner, reviewer, license, ports }) => {
             let mut raw = Map::new();
             raw.insert("path".into(), path.as_str().into());
-            raw.insert("digest".into(), json!(digest));
-            raw.insert("lines".into(), (*lines).into());
+            insert(&mut raw, "digest", digest.as_ref());
+            if let Some(lines) = lines {
+                raw.insert("lines".into(), (*lines).into());
+            }
             insert(&mut raw, "owner", owner.as_deref());
             insert(&mut raw, "reviewer", reviewer.as_deref());
             insert(&mut raw, "license", license.as_ref());
@@ -82,6 +80,24 @@ fn insert_ports(fields: &mut Map<String, Value>, ports: &Ports) {
     }
 }
 
+/// Writes connections and exposures, as assemblies and locks have them.
+pub(crate) fn insert_connections(fields: &mut Map<String, Value>, connections: &[Connection], exposures: &[Exposure]) {
+    if !connections.is_empty() {
+        fields.insert("connections".into(), connections.iter().map(connection).collect());
+    }
+    if !exposures.is_empty() {
+        let one =
+            |Exposure { port, audience }: &Exposure| json!({ "port": port.to_string(), "audience": audience.as_str() });
+        fields.insert("exposures".into(), exposures.iter().map(one).collect());
+    }
+}
+
+pub(crate) fn insert_globs(fields: &mut Map<String, Value>, globs: &PathGlobs) {
+    if !globs.texts().is_empty() {
+        fields.insert("unmanaged".into(), json!(globs.texts()));
+    }
+}
+
 fn connection(Connection { from, to, data_classes, version }: &Connection) -> Value {
     let mut fields = Map::new();
     fields.insert("from".into(), from.to_string().into());
@@ -91,7 +107,7 @@ fn connection(Connection { from, to, data_classes, version }: &Connection) -> Va
     Value::Object(fields)
 }
 
-fn insert(fields: &mut Map<String, Value>, key: &str, value: Option<impl ToString>) {
+pub(crate) fn insert(fields: &mut Map<String, Value>, key: &str, value: Option<impl ToString>) {
     if let Some(value) = value {
         fields.insert(key.to_owned(), value.to_string().into());
     }

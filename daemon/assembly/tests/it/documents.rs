@@ -89,6 +89,19 @@ fn what_is_refused_names_its_place_and_the_way_out() {
         (json!({ "policies": { "licenses": { "allow": ["MIT OR Apache-2.0"] } } }), "no single licence"),
         (json!({ "policies": { "versions": { "a/b": "1" } } }), "/policies/versions/a~1b"),
         (json!({ "policies": { "data_classes": { "card": ["PCI"] } } }), "/policies/data_classes/card/0"),
+        (json!({ "parts": [{ "id": "a", "external": { "owner": "x" }, "path": "b" }] }), "exactly one"),
+        (json!({ "parts": [{ "id": "a", "component": "a/b@1.0.0", "path": "../b" }] }), "/parts/0/path"),
+        (
+            json!({ "parts": [{ "id": "a", "component": "a/b@1.0.0", "path": "b" }, { "id": "c", "raw": { "path": "b" } }] }),
+            "/parts/1/raw/path: a second part lies at `b`",
+        ),
+        (
+            json!({ "parts": [{ "id": "a", "component": "a/b@1.0.0", "path": "b/c" }, { "id": "c", "raw": { "path": "b" } }] }),
+            "/parts/0/path: `b/c` lies in another part, `b`",
+        ),
+        (json!({ "unmanaged": ["**"] }), "/unmanaged/0: `**` holds for any path"),
+        (json!({ "unmanaged": ["docs/[a"] }), "/unmanaged/0: `docs/[a` is no pattern"),
+        (json!({ "unmanaged": ["docs\\*"] }), "/unmanaged/0"),
     ] {
         let document = changed(|doc| {
             for (key, value) in change.as_object().expect("an object") {
@@ -104,7 +117,9 @@ fn what_is_refused_names_its_place_and_the_way_out() {
 fn raw_and_external_parts_are_read_strictly() {
     let raw = |field: &str, value: Value| changed(|doc| part(doc, "journal")["raw"][field] = value);
     for (field, value, expected) in [
-        ("path", json!("../secret"), "/parts/9/raw/path: has a step"),
+        ("path", json!("../secret"), "/parts/9/raw/path: `../secret`"),
+        ("path", json!("src/./journal"), "/parts/9/raw/path"),
+        ("path", json!("src\\journal"), "/parts/9/raw/path"),
         ("path", json!("/etc"), "/parts/9/raw/path"),
         ("digest", json!("sha256:00"), "/parts/9/raw/digest"),
         ("lines", json!(-1), "/parts/9/raw/lines"),

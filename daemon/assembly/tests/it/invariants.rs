@@ -61,7 +61,8 @@ fn what_the_schema_refuses_is_refused_with_its_place() {
         (policy("a", "include", "resource.colour == \"red\""), "colour"),
         // An optional attribute without `has`.
         (policy("a", "include", "resource.license == \"MIT\""), "license"),
-        (policy("a", "include", "resource.lines == \"many\""), "p.cedar:5:"),
+        (policy("a", "include", "resource has lines && resource.lines == \"many\""), "p.cedar:5:"),
+        (policy("a", "include", "resource.lines == 3"), "lines"),
         (policy("a", "destroy", "true"), "destroy"),
         (policy("a", "connect", "resource.lines > 3"), "lines"),
         (policy("a", "include", "resource."), "p.cedar:5:"),
@@ -110,7 +111,10 @@ fn texts_that_would_cost_too_much_are_refused() {
 #[test]
 fn policies_see_the_facts() {
     let seen = [
-        ("assemble", "principal.name == \"customer/portal\" && principal.parts == 14 && principal.raw_lines == 86"),
+        (
+            "assemble",
+            "principal.name == \"customer/portal\" && principal.parts == 14 && principal has raw_lines && principal.raw_lines == 86",
+        ),
         ("assemble", "principal has owner && principal.owner == \"team-portal\""),
         ("assemble", "principal.standards.contains(\"pci-dss-4.0/6.4.3\") && context.now == 1793534400"),
         ("include", "resource has component && resource.component == \"ui/data-table\" && resource.certified"),
@@ -128,7 +132,7 @@ fn policies_see_the_facts() {
         ),
         (
             "include",
-            "resource.source == \"raw\" && resource.lines == 86 && resource has reviewer && resource.reviewer == \"Grace\"",
+            "resource.source == \"raw\" && resource has lines && resource.lines == 86 && resource has reviewer && resource.reviewer == \"Grace\"",
         ),
         ("include", "resource.source == \"external\" && resource has owner && resource.owner == \"Example Bank\""),
         ("include", "resource in principal && resource.secret_references == 1"),
@@ -163,7 +167,7 @@ fn severities_are_the_policy_s() {
 #[test]
 fn a_policy_that_cannot_be_evaluated_is_a_finding() {
     // 86 times this is beyond 64 bits.
-    let text = policy("overflows", "include", "resource.lines * 9000000000000000000 > 0");
+    let text = policy("overflows", "include", "resource has lines && resource.lines * 9000000000000000000 > 0");
     let report =
         check(&assembly(&portal_value()), &Policies::default(), &load(&text).expect("valid"), &Catalogue::new());
     let found = errors(&report);

@@ -25,6 +25,8 @@ fn is_dispensable(pointer: &str) -> bool {
         ["title" | "owner" | "exposures" | "standards" | "policies", ..]
             | ["parts", _, "range"]
             | ["connections", _, "version"]
+            // A lock takes them from the tree.
+            | ["parts", _, "raw", "digest" | "lines"]
             // The connecting side then asks for less.
             | ["parts", _, "requires", _, "scopes", ..]
             // The policies ask for the standard, not for this requirement.

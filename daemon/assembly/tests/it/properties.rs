@@ -52,9 +52,13 @@ fn part() -> impl Strategy<Value = Value> {
         }
         part
     });
-    let raw = (ports(), ports(), any::<Option<bool>>(), 0..9_u32).prop_map(|(provides, requires, said, lines)| {
-        let mut part = json!({ "raw": { "path": "src/x", "digest": digest("x"), "lines": lines },
-            "provides": provides, "requires": requires });
+    let stated = proptest::option::of(0..9_u32);
+    let raw = (ports(), ports(), any::<Option<bool>>(), stated).prop_map(|(provides, requires, said, stated)| {
+        let mut part = json!({ "raw": {}, "provides": provides, "requires": requires });
+        if let Some(lines) = stated {
+            part["raw"]["digest"] = digest("x").to_string().into();
+            part["raw"]["lines"] = lines.into();
+        }
         if let Some(reviewed) = said {
             part["raw"]["owner"] = "Ada".into();
             part["raw"]["reviewer"] = if reviewed { "Grace" } else { "Ada" }.into();
@@ -81,6 +85,11 @@ fn document() -> impl Strategy<Value = Value> {
         |(mut parts, connections, exposures, policies, standards)| {
             for (part, id) in parts.iter_mut().zip(WORDS) {
                 part["id"] = id.into();
+                if part.get("raw").is_some() {
+                    part["raw"]["path"] = format!("src/{id}").into();
+                } else if part.get("component").is_some() && id != "a" {
+                    part["path"] = format!("vendor/{id}").into();
+                }
             }
             let mut pairs = BTreeMap::new();
             for (from, to, classes, ranged) in connections {

@@ -70,14 +70,14 @@ fn versions_outside_their_ranges() {
 #[test]
 fn a_configuration_that_does_not_fit() {
     let at = "/parts/5/configuration/merchant_id";
-    finds("configuration/open", at, |doc, _| {
+    finds("configuration/required", at, |doc, _| {
         part(doc, "checkout")["configuration"].as_object_mut().expect("bound").shift_remove("merchant_id");
     });
-    finds("configuration/invalid", at, |doc, _| part(doc, "checkout")["configuration"]["merchant_id"] = "x".into());
-    finds("configuration/unknown-property", "/parts/5/configuration/colour", |doc, _| {
+    finds("configuration/pattern", at, |doc, _| part(doc, "checkout")["configuration"]["merchant_id"] = "x".into());
+    finds("configuration/additionalProperties", "/parts/5/configuration/colour", |doc, _| {
         part(doc, "checkout")["configuration"]["colour"] = "red".into();
     });
-    finds("configuration/invalid", "/parts/5/configuration/api_key", |doc, _| {
+    finds("configuration/secret-reference", "/parts/5/configuration/api_key", |doc, _| {
         part(doc, "checkout")["configuration"]["api_key"] = "plain text".into();
     });
 }

@@ -12,7 +12,7 @@ mod proof;
 mod texts;
 
 use jsonschema::Validator;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::ConfigSchema;
 use super::rules::{SCHEMA_KEYWORDS, one_line};
@@ -48,8 +48,8 @@ pub enum Compatibility {
 /// required property makes versions incompatible even when it has a default. At most 4,096 configurations are tried, none
 /// deeper than 16 levels.
 pub fn compatibility(old: Option<&ConfigSchema>, new: Option<&ConfigSchema>) -> Compatibility {
-    let nothing = || ConfigSchema::trusted(json!({ "type": "object", "additionalProperties": false }));
-    let (old, new) = (old.cloned().unwrap_or_else(nothing), new.cloned().unwrap_or_else(nothing));
+    let (old, new) = (old.cloned(), new.cloned());
+    let (old, new) = (old.unwrap_or_else(ConfigSchema::of_nothing), new.unwrap_or_else(ConfigSchema::of_nothing));
     let (Some(accepts), Some(judges)) = (old.validator(), new.validator()) else {
         return unknown("", "a configuration schema cannot be compiled");
     };
@@ -74,6 +74,13 @@ pub fn compatibility(old: Option<&ConfigSchema>, new: Option<&ConfigSchema>) -> 
         Some(counter_example) => incompatible(judges, counter_example),
         None => proof.doubt(),
     }
+}
+
+/// A configuration that a schema accepts; `None` where none was found.
+pub(super) fn example(schema: &ConfigSchema) -> Option<Value> {
+    let accepts = schema.validator()?;
+    let schema = meaning(schema.as_value());
+    Search::new(&[&schema]).find(&schema, &mut |candidate: &Value| accepts.is_valid(candidate))
 }
 
 fn incompatible(judges: &Validator, counter_example: Value) -> Compatibility {

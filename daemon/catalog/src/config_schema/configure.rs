@@ -4,16 +4,26 @@
 //! in. What it states under a condition (`anyOf`, `oneOf`, `then`, `dependentRequired`, …) is judged by validating the
 //! result: a requirement that is missing there is open too.
 
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
 use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
+use super::judging::objections;
 use super::rules::{escape, one_line, target};
 
 /// Deepest object that is filled in; a schema that requires more describes no finite configuration.
 const MAX_FILL_DEPTH: usize = 32;
 /// Most objects that are filled in, since a schema that requires itself twice doubles with each level.
 const MAX_FILLED_OBJECTS: usize = 1_000;
+/// Most bytes of defaults that are filled in, as JSON: a large default in a list's items comes once for each of them.
+const MAX_FILLED_BYTES: usize = 1024 * 1024;
+/// Most properties that are looked at, each as often as an object may have it.
+const MAX_PROPERTIES_SEEN: usize = 500_000;
+/// Most open and most unknown properties that are listed.
+const MAX_LISTED: usize = 1_000;
 
 /// A property that still has to be decided, or one that was decided wrongly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +64,6 @@ impl Configured {
 
 /// `validator` is the compiled `schema`; without one everything is a violation, since nothing can be promised.
 pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &Value) -> Configured {
-    let mut filling = Filling { root: schema, objects: 0, open: Vec::new(), ignored: Vec::new() };
     let mut violations = Vec::new();
     let nothing = Map::new();
     let bound = match bound {
@@ -68,24 +77,75 @@ pub(super) fn configure(schema: &Value, validator: Option<&Validator>, bound: &V
             &nothing
         }
     };
-    let resolved = Value::Object(filling.object(schema, bound, "", 0));
-    let Filling { mut open, ignored, .. } = filling;
+    let Filled { resolved, mut open, ignored, complete } = fill(schema, bound);
+    if !complete {
+        violations.push(OpenProperty { pointer: String::new(), description: too_many_defaults() });
+    }
     match validator {
         None => violations.push(OpenProperty {
             pointer: String::new(),
             description: "the configuration schema cannot be compiled".to_owned(),
         }),
-        Some(validator) => judge(validator, &resolved, &mut open, &mut violations),
+        Some(validator) if complete => judge(schema, validator, &resolved, &mut open, &mut violations),
+        Some(_) => {}
     }
+    let ignored = ignored.into_iter().map(|property| property.pointer).collect();
     Configured { resolved, open, violations, ignored }
+}
+
+/// A configuration with defaults filled in, before a validator has judged it.
+pub(crate) struct Filled {
+    pub(crate) resolved: Value,
+    /// Required properties without a value, as far as the schema states them unconditionally.
+    pub(crate) open: Vec<OpenProperty>,
+    /// Properties that the schema does not know; they are not in `resolved`.
+    pub(crate) ignored: Vec<Ignored>,
+    /// Whether all defaults found room.
+    pub(crate) complete: bool,
+}
+
+/// A property that the schema does not know, and the names that it knows in that place.
+pub(crate) struct Ignored {
+    pub(crate) pointer: String,
+    pub(crate) name: String,
+    pub(crate) known: Vec<String>,
+}
+
+pub(crate) fn too_many_defaults() -> String {
+    format!(
+        "there is too much to fill in: more than {MAX_FILLED_BYTES} bytes of defaults or {MAX_PROPERTIES_SEEN} properties"
+    )
+}
+
+/// Fills in defaults and sorts properties into known and unknown ones.
+pub(super) fn fill(schema: &Value, bound: &Map<String, Value>) -> Filled {
+    let mut filling = Filling {
+        root: schema,
+        objects: 0,
+        room: MAX_FILLED_BYTES,
+        seen: 0,
+        stated: HashMap::new(),
+        complete: true,
+        open: Vec::new(),
+        ignored: Vec::new(),
+    };
+    let resolved = Value::Object(filling.object(schema, bound, "", 0));
+    let Filling { open, ignored, complete, .. } = filling;
+    Filled { resolved, open, ignored, complete }
 }
 
 /// Sorts what the validator still misses into open properties and violations. What is found here follows what the
 /// filling found, by pointer.
-fn judge(validator: &Validator, resolved: &Value, open: &mut Vec<OpenProperty>, violations: &mut Vec<OpenProperty>) {
+fn judge(
+    schema: &Value,
+    validator: &Validator,
+    resolved: &Value,
+    open: &mut Vec<OpenProperty>,
+    violations: &mut Vec<OpenProperty>,
+) {
     let mut more = Vec::new();
     let mut combinations = Vec::new();
-    for error in validator.iter_errors(resolved) {
+    for error in objections(schema, validator, resolved) {
         let pointer = error.instance_path().as_str();
         match error.kind() {
             ValidationErrorKind::Required { property } => {
@@ -120,8 +180,15 @@ fn judge(validator: &Validator, resolved: &Value, open: &mut Vec<OpenProperty>, 
 struct Filling<'s> {
     root: &'s Value,
     objects: usize,
+    /// Bytes of defaults that may still be filled in.
+    room: usize,
+    /// Properties looked at so far.
+    seen: usize,
+    /// What schemas state, by their addresses.
+    stated: HashMap<*const Value, Rc<Stated<'s>>>,
+    complete: bool,
     open: Vec<OpenProperty>,
-    ignored: Vec<String>,
+    ignored: Vec<Ignored>,
 }
 
 impl<'s> Filling<'s> {
@@ -133,22 +200,33 @@ impl<'s> Filling<'s> {
         depth: usize,
     ) -> Map<String, Value> {
         self.objects += 1;
-        let mut stated = Stated::default();
-        self.gather(schema, true, &mut stated);
+        let stated = self.stated(schema);
+        self.seen += stated.properties.len() + bound.len();
+        if self.seen > MAX_PROPERTIES_SEEN {
+            self.complete = false;
+            return bound.clone();
+        }
         let mut filled = Map::new();
         for &(name, property) in &stated.properties {
             let here = format!("{pointer}/{}", escape(name));
             if let Some(value) = bound.get(name) {
                 filled.insert(name.to_owned(), self.value(property, value, &here, depth + 1));
             } else if let Some(default) = self.fixed(property) {
+                let size = default.to_string().len();
+                if size > self.room {
+                    self.complete = false;
+                    continue;
+                }
+                self.room -= size;
                 filled.insert(name.to_owned(), self.value(property, default, &here, depth + 1));
-            } else if !stated.required.contains(&name) {
+            } else if !stated.required_names.contains(name) {
                 // Optional and nobody asked for it.
             } else if self.is_object(property) && depth < MAX_FILL_DEPTH && self.objects < MAX_FILLED_OBJECTS {
                 let nested = self.object(property, &Map::new(), &here, depth + 1);
                 filled.insert(name.to_owned(), Value::Object(nested));
             } else {
-                self.open.push(OpenProperty { pointer: here, description: self.description(property) });
+                let description = self.description(property);
+                self.open(OpenProperty { pointer: here, description });
             }
         }
         for (name, value) in bound {
@@ -157,23 +235,45 @@ impl<'s> Filling<'s> {
             }
             let here = format!("{pointer}/{}", escape(name));
             match stated.conditional.iter().find(|(known, _)| known == name) {
-                Some((_, property)) => {
+                Some(&(_, property)) => {
                     filled.insert(name.clone(), self.value(property, value, &here, depth + 1));
                 }
                 // The validator knows whether a pattern allows the name.
                 None if stated.patterns => {
                     filled.insert(name.clone(), value.clone());
                 }
-                None => self.ignored.push(here),
+                None if self.ignored.len() >= MAX_LISTED => {}
+                None => {
+                    let known = stated.properties.iter().chain(&stated.conditional);
+                    let known = known.map(|(name, _)| (*name).to_owned()).collect();
+                    self.ignored.push(Ignored { pointer: here, name: name.clone(), known });
+                }
             }
         }
-        for name in stated.required {
-            if !filled.contains_key(name) && !stated.properties.iter().any(|(known, _)| *known == name) {
-                self.open
-                    .push(OpenProperty { pointer: format!("{pointer}/{}", escape(name)), description: String::new() });
+        for name in &stated.required {
+            if !filled.contains_key(*name) && !stated.property_names.contains(name) {
+                self.open(OpenProperty { pointer: format!("{pointer}/{}", escape(name)), description: String::new() });
             }
         }
         filled
+    }
+
+    fn open(&mut self, property: OpenProperty) {
+        if self.open.len() < MAX_LISTED {
+            self.open.push(property);
+        }
+    }
+
+    fn stated(&mut self, schema: &'s Value) -> Rc<Stated<'s>> {
+        let address = std::ptr::from_ref(schema);
+        if let Some(known) = self.stated.get(&address) {
+            return Rc::clone(known);
+        }
+        let mut stated = Stated::default();
+        self.gather(schema, true, &mut stated);
+        let stated = Rc::new(stated);
+        self.stated.insert(address, Rc::clone(&stated));
+        stated
     }
 
     /// A present value, with the defaults inside it filled in.
@@ -185,8 +285,14 @@ impl<'s> Filling<'s> {
             Value::Object(bound) if self.is_object(schema) => Value::Object(self.object(schema, bound, pointer, depth)),
             Value::Array(items) => match self.find(schema, &|keywords| keywords.get("items")) {
                 Some(described) if self.is_object(described) => {
-                    let item =
-                        |(i, item): (usize, &Value)| self.value(described, item, &format!("{pointer}/{i}"), depth + 1);
+                    let prefix = self.find(schema, &|keywords| keywords.get("prefixItems")?.as_array());
+                    let first = prefix.map_or(0, Vec::len);
+                    let item = |(i, item): (usize, &Value)| {
+                        if i < first {
+                            return item.clone();
+                        }
+                        self.value(described, item, &format!("{pointer}/{i}"), depth + 1)
+                    };
                     items.iter().enumerate().map(item).collect()
                 }
                 _ => value.clone(),
@@ -200,15 +306,21 @@ impl<'s> Filling<'s> {
         let Value::Object(keywords) = schema else { return };
         if let Some(Value::Object(properties)) = keywords.get("properties") {
             for (name, property) in properties {
-                let known = if certain { &mut stated.properties } else { &mut stated.conditional };
-                if !known.iter().any(|(other, _)| *other == name.as_str()) {
+                let (known, names) = if certain {
+                    (&mut stated.properties, &mut stated.property_names)
+                } else {
+                    (&mut stated.conditional, &mut stated.conditional_names)
+                };
+                if names.insert(name) {
                     known.push((name, property));
                 }
             }
         }
         if certain && let Some(Value::Array(required)) = keywords.get("required") {
             for name in required.iter().filter_map(Value::as_str) {
-                stated.require(name);
+                if stated.required_names.insert(name) {
+                    stated.required.push(name);
+                }
             }
         }
         stated.patterns |= keywords.contains_key("patternProperties");
@@ -275,14 +387,10 @@ struct Stated<'s> {
     conditional: Vec<(&'s str, &'s Value)>,
     /// Required whatever the values are, in order.
     required: Vec<&'s str>,
+    /// The names of the three, each once.
+    property_names: HashSet<&'s str>,
+    conditional_names: HashSet<&'s str>,
+    required_names: HashSet<&'s str>,
     /// Whether names can also be allowed by a pattern.
     patterns: bool,
-}
-
-impl<'s> Stated<'s> {
-    fn require(&mut self, name: &'s str) {
-        if !self.required.contains(&name) {
-            self.required.push(name);
-        }
-    }
 }

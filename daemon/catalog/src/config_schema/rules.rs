@@ -6,13 +6,15 @@
 //! `type`, a bounded `$ref`, a bounded member of `allOf`, or when all members of `anyOf` or `oneOf` are bounded. Members
 //! of these combinations need not be closed themselves when the schema that combines them is.
 
+mod growth;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use crate::error::shorten;
 
-/// One thing that keeps a schema from being a configuration schema.
+/// One thing that keeps a schema from being a configuration schema, or from being written in another form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
     /// JSON pointer into the schema (RFC 6901); empty for the root.
@@ -69,7 +71,7 @@ const REFUSED_KEYWORDS: &[&str] =
 
 /// What stands where a subschema stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It alone decides which values may stand in a place.
     Value,
     /// It is combined with others for the same place.
@@ -79,7 +81,7 @@ pub(super) enum Role {
 }
 
 /// Keywords whose value holds subschemas: in which shape, and in which role.
-pub(super) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
+pub(crate) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
     ("$defs", Shape::Named, Role::Combined),
     ("properties", Shape::Named, Role::Value),
     ("patternProperties", Shape::Named, Role::Value),
@@ -105,7 +107,7 @@ pub(super) const SCHEMA_KEYWORDS: &[(&str, Shape, Role)] = &[
 const IN_PLACE: &[&str] = &["allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas", "if", "not"];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     One,
     List,
     Named,
@@ -113,13 +115,22 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Whether the keyword holds schemas by name.
-    pub(super) fn is_named(self) -> bool {
+    pub(crate) fn is_named(self) -> bool {
         matches!(self, Self::Named)
     }
 }
 
+/// What the values of a schema are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Configurations, which are objects.
+    Configuration,
+    /// What a port gives, of any type.
+    PortValue,
+}
+
 /// Checks all rules that do not need the schema to be compiled.
-pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
+pub(super) fn check(schema: &Value, subject: Subject) -> Result<(), Vec<SchemaFault>> {
     let size = schema.to_string().len();
     if size > MAX_SCHEMA_BYTES {
         return Err(vec![fault("", format!("has {size} bytes, at most {MAX_SCHEMA_BYTES} are allowed"))]);
@@ -137,7 +148,7 @@ pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
         return Err(faults);
     }
     let mut rules = Rules { root: schema, faults: Vec::new(), bounded: HashMap::new() };
-    if schema.get("type").and_then(Value::as_str) != Some("object") {
+    if subject == Subject::Configuration && schema.get("type").and_then(Value::as_str) != Some("object") {
         rules.fault("", "the root must have `type: object`, since a configuration is an object");
     }
     if schema
@@ -150,6 +161,12 @@ pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
     if rules.faults.is_empty() {
         rules.check_expansion();
     }
+    if rules.faults.is_empty() && !growth::is_bounded(schema) {
+        rules.fault(
+            "",
+            "judges nested values more and more often with each level; describe each property and item once",
+        );
+    }
     if rules.faults.is_empty() {
         rules.check_bounds(schema, "", Role::Value);
     }
@@ -157,8 +174,8 @@ pub(super) fn check(schema: &Value) -> Result<(), Vec<SchemaFault>> {
 }
 
 /// A validation error's text on one line, shortened.
-pub(super) fn one_line(error: &jsonschema::ValidationError<'_>) -> String {
-    let text: String = error.to_string();
+pub(crate) fn one_line(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
     let short: String = text.chars().take(240).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
@@ -176,7 +193,7 @@ pub(super) fn pointer_of_default(schema: &Value, instance: &str) -> String {
 }
 
 /// The subschemas that a schema holds under one keyword, with the rest of their pointers.
-pub(super) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
+pub(crate) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: Shape) -> Vec<(String, &'s Value)> {
     match (shape, keywords.get(keyword)) {
         (Shape::One, Some(schema)) => vec![(format!("/{keyword}"), schema)],
         (Shape::List, Some(Value::Array(schemas))) => {
@@ -190,12 +207,12 @@ pub(super) fn held<'s>(keywords: &'s Map<String, Value>, keyword: &str, shape: S
 }
 
 /// A name as a token of a JSON pointer.
-pub(super) fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The target of a local reference: the pointer and the schema.
-pub(super) fn target<'s>(root: &'s Value, keywords: &'s Map<String, Value>) -> Option<(&'s str, &'s Value)> {
+pub(crate) fn target<'s>(root: &'s Value, keywords: &'s Map<String, Value>) -> Option<(&'s str, &'s Value)> {
     let pointer = keywords.get("$ref")?.as_str()?.strip_prefix('#')?;
     root.pointer(pointer).map(|schema| (pointer, schema))
 }
@@ -209,7 +226,8 @@ fn admits(keywords: &Map<String, Value>, wanted: &str) -> bool {
     }
 }
 
-fn deeper_than(value: &Value, levels: usize) -> bool {
+/// Whether a value nests more than so many lists and mappings.
+pub(crate) fn deeper_than(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(items) => levels == 0 || items.iter().any(|item| deeper_than(item, levels - 1)),
         Value::Object(entries) => levels == 0 || entries.values().any(|item| deeper_than(item, levels - 1)),

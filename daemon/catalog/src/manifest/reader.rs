@@ -1,12 +1,15 @@
 //! A document tree to a [`Manifest`]: one field after the other, in the order of the manual.
 
+mod artifact;
+
 use std::collections::{BTreeMap, HashSet};
 
 use semver::Version;
+use serde_json::Value;
 
 use super::checker::{Checker, Fields, TextRule};
-use super::{Artifact, Manifest, SchemaCheck, Supersedes};
-use crate::config_schema::{ConfigSchema, SchemaFault};
+use super::{Manifest, SchemaCheck, Supersedes};
+use crate::config_schema::{ConfigSchema, SchemaFault, ValueSchema};
 use crate::document::{MAX_SAFE_INTEGER, Node, Place, Tree};
 use crate::error::shorten;
 use crate::identifier::{self, ComponentName};
@@ -74,10 +77,10 @@ fn read(c: &mut Checker, node: &Node, check: SchemaCheck) -> Option<Manifest> {
     let tags = fields.optional("tags").map(|(path, node)| c.list(&path, node, 32, Checker::parsed)).unwrap_or_default();
     let example_intents = sentences(c, &mut fields, "example_intents", 64);
     let counter_examples = sentences(c, &mut fields, "counter_examples", 64);
-    let artifact = fields.optional("artifact").and_then(|(path, node)| artifact(c, &path, node));
+    let artifact = fields.optional("artifact").and_then(|(path, node)| artifact::read(c, &path, node));
     let config_schema = fields.optional("config_schema").and_then(|(path, node)| config_schema(c, &path, node, check));
-    let provides = ports(c, &mut fields, Side::Provides);
-    let requires = ports(c, &mut fields, Side::Requires);
+    let provides = ports(c, &mut fields, Side::Provides, check);
+    let requires = ports(c, &mut fields, Side::Requires, check);
     let invariants = sentences(c, &mut fields, "invariants", 32);
     let compliance = fields.optional("compliance").map(|(path, node)| compliance(c, &path, node)).unwrap_or_default();
     let access = fields.optional("access").map(|(path, node)| access(c, &path, node)).unwrap_or_default();
@@ -152,60 +155,32 @@ fn parse_version(text: &str) -> Result<Version, CatalogError> {
     })
 }
 
-fn artifact(c: &mut Checker, path: &str, node: &Node) -> Option<Artifact> {
-    let mut fields = c.mapping(path, node)?;
-    let purl = fields.required(c, "purl").and_then(|(path, node)| {
-        c.word(
-            &path,
-            node,
-            is_purl,
-            "write a package URL of at most 512 characters, such as pkg:npm/%40acme/sign-in-form@2.3.0",
-        )
-    });
-    let mut digests = BTreeMap::new();
-    if let Some((path, node)) = fields.optional("digests")
-        && let Some(mut entries) = c.mapping(&path, node)
-    {
-        for (algorithm, length) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
-            let Some((path, node)) = entries.optional(algorithm) else { continue };
-            let Some(digits) = c.raw_text(&path, node) else { continue };
-            if digits.len() == length && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                digests.insert(algorithm.to_owned(), digits.to_owned());
-            } else {
-                c.report(
-                    &path,
-                    node.place,
-                    format!("`{}` is not {length} lower-case hexadecimal digits", shorten(digits)),
-                );
-            }
-        }
-        entries.finish(c, &["sha256", "sha384", "sha512"]);
-    }
-    fields.finish(c, &["purl", "digests"]);
-    Some(Artifact { purl: purl?, digests })
-}
-
-/// `^pkg:[A-Za-z][A-Za-z0-9.+-]*/[!-~]+$`, at most 512 bytes.
-fn is_purl(text: &str) -> bool {
-    let Some((kind, rest)) = text.strip_prefix("pkg:").and_then(|rest| rest.split_once('/')) else { return false };
-    text.len() <= 512
-        && kind.starts_with(|c: char| c.is_ascii_alphabetic())
-        && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b".+-".contains(&b))
-        && !rest.is_empty()
-        && rest.bytes().all(|b| b.is_ascii_graphic())
-}
-
 fn config_schema(c: &mut Checker, path: &str, node: &Node, check: SchemaCheck) -> Option<ConfigSchema> {
-    if !matches!(node.tree, Tree::Mapping(_)) {
-        c.mapping(path, node);
-        return None;
+    let value = schema(c, path, node)?;
+    match check {
+        SchemaCheck::Trusted => Some(ConfigSchema::trusted(value)),
+        SchemaCheck::Full => accepted(c, path, node, ConfigSchema::new(value)),
     }
+}
+
+fn value_schema(c: &mut Checker, path: &str, node: &Node, check: SchemaCheck) -> Option<ValueSchema> {
+    let value = schema(c, path, node)?;
+    match check {
+        SchemaCheck::Trusted => Some(ValueSchema::trusted(value)),
+        SchemaCheck::Full => accepted(c, path, node, ValueSchema::new(value)),
+    }
+}
+
+/// A schema as written, not yet checked.
+fn schema(c: &mut Checker, path: &str, node: &Node) -> Option<Value> {
+    c.mapping(path, node)?;
     unsafe_numbers(c, path, node);
-    let value = node.to_value();
-    if check == SchemaCheck::Trusted {
-        return Some(ConfigSchema::trusted(value));
-    }
-    match ConfigSchema::new(value) {
+    Some(node.to_value())
+}
+
+/// A schema that passed its check; the faults of another are noted where they stand.
+fn accepted<S>(c: &mut Checker, path: &str, node: &Node, checked: Result<S, Vec<SchemaFault>>) -> Option<S> {
+    match checked {
         Ok(schema) => Some(schema),
         Err(faults) => {
             for SchemaFault { pointer, description } in faults {
@@ -275,7 +250,7 @@ enum Side {
     Requires,
 }
 
-fn ports(c: &mut Checker, fields: &mut Fields<'_>, side: Side) -> Vec<Port> {
+fn ports(c: &mut Checker, fields: &mut Fields<'_>, side: Side, check: SchemaCheck) -> Vec<Port> {
     let key = match side {
         Side::Provides => "provides",
         Side::Requires => "requires",
@@ -283,7 +258,7 @@ fn ports(c: &mut Checker, fields: &mut Fields<'_>, side: Side) -> Vec<Port> {
     let Some((path, node)) = fields.optional(key) else { return Vec::new() };
     let mut names = HashSet::new();
     c.list(&path, node, MAX_PORTS, |c, path, node| {
-        let port = port(c, path, node, side)?;
+        let port = port(c, path, node, side, check)?;
         if !names.insert(port.name.clone()) {
             c.report(path, node.place, format!("a second port named `{}`; rename one", port.name));
         }
@@ -291,7 +266,7 @@ fn ports(c: &mut Checker, fields: &mut Fields<'_>, side: Side) -> Vec<Port> {
     })
 }
 
-fn port(c: &mut Checker, path: &str, node: &Node, side: Side) -> Option<Port> {
+fn port(c: &mut Checker, path: &str, node: &Node, side: Side, check: SchemaCheck) -> Option<Port> {
     let mut fields = c.mapping(path, node)?;
     let name = fields
         .required(c, "name")
@@ -317,12 +292,20 @@ fn port(c: &mut Checker, path: &str, node: &Node, side: Side) -> Option<Port> {
         })
     });
     let data_classes = fields.optional("data_classes").map(|(path, node)| c.list(&path, node, 16, Checker::parsed));
-    let mut optional = Some(false);
+    let (mut optional, mut gives) = (Some(false), Some(None));
     let mut known = vec!["name", "protocol", "authentication", "scopes", "data_classes"];
-    if side == Side::Requires {
-        known.push("optional");
-        if let Some((path, node)) = fields.optional("optional") {
-            optional = c.boolean(&path, node);
+    match side {
+        Side::Requires => {
+            known.push("optional");
+            if let Some((path, node)) = fields.optional("optional") {
+                optional = c.boolean(&path, node);
+            }
+        }
+        Side::Provides => {
+            known.push("value_schema");
+            if let Some((path, node)) = fields.optional("value_schema") {
+                gives = value_schema(c, &path, node, check).map(Some);
+            }
         }
     }
     fields.finish(c, &known);
@@ -333,6 +316,7 @@ fn port(c: &mut Checker, path: &str, node: &Node, side: Side) -> Option<Port> {
         scopes: scopes.unwrap_or_default(),
         data_classes: data_classes.unwrap_or_default(),
         optional: optional?,
+        value_schema: gives?,
     })
 }
 

@@ -84,12 +84,16 @@ fn insert_list<T: ToString>(fields: &mut Map<String, Value>, key: &str, items: &
 }
 
 fn artifact_value(artifact: &Artifact) -> Value {
-    let Artifact { purl, digests } = artifact;
+    let Artifact { purl, digests, files } = artifact;
     let mut fields = Map::new();
     fields.insert("purl".into(), purl.as_str().into());
     if !digests.is_empty() {
         let digests = digests.iter().map(|(algorithm, digits)| (algorithm.clone(), digits.as_str().into())).collect();
         fields.insert("digests".into(), Value::Object(digests));
+    }
+    if !files.is_empty() {
+        let files = files.iter().map(|(path, digest)| (path.to_string(), digest.to_string().into())).collect();
+        fields.insert("files".into(), Value::Object(files));
     }
     Value::Object(fields)
 }
@@ -101,7 +105,7 @@ fn insert_ports(fields: &mut Map<String, Value>, key: &str, ports: &[Port]) {
 }
 
 fn port_value(port: &Port) -> Value {
-    let Port { name, protocol, authentication, scopes, data_classes, optional } = port;
+    let Port { name, protocol, authentication, scopes, data_classes, optional, value_schema } = port;
     let mut fields = Map::new();
     fields.insert("name".into(), name.as_str().into());
     fields.insert("protocol".into(), protocol.as_str().into());
@@ -112,6 +116,9 @@ fn port_value(port: &Port) -> Value {
     insert_list(&mut fields, "data_classes", data_classes);
     if *optional {
         fields.insert("optional".into(), true.into());
+    }
+    if let Some(schema) = value_schema {
+        fields.insert("value_schema".into(), schema.as_value().clone());
     }
     Value::Object(fields)
 }

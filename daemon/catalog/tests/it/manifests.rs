@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use fitment_catalog::{CatalogError, Digest, Format, MAX_MANIFEST_BYTES, Manifest};
+use fitment_catalog::{CatalogError, Digest, Format, MAX_ARTIFACT_FILES, MAX_MANIFEST_BYTES, Manifest};
 use serde_json::{Value, json};
 
 use crate::support::{MINIMAL, fixtures, manifest, published_schema};
@@ -172,4 +172,19 @@ fn an_alias_cannot_multiply_a_large_text() {
     let text = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(200_000), vec!["*a"; 60].join(", "));
     let error = Manifest::parse("laughs.yaml", text.as_bytes(), Format::Auto).expect_err("refused");
     assert!(matches!(error, CatalogError::Syntax { .. }), "{error}");
+}
+
+#[test]
+fn an_artifact_lists_a_bounded_number_of_files() {
+    let schema = published_schema();
+    for (files, read) in [(MAX_ARTIFACT_FILES, true), (MAX_ARTIFACT_FILES + 1, false)] {
+        let mut value: Value = serde_saphyr::from_str(MINIMAL).expect("YAML");
+        let listed = (0..files).map(|i| (format!("dist/{i}.js"), json!(Digest::of(b""))));
+        value["artifact"] = json!({ "purl": "pkg:npm/a", "files": listed.collect::<serde_json::Map<_, _>>() });
+        let manifest = Manifest::from_value("files", &value);
+        assert_eq!((manifest.is_ok(), schema.is_valid(&value)), (read, read), "{files}");
+        if let Ok(manifest) = manifest {
+            assert_eq!(manifest.artifact().expect("an artifact").files().len(), files);
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use fitment_catalog::{Format, Manifest};
+use fitment_catalog::{Format, Manifest, read_document};
 use jsonschema::Validator;
+use serde_json::Value;
 
 /// Every required field and nothing else.
 pub(crate) const MINIMAL: &str = "\
@@ -21,6 +22,26 @@ owner: team-forms
 pub(crate) fn manifest(more: &str) -> Manifest {
     let text = format!("{MINIMAL}{more}");
     Manifest::parse("test.yaml", text.as_bytes(), Format::Yaml).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The minimal manifest with a configuration schema.
+pub(crate) fn component(schema: &Value) -> Manifest {
+    let mut value = read_document("test.yaml", MINIMAL.as_bytes(), Format::Yaml).expect("a document");
+    value["config_schema"] = schema.clone();
+    Manifest::from_value("test", &value).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An object schema that lists its properties and closes them off.
+pub(crate) fn closed(properties: &Value, required: &[&str]) -> Value {
+    serde_json::json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+/// The sample's components that can be configured.
+pub(crate) fn configurable() -> Vec<Manifest> {
+    fitment_catalog::sample()
+        .map(|file| Manifest::parse(file.path, file.bytes, Format::Yaml).expect(file.path))
+        .filter(|manifest| manifest.config_schema().is_some())
+        .collect()
 }
 
 /// The files of a fixture folder, by name.

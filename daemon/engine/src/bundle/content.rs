@@ -90,13 +90,14 @@ pub(crate) struct CarriedCalibration {
     pub(crate) changed: u64,
 }
 
-/// A revocation on its way.
+/// A revocation on its way: a file of a bundle or of an export.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CarriedRevocation {
+pub struct CarriedRevocation {
     /// As the source accepted it.
-    pub(crate) accepted: Value,
-    pub(crate) envelope: String,
+    pub accepted: Value,
+    /// The signed statement.
+    pub envelope: String,
 }
 
 /// A version on its way.

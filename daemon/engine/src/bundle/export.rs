@@ -94,7 +94,7 @@ impl Engine {
                 let Some(canonical) = reader.manifest(doc)? else { continue };
                 let manifest = Manifest::from_canonical_json("store", &canonical)?;
                 let path = format!("components/{name}@{version}.json");
-                let otherwise = format!("components/{}/{}.json", name.namespace(), hex(&manifest.digest()));
+                let otherwise = format!("components/{}/{}.json", name.namespace(), manifest.digest().to_hex());
                 out.version(path, otherwise, &manifest, lifecycle, answering.contains(doc))?;
                 (work.tell)("exporting components", done + 1, total);
             }
@@ -109,8 +109,10 @@ impl Engine {
             for model in reader.models_with_rankers()? {
                 match reader.ranker(&model) {
                     Ok(Some(ranker)) => {
-                        let path =
-                            format!("rankers/{}.json", hex(&Digest::of(format!("{model} {}", ranker.id).as_bytes())));
+                        let path = format!(
+                            "rankers/{}.json",
+                            Digest::of(format!("{model} {}", ranker.id).as_bytes()).to_hex()
+                        );
                         out.put(BundleKind::Ranker, path, json(&ranker)?)?;
                     }
                     Ok(None) => {}
@@ -126,7 +128,7 @@ impl Engine {
                     out.absent.push(broken.reason(&calibration.id));
                     continue;
                 }
-                let path = format!("calibrations/{}.json", hex(&Digest::of(calibration.id.as_bytes())));
+                let path = format!("calibrations/{}.json", Digest::of(calibration.id.as_bytes()).to_hex());
                 out.put(BundleKind::Calibration, path, pretty(&CarriedCalibration { calibration, changed })?)?;
             }
         }
@@ -159,19 +161,27 @@ fn export_certificates(
         if let Predicate::Certification(certification) = verified.statement().predicate() {
             evidence.extend(certification.evidence.iter().map(|evidence| evidence.digest));
         }
-        out.put(BundleKind::Certificate, format!("certificates/{}.dsse.json", hex(&address)), envelope.into_bytes())?;
+        out.put(
+            BundleKind::Certificate,
+            format!("certificates/{}.dsse.json", address.to_hex()),
+            envelope.into_bytes(),
+        )?;
     }
     if unknown > 0 {
         out.absent.push(format!("{unknown} certificates that no key of the trust root signed"));
     }
     for digest in evidence {
         if let Some(bytes) = reader.evidence(&digest)? {
-            out.put(BundleKind::Evidence, format!("evidence/{}", hex(&digest)), bytes)?;
+            out.put(BundleKind::Evidence, format!("evidence/{}", digest.to_hex()), bytes)?;
         }
     }
     for (revocation, envelope) in reader.revocations_with_envelopes()? {
         let carried = CarriedRevocation { accepted: revocation.to_value(), envelope };
-        out.put(BundleKind::Revocation, format!("revocations/{}.json", hex(&revocation.digest())), pretty(&carried)?)?;
+        out.put(
+            BundleKind::Revocation,
+            format!("revocations/{}.json", revocation.digest().to_hex()),
+            pretty(&carried)?,
+        )?;
     }
     Ok(())
 }
@@ -216,10 +226,6 @@ impl Out<'_> {
         };
         (self.take)(Exported::Entry(entry, bytes))
     }
-}
-
-fn hex(digest: &Digest) -> String {
-    hex::encode(digest.as_bytes())
 }
 
 fn unwritable(error: &serde_json::Error) -> EngineError {

@@ -111,14 +111,6 @@ impl CarriedStanding {
         Ok(standing)
     }
 
-    /// The file.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| EngineError::Internal(format!("a standing cannot be written: {error}")))?;
-        bytes.push(b'\n');
-        Ok(bytes)
-    }
-
     /// Brings a record to where this says, with the steps that it lacks as they were recorded, and who brought them.
     pub(crate) fn take_into(&self, record: &mut StoredVersion, revision: Revision, mark: &ImportMark) -> Taken {
         let here: Vec<CarriedMove> = record.history.iter().map(CarriedMove::of).collect();

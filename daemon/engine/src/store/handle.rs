@@ -14,7 +14,7 @@ use redb::{
 };
 
 use super::medium::{Failure, Medium, Shared, View};
-use super::panic_message;
+use super::{panic_message, refused};
 use crate::error::EngineError;
 
 /// How many times as long as opening took a disk that failed is left alone, so that refused writes stay cheap.
@@ -150,11 +150,8 @@ impl Handle {
     fn refusal(&self, failure: &Failure) -> EngineError {
         let (path, detail) = (self.medium.path().to_path_buf(), failure.detail.clone());
         match failure.kind {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                EngineError::StoreFull { path, detail }
-            }
-            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => EngineError::StoreReadOnly { path, detail },
-            _ => EngineError::StoreUnwritable { path, detail },
+            ErrorKind::PermissionDenied => EngineError::StoreReadOnly { path, detail },
+            kind => refused(kind, &path, &detail).unwrap_or(EngineError::StoreUnwritable { path, detail }),
         }
     }
 

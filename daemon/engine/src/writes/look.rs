@@ -49,7 +49,7 @@ impl Engine {
         let (mut slots, mut accepted, mut allowed) = (Vec::with_capacity(checked.len()), Vec::new(), Vec::new());
         for item in checked {
             slots.push(match item {
-                Checked::Done(result) => Some((*result).map(LookedAt::of)),
+                Checked::Done(result) => Some((*result).map(LookedAt::from)),
                 Checked::New(new) => {
                     allowed.push(new.allow_near_duplicate);
                     accepted.push(*new);
@@ -112,8 +112,8 @@ impl Engine {
     }
 }
 
-impl LookedAt {
-    fn of(imported: Imported) -> Self {
+impl From<Imported> for LookedAt {
+    fn from(imported: Imported) -> Self {
         let Imported { version, fate, revision, near_duplicates } = imported;
         let card = version.card;
         Self { name: card.name, version: card.version, digest: card.digest, fate, revision, near_duplicates }

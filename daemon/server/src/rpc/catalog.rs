@@ -374,60 +374,23 @@ async fn read_items(
     }
 }
 
-/// What became of an item, or would.
-struct Item {
-    name: String,
-    version: String,
-    digest: String,
-    fate: Fate,
-    revision: u64,
-    near_duplicates: Vec<v1::NearDuplicate>,
-}
-
-impl Item {
-    fn written(imported: Imported) -> Self {
-        let Imported { version, fate, revision, near_duplicates } = imported;
-        Self {
-            name: version.card.name.to_string(),
-            version: version.card.version.to_string(),
-            digest: version.card.digest.to_string(),
-            fate,
-            revision,
-            near_duplicates: convert::near_duplicates(near_duplicates),
-        }
-    }
-
-    fn looked_at(looked: LookedAt) -> Self {
-        let LookedAt { name, version, digest, fate, revision, near_duplicates } = looked;
-        Self {
-            name: name.to_string(),
-            version: version.to_string(),
-            digest: digest.to_string(),
-            fate,
-            revision,
-            near_duplicates: convert::near_duplicates(near_duplicates),
-        }
-    }
-}
-
 /// A batch is written, or only looked at as soon as one of its items asks for no more: nothing is written then by mistake.
 async fn written_or_looked_at(
     engine: &Engine,
     items: Vec<Import>,
     sources: &[(String, bool)],
     looking: &mut Looking,
-) -> Result<Vec<Result<Item, EngineError>>, EngineError> {
+) -> Result<Vec<Result<LookedAt, EngineError>>, EngineError> {
     if sources.iter().any(|(_, only_look)| *only_look) {
-        let looked = engine.look(items, looking).await?;
-        return Ok(looked.into_iter().map(|item| item.map(Item::looked_at)).collect());
+        return engine.look(items, looking).await;
     }
     let written = engine.import(items).await?;
-    Ok(written.into_iter().map(|item| item.map(Item::written)).collect())
+    Ok(written.into_iter().map(|item| item.map(LookedAt::from)).collect())
 }
 
-fn item_response(index: u64, source: String, result: Result<Item, EngineError>) -> v1::ImportComponentsResponse {
+fn item_response(index: u64, source: String, result: Result<LookedAt, EngineError>) -> v1::ImportComponentsResponse {
     match result {
-        Ok(Item { name, version, digest, fate, revision, near_duplicates }) => v1::ImportComponentsResponse {
+        Ok(LookedAt { name, version, digest, fate, revision, near_duplicates }) => v1::ImportComponentsResponse {
             index,
             source,
             result: match fate {
@@ -437,11 +400,11 @@ fn item_response(index: u64, source: String, result: Result<Item, EngineError>) 
                 Fate::Unchanged | Fate::Conflict => v1::ImportResult::Unchanged,
             } as i32,
             status: Some(v1::ItemStatus::default()),
-            name,
-            version,
-            digest,
+            name: name.to_string(),
+            version: version.to_string(),
+            digest: digest.to_string(),
             revision,
-            near_duplicates,
+            near_duplicates: convert::near_duplicates(near_duplicates),
         },
         Err(error) => v1::ImportComponentsResponse {
             index,

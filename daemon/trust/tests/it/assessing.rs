@@ -1,7 +1,7 @@
 //! When a version is certified, until when, and what is said when it is not.
 
 use fitment_catalog::{ComponentName, Digest};
-use fitment_trust::{CERTIFICATION_TYPE, Envelope, Finding, Reason, TrustRoot, assess};
+use fitment_trust::{CERTIFICATION_TYPE, Envelope, Finding, Reason, TrustRoot, assess, coverage};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -261,6 +261,23 @@ fn what_is_covered_is_what_was_named() {
         assert_eq!(standing(&asks(asked.clone()), &says(said.clone())).certified, certified, "{asked} by {said}");
     }
     assert_eq!(reasons(&asks(one), &says(other)), [Reason::NotAskedFor]);
+}
+
+#[test]
+fn all_that_is_covered_can_be_listed() {
+    let standards = json!([{ "standard": "pci-dss-4.0", "requirements": ["6.4.3", "8.3"] }, { "standard": "pci-pin" }]);
+    let said = certificate(&with(&json!({ "standards": standards })), &["alice"]);
+    let certificates = [verified(&root(), &said)];
+    let listed = |root: &TrustRoot, now| -> Vec<String> {
+        let covered = coverage(&version(), &component(), &certificates, &[], root, now);
+        assert!(covered.iter().all(|covered| covered.support[0].key == "alice" && covered.until > now));
+        covered.into_iter().map(|covered| covered.what.to_string()).collect()
+    };
+    // Asked for or not; nothing outside the signer's role, and nothing that has ended.
+    assert_eq!(listed(&root(), now()), ["pci-dss-4.0/6.4.3", "pci-dss-4.0/8.3", "pci-pin"]);
+    let narrow = root_with(1, "/roles/0/standards", json!(["pci-dss-*"]));
+    assert_eq!(listed(&narrow, now()), ["pci-dss-4.0/6.4.3", "pci-dss-4.0/8.3"]);
+    assert_eq!(listed(&root(), time("2027-01-01T00:00:00Z")), [""; 0]);
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Document {
 
     /// `REVISION-DIGITS`.
     pub(super) fn name(&self) -> String {
-        let digits = hex::encode(self.digest.as_bytes());
+        let digits = self.digest.to_hex();
         format!("{}-{}", self.revision, &digits[..NAME_DIGITS])
     }
 

@@ -58,7 +58,7 @@ impl Folder {
 
     /// The file of a chunk.
     pub(super) fn chunk_file(&self, digest: &Digest) -> PathBuf {
-        self.chunks.join(hex::encode(digest.as_bytes()))
+        self.chunks.join(digest.to_hex())
     }
 
     /// Keeps bytes as a chunk. Returns its digest and whether it was not there before. A damaged one is replaced.

@@ -70,7 +70,7 @@ impl Found {
     ///
     /// Errors: a file that is not what its name says.
     pub(super) fn evidence(&self, digest: &Digest) -> Result<Option<Vec<u8>>, EngineError> {
-        let file = self.records.join("evidence").join(hex(digest));
+        let file = self.records.join("evidence").join(digest.to_hex());
         let bytes = match std::fs::read(&file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -139,11 +139,6 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
     }
     files.sort_unstable();
     Ok(files)
-}
-
-/// A digest as files are named by it.
-fn hex(digest: &Digest) -> String {
-    digest.to_string().trim_start_matches("sha256:").to_owned()
 }
 
 fn slashes(path: &Path) -> String {
@@ -257,7 +252,7 @@ impl Export {
             ))
             .into());
         }
-        let sums = files.iter().map(|(path, digest)| [&hex(digest), "  ", path, "\n"].concat()).collect::<String>();
+        let sums = files.iter().map(|(path, digest)| [&digest.to_hex(), "  ", path, "\n"].concat()).collect::<String>();
         std::fs::create_dir_all(&records).map_err(failed(&records))?;
         put(&staging, &records.join(PENDING), sums.as_bytes())?;
         let mut folders = BTreeSet::from([folder.clone(), records.clone()]);

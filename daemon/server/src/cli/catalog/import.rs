@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use fitment_engine::MAX_EVIDENCE_BYTES;
 use fitment_engine::evaluate::CatalogFile;
+use fitment_engine::{CarriedRevocation, MAX_EVIDENCE_BYTES};
 use fitment_proto::v1;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_trust::{Envelope, Predicate, Statement};
@@ -168,13 +168,7 @@ impl Certification<'_> {
     }
 
     async fn revocation(&mut self, file: &Path) -> anyhow::Result<FileResult> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Carried {
-            accepted: serde_json::Value,
-            envelope: String,
-        }
-        let Carried { accepted, envelope } = match serde_json::from_slice(&read_file(file)?) {
+        let CarriedRevocation { accepted, envelope } = match serde_json::from_slice(&read_file(file)?) {
             Ok(carried) => carried,
             Err(error) => return Ok(FileResult::of(file, "failed", error.to_string())),
         };
