@@ -68,10 +68,10 @@ fn metadata(report: &Compliance<'_>) -> Value {
         ("catalogue:revision", report.input.revision.to_string()),
         ("policies:digest", check.policies.to_string()),
         ("invariants:digest", check.invariants.to_string()),
-        ("raw:lines", lines.to_string()),
     ];
     let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
-    component.insert("properties".into(), properties(facts.chain(parts)));
+    let lines = lines.map(|lines| ("raw:lines".to_owned(), lines.to_string()));
+    component.insert("properties".into(), properties(facts.chain(lines).chain(parts)));
     json!({
         "timestamp": check.at.to_string(),
         "tools": { "components": [tool()] },
@@ -141,7 +141,7 @@ fn hashes(view: &View<'_>) -> Vec<Value> {
         };
         Some((algorithm, content.clone()))
     });
-    let of_raw = view.raw().map(|raw| ("SHA-256", hex::encode(raw.digest.as_bytes())));
+    let of_raw = view.raw().and(view.digest()).map(|digest| ("SHA-256", hex::encode(digest.as_bytes())));
     of_artifact.chain(of_raw).map(hash).collect()
 }
 
@@ -154,7 +154,7 @@ fn component_facts(report: &Compliance<'_>, view: &View<'_>) -> Vec<(String, Str
         facts.extend(value.map(|value| (name.to_owned(), value)));
     };
     if let Some(raw) = view.raw() {
-        note("raw:lines", Some(raw.lines.to_string()));
+        note("raw:lines", view.lines().map(|lines| lines.to_string()));
         note("raw:owner", raw.owner.clone());
         note("raw:reviewer", raw.reviewer.clone());
         return facts;

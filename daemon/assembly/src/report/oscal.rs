@@ -127,8 +127,8 @@ fn metadata(report: &Compliance<'_>, ids: &Ids) -> Value {
         prop("policies-digest", &check.policies.to_string()),
         prop("invariants-digest", &check.invariants.to_string()),
         prop("passes", if check.passes() { "yes" } else { "no" }),
-        prop("raw-lines", &lines.to_string()),
     ];
+    props.extend(lines.map(|lines| prop("raw-lines", &lines.to_string())));
     props.extend(surface.iter().map(|(sort, parts)| prop(&format!("parts-{}", sort.as_str()), &parts.to_string())));
     let mut fields = Map::new();
     fields.insert("title".into(), prose(&format!("Compliance of {}", shown_name(report))).into());
@@ -188,9 +188,9 @@ fn component_props(report: &Compliance<'_>, view: &View<'_>) -> Vec<Value> {
             add("certification", view.certification().map(|(_, words)| words));
         }
         Source::Raw(raw) => {
-            add("path", Some(raw.path.clone()));
+            add("path", Some(raw.path.to_string()));
             add("raw-digest", view.digest().map(|digest| digest.to_string()));
-            add("lines", Some(raw.lines.to_string()));
+            add("lines", view.lines().map(|lines| lines.to_string()));
         }
         Source::External(external) => {
             add("evidence-digest", external.evidence.map(|digest| digest.to_string()));

@@ -93,7 +93,10 @@ impl<'a> Node<'a> {
             Source::External(_) => "external",
         };
         let detail = match (&view.part.source, view.name()) {
-            (Source::Raw(raw), _) => format!("raw code, {}", counted(u64::from(raw.lines), "line", "lines")),
+            (Source::Raw(_), _) => match view.lines() {
+                Some(lines) => format!("raw code, {}", counted(u64::from(lines), "line", "lines")),
+                None => "raw code, lines unknown".to_owned(),
+            },
             (Source::Component(_), (name, Some(version))) => {
                 let bare = name.rsplit_once('/').map_or(name.as_str(), |(_, bare)| bare);
                 format!("{bare}@{version}")

@@ -108,12 +108,12 @@ pub(super) fn raw(report: &Compliance<'_>) -> Markup {
             tbody { @for (view, raw) in report.views().filter_map(|view| Some((view, view.raw()?))) {
                 tr {
                     th scope="row" { (view.id()) }
-                    td class="prose" { code { (foreign(&raw.path)) } }
-                    td class="number" { (count(u64::from(raw.lines))) }
+                    td class="prose" { code { (foreign(raw.path.as_str())) } }
+                    td class="number" { @match view.lines() { Some(lines) => (count(u64::from(lines))), None => em class="absent" { "unknown" } } }
                     td { (required(raw.owner.as_deref(), "nobody")) }
                     td { (required(raw.reviewer.as_deref(), "not reviewed")) }
                     td { (foreign_or(raw.license.as_ref().map(fitment_catalog::License::as_str), "not stated")) }
-                    td { code class="digest" { (raw.digest) } }
+                    td { @match view.digest() { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "unknown" } } }
                 }
             } }
         }

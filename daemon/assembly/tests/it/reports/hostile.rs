@@ -1,6 +1,7 @@
 //! Texts from outside, whatever they hold, stay texts.
 
 use fitment_assembly::{Certification, Compliance, PartRecord, Report, ReportInput};
+use fitment_catalog::RelativePath;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -58,7 +59,9 @@ fn reported(text: &str) -> (Vec<u8>, Vec<u8>, String) {
     journal["owner"] = said.as_str().into();
     journal["reviewer"] = format!("{said}.").into();
     let path: String = said.chars().filter(|c| !matches!(c, '/' | '\\')).collect();
-    journal["path"] = format!("src/x{path}").into();
+    if path.parse::<RelativePath>().is_ok() {
+        journal["path"] = path.into();
+    }
     part(&mut portal, "acquirer")["external"]["owner"] = said.as_str().into();
     part(&mut portal, "checkout")["configuration"]["return_url"] = text.into();
     part(&mut portal, "form")["configuration"][text] = json!([text, { text: text }]);
@@ -69,7 +72,7 @@ fn reported(text: &str) -> (Vec<u8>, Vec<u8>, String) {
     for record in parts.values_mut() {
         change(record, text);
     }
-    let input = ReportInput { assembly: &assembly, check: &checked, parts: &parts, revision: u64::MAX };
+    let input = ReportInput { assembly: &assembly, check: &checked, parts: &parts, tree: None, revision: u64::MAX };
     let compliance = Compliance::new(input).expect("the check of this assembly");
     (compliance.to_cyclonedx(), compliance.to_oscal(), compliance.to_html())
 }
