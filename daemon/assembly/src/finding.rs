@@ -132,6 +132,8 @@ rules! {
     RawUnknown = "raw-unknown", Error;
     /// Raw code is not where the document says.
     RawMissing = "raw-missing", Error;
+    /// Raw code that is to be locked holds a link, or something that cannot be read.
+    RawUnreadable = "raw-unreadable", Error;
     /// Raw code is not what the document states.
     RawMismatch = "raw-mismatch", Error;
 }

@@ -15,6 +15,9 @@ use crate::lock::LOCK_SCHEMA;
 /// Most violations that are reported for one document.
 const MAX_VIOLATIONS: usize = 100;
 
+/// Most values of a document, lists and mappings among them: a schema is slow to say what is wrong with each of many.
+const MAX_VALUES: usize = 50_000;
+
 /// A document that the published schema has a form for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -60,6 +63,11 @@ impl Form {
 /// # Errors
 /// [`AssemblyError::Invalid`] with every violation of the schema.
 pub(crate) fn read<T: DeserializeOwned>(file: &str, value: &Value, form: Form) -> Result<T, AssemblyError> {
+    if values(value, MAX_VALUES).is_none() {
+        let description = format!("has more than {MAX_VALUES} values; split it, or leave out what is not needed");
+        let violations = vec![Violation { pointer: String::new(), description }];
+        return Err(AssemblyError::Invalid { file: file.to_owned(), violations });
+    }
     let (validator, schema) = form.parts();
     let violations: Vec<Violation> =
         validator.iter_errors(value).take(MAX_VIOLATIONS).map(|error| violation(&error, schema)).collect();
@@ -70,6 +78,16 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, value: &Value, form: Form) -
         file: file.to_owned(),
         violations: vec![Violation { pointer: String::new(), description: one_line(&error) }],
     })
+}
+
+/// What is left of a number of values once those of a tree are taken off; `None` when there are more.
+fn values(value: &Value, left: usize) -> Option<usize> {
+    let left = left.checked_sub(1)?;
+    match value {
+        Value::Array(items) => items.iter().try_fold(left, |left, item| values(item, left)),
+        Value::Object(entries) => entries.values().try_fold(left, |left, item| values(item, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(left),
+    }
 }
 
 /// What the schema says, in a sentence with the way out: the description of what stands in that place.

@@ -68,8 +68,9 @@ struct Registered {
 #[derive(Debug)]
 struct Version {
     traits: Option<VersionTraits>,
-    /// Places of assemblies with that version, ordered, each with the numbers of its parts.
-    used_by: BTreeMap<u32, Vec<u16>>,
+    /// Places of assemblies with that version, and the numbers of their parts with it. Flat, since a key may stand behind
+    /// half a million of them.
+    used_by: BTreeSet<(u32, u16)>,
 }
 
 impl ImpactIndex {
@@ -101,7 +102,7 @@ impl ImpactIndex {
             number(self.assemblies.len() - 1)
         });
         for (number, (_, version)) in (0..=u16::MAX).zip(&registered.parts) {
-            self.versions[*version as usize].used_by.entry(place).or_default().push(number);
+            self.versions[*version as usize].used_by.insert((place, number));
         }
         self.assemblies[place as usize] = Some(registered);
         self.by_name.insert(name.clone(), place);
@@ -111,8 +112,8 @@ impl ImpactIndex {
     pub fn remove(&mut self, name: &ComponentName) -> bool {
         let Some(place) = self.by_name.remove(name) else { return false };
         if let Some(registered) = self.assemblies[place as usize].take() {
-            for (_, version) in registered.parts {
-                self.versions[version as usize].used_by.remove(&place);
+            for (number, (_, version)) in (0..=u16::MAX).zip(&registered.parts) {
+                self.versions[*version as usize].used_by.remove(&(place, number));
             }
         }
         self.free.push(place);
@@ -141,23 +142,20 @@ impl ImpactIndex {
 
     /// The assemblies that use something, by name, each with its parts concerned.
     pub fn uses(&self, target: &Target) -> Vec<Use<'_>> {
-        let mut numbers: BTreeMap<u32, Vec<u16>> = BTreeMap::new();
-        for version in self.versions_of(target) {
-            for (place, parts) in &self.versions[version as usize].used_by {
-                numbers.entry(*place).or_default().extend(parts);
-            }
-        }
-        let mut uses: Vec<Use<'_>> = numbers
-            .into_iter()
-            .filter_map(|(place, mut numbers)| {
-                let registered = self.assemblies[place as usize].as_ref()?;
-                // Parts are ordered by id, and each has one version.
-                numbers.sort_unstable();
-                let parts = numbers.into_iter().map(|number| &*registered.parts[usize::from(number)].0).collect();
+        let versions = self.versions_of(target);
+        let mut found: Vec<(u32, u16)> =
+            versions.into_iter().flat_map(|version| &self.versions[version as usize].used_by).copied().collect();
+        // Parts are numbered in the order of their ids, and each has one version.
+        found.sort_unstable();
+        let mut uses: Vec<Use<'_>> = found
+            .chunk_by(|(a, _), (b, _)| a == b)
+            .filter_map(|of_one| {
+                let registered = self.assemblies[of_one[0].0 as usize].as_ref()?;
+                let parts = of_one.iter().map(|(_, number)| &*registered.parts[usize::from(*number)].0).collect();
                 Some(Use { assembly: &registered.name, parts })
             })
             .collect();
-        uses.sort_by(|a, b| a.assembly.cmp(b.assembly));
+        uses.sort_unstable_by(|a, b| a.assembly.cmp(b.assembly));
         uses
     }
 
@@ -173,7 +171,7 @@ impl ImpactIndex {
     /// The place of a version, made when it has none.
     fn version(&mut self, digest: Digest) -> u32 {
         *self.by_digest.entry(digest).or_insert_with(|| {
-            self.versions.push(Version { traits: None, used_by: BTreeMap::new() });
+            self.versions.push(Version { traits: None, used_by: BTreeSet::new() });
             number(self.versions.len() - 1)
         })
     }

@@ -12,6 +12,7 @@
 mod check;
 mod claim;
 mod document;
+mod economics;
 mod error;
 mod facts;
 mod finding;
@@ -20,6 +21,7 @@ mod globs;
 mod impact;
 mod invariant;
 mod lock;
+mod plan;
 mod policies;
 mod reading;
 mod remedy;
@@ -35,6 +37,7 @@ pub use document::{
     ASSEMBLY_SCHEMA, Assembly, Audience, ComponentPart, Connection, Exposure, ExternalPart, MAX_CONNECTIONS,
     MAX_EXPOSURES, MAX_PARTS, Part, PortAddress, Ports, RawPart, Reference, Source,
 };
+pub use economics::{Counters, Economics, Figures, Group, Period};
 pub use error::{AssemblyError, PolicyFault, Violation};
 pub use facts::{Certification, Facts, VersionFacts};
 pub use finding::{Finding, Place, Report, Rule, Severity};
@@ -44,6 +47,10 @@ pub use invariant::{CEDAR_SCHEMA, InvariantSet, MAX_POLICIES, MAX_POLICY_BYTES, 
 pub use lock::{
     LOCK_SCHEMA, Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, Locking,
     MAX_LOCK_BYTES, lock,
+};
+pub use plan::{
+    Choice, Estimates, Intent, Lines, MAX_INTENTS, MAX_TEXT_BYTES, OpenPointer, Plan, PlanError, PlannedOutcome,
+    PlannedPart, Surface, split,
 };
 pub use policies::{LicensePolicy, Policies, VersionRange};
 pub use remedy::{Judge, MAX_TRIED, Rebinding, Remedy, Step, Versions, remedy};

@@ -16,6 +16,9 @@ use crate::policies::Policies;
 /// Most versions that are tried for one part: each costs a check.
 pub const MAX_TRIED: usize = 16;
 
+/// The rule of a binding that a step takes out.
+pub(crate) const REMOVED: &str = "removed";
+
 /// What a catalogue knows beyond the versions that a document names.
 pub trait Versions: Facts {
     /// All versions of a component that the caller may use, in any order.
@@ -102,7 +105,7 @@ impl fmt::Display for Step {
 pub struct Rebinding {
     /// JSON pointer into the part's configuration (RFC 6901).
     pub pointer: String,
-    /// The binder's rule, such as `open`.
+    /// The binder's rule, such as `required`, or `removed` for what was bound and the version has no property for.
     pub rule: String,
     /// Why.
     pub reason: String,
@@ -305,7 +308,7 @@ fn drop_unknown(manifest: &Manifest, configuration: &mut serde_json::Value) -> V
         };
         if entries.shift_remove(&key).is_some() {
             let reason = format!("{manifest} has no such property");
-            dropped.push(Rebinding { pointer, rule: "unknown-property".to_owned(), reason });
+            dropped.push(Rebinding { pointer, rule: REMOVED.to_owned(), reason });
         }
     }
     dropped

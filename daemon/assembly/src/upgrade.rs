@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::document::{Assembly, Source};
 use crate::finding::{Report, Severity};
-use crate::remedy::{Ground, Judge, Remedy, Step, best};
+use crate::remedy::{Ground, Judge, REMOVED, Remedy, Step, best};
 
 /// Which parts are to move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl fmt::Display for Upgrade {
                     let mark = if step.bindings.is_empty() && step.misfits.is_empty() { ' ' } else { '!' };
                     writeln!(f, "{mark} {part}: {from} -> {step}")?;
                     for binding in &step.bindings {
-                        let verb = if binding.rule == "unknown-property" { "removed" } else { "bind" };
+                        let verb = if binding.rule == REMOVED { REMOVED } else { "bind" };
                         writeln!(f, "    {verb} {}: {}", binding.pointer, binding.reason)?;
                     }
                     for misfit in &step.misfits {

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use fitment_catalog::{Artifact, Digest};
+use fitment_catalog::{Artifact, Digest, Format};
 use jiff::Timestamp;
 
 use super::{
-    Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, MAX_LOCK_BYTES, reader,
+    Lock, LockedArtifact, LockedComponent, LockedExternal, LockedPart, LockedRaw, LockedSource, MAX_LOCK_BYTES,
 };
 use crate::document::{Assembly, ComponentPart, Part, RawPart, Source};
 use crate::error::AssemblyError;
 use crate::facts::{Certification, Facts};
 use crate::finding::{Finding, Place, Report, Rule, Severity, ordered};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeEntry};
 
 /// What a lock is made from.
 #[derive(Clone, Copy)]
@@ -76,13 +76,12 @@ pub fn lock(locking: &Locking<'_>) -> Result<Lock, AssemblyError> {
         connections: assembly.connections().to_vec(),
         exposures: assembly.exposures().to_vec(),
     };
-    let lock = lock.sorted();
-    let bytes = lock.to_yaml().len();
-    if bytes > MAX_LOCK_BYTES {
-        return Err(AssemblyError::LockTooLarge { bytes, limit: MAX_LOCK_BYTES });
+    let text = lock.sorted().to_yaml();
+    if text.len() > MAX_LOCK_BYTES {
+        return Err(AssemblyError::LockTooLarge { bytes: text.len(), limit: MAX_LOCK_BYTES });
     }
     // What is made can be read: an instant or a revision out of range is refused here and not when it is needed.
-    reader::lock("lock", &lock.to_value())
+    Lock::parse("lock", text.as_bytes(), Format::Yaml)
 }
 
 fn component(
@@ -145,6 +144,13 @@ fn raw(
     let stated: (Option<Digest>, Option<u32>) = (raw.digest, raw.lines);
     let (digest, lines) = match (locking.tree, stated) {
         (Some(tree), _) => {
+            let is_file = |entry: &TreeEntry| matches!(entry, TreeEntry::File(_));
+            let here = tree.get(&raw.path).map(|entry| (&raw.path, entry));
+            if let Some((odd, _)) = here.into_iter().chain(tree.below(&raw.path)).find(|(_, entry)| !is_file(entry)) {
+                let reason = format!("`{odd}` is a symbolic link, or no file that can be read, and has no digest");
+                find(Rule::RawUnreadable, "/path", reason, "put the file itself there");
+                return None;
+            }
             let Some(measure) = tree.measure(&raw.path) else {
                 let reason = format!("no file lies at `{}`", raw.path);
                 find(Rule::RawMissing, "/path", reason, "correct the path, or take the part out");

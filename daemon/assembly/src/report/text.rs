@@ -47,6 +47,11 @@ pub(super) fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
+/// Lines of code, where they are known.
+pub(super) fn counted_lines(lines: Option<u64>) -> String {
+    lines.map_or_else(|| "lines not stated".to_owned(), |lines| counted(lines, "line", "lines"))
+}
+
 /// `2026-11-01 12:00 UTC`.
 pub(super) fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()

@@ -1,6 +1,8 @@
 //! The lock: what it holds, what it refuses to be made from, and that it is read as it was written.
 
-use fitment_assembly::{AssemblyError, Facts, LOCK_SCHEMA, Lock, LockedSource, Locking, MAX_LOCK_BYTES, Rule, lock};
+use fitment_assembly::{
+    AssemblyError, Facts, LOCK_SCHEMA, Lock, LockedSource, Locking, MAX_LOCK_BYTES, Rule, Tree, TreeEntry, lock,
+};
 use fitment_catalog::{Digest, Format};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -83,6 +85,13 @@ fn what_does_not_pass_is_not_locked() {
     let mut moved = document.clone();
     part(&mut moved, "own")["raw"]["path"] = "lib".into();
     assert_eq!(in_the_way(locked(&moved, &catalogue, Some(&tree))), expect(Rule::RawMissing, "/parts/3/raw/path"));
+    let linked: Vec<(String, TreeEntry)> = tree
+        .entries()
+        .map(|(path, entry)| (path.to_string(), entry.clone()))
+        .chain([("src/link".to_owned(), TreeEntry::Link { target: "..".to_owned() })])
+        .collect();
+    let linked = in_the_way(locked(&document, &catalogue, Some(&Tree::new(linked))));
+    assert_eq!(linked, expect(Rule::RawUnreadable, "/parts/3/raw/path"));
     let mut other = document.clone();
     part(&mut other, "tool")["raw"]["lines"] = 2.into();
     assert_eq!(in_the_way(locked(&other, &catalogue, Some(&tree))), expect(Rule::RawMismatch, "/parts/4/raw/lines"));
@@ -157,6 +166,8 @@ fn a_lock_is_read_strictly() {
     assert!(message.contains("unknown key `colour`; known keys are lock_version"), "{message}");
     let message = refused(&|value| value["parts"][1]["component"] = "x/y@1.0.0".into());
     assert!(message.contains("exactly one of the three"), "{message}");
+    let many = format!("{{\"parts\":[{}{{}}]}}", "{},".repeat(50_000));
+    assert!(read(&many).expect_err("refused").to_string().contains("more than 50000 values"));
     let large = format!("# {}\n", "x".repeat(MAX_LOCK_BYTES));
     assert!(matches!(read(&large), Err(AssemblyError::Document(_))));
 }
@@ -188,6 +199,8 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,12}",
         "[ -~\n\t]{0,24}",
+        "[ -~\n]{60,200}",
+        "\n[ \n]{0,3}[a-z]{0,3}[ \n]{0,3}",
         proptest::sample::select(
             &["yes", "~", "null", "1e3", "0x1", "010", "- a", "a: b", "#", "2026-01-01", "'\"", "|", " x "][..]
         )
@@ -200,7 +213,7 @@ fn configuration() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Value::from),
-        (-1e9..1e9_f64).prop_map(Value::from),
+        prop_oneof![-1e9..1e9_f64, any::<f64>()].prop_map(Value::from),
         text().prop_map(Value::from),
     ];
     let inner = leaf.prop_recursive(3, 24, 4, |inner| {

@@ -3,9 +3,11 @@
 mod support;
 
 mod documents;
+mod economics;
 mod impact;
 mod invariants;
 mod locks;
+mod plans;
 mod portal;
 mod properties;
 mod reports;

@@ -153,6 +153,20 @@ fn a_value_that_should_have_been_a_reference_is_withheld() {
     );
 }
 
+#[test]
+fn raw_code_that_states_neither_digest_nor_lines_is_not_counted_as_none() {
+    let mut portal = portal_value();
+    let raw = part(&mut portal, "journal")["raw"].as_object_mut().expect("an object");
+    for key in ["digest", "lines"] {
+        raw.shift_remove(key).expect(key);
+    }
+    let reported = with(&portal, &Catalogue::new(), |_| {});
+    check_cyclonedx(&reported.cyclonedx);
+    check_oscal(&reported.oscal);
+    assert!(reported.html.contains("lines not stated") && !reported.html.contains("0 lines"));
+    assert!(!texts(&reported.cyclonedx).contains("raw:lines") && !texts(&reported.oscal).contains("raw-lines"));
+}
+
 fn portal_page() -> String {
     portal().html
 }
@@ -193,7 +207,7 @@ fn raw_code_is_measured_in_the_tree_where_the_document_leaves_it_out() {
     assert_eq!(lines, json!(3));
     // What is not known is not nothing.
     let (unknown, lines) = page(None);
-    assert!(unknown.contains("raw code, lines unknown") && unknown.contains("lines not all known"));
+    assert!(unknown.contains("raw code, lines not stated"));
     assert_eq!(lines, Value::Null);
 }
 

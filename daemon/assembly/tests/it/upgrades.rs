@@ -73,13 +73,13 @@ fn a_changed_binding_names_what_to_bind() {
     let needed = needed(&portal, "checkout", &catalogue);
     assert_eq!(at(&needed), "rebind payments/card-checkout@4.3.0");
     let bindings: Vec<_> = needed.step().expect("a step").bindings.iter().map(|b| (&*b.pointer, &*b.rule)).collect();
-    assert_eq!(bindings, [("/ledger", "open")]);
+    assert_eq!(bindings, [("/ledger", "required")]);
     let upgrade = proposed(&portal, &Scope::Broken, &catalogue);
     assert!(upgrade.changes() && !upgrade.passes());
     assert_eq!(
         upgrade.to_string(),
         "! checkout: payments/card-checkout@4.2.1 -> payments/card-checkout@4.3.0\n    bind /ledger: \
-         payments/card-checkout@4.3.0 requires this property (Where payments are booked.), and nothing binds it\n\
+         payments/card-checkout@4.3.0: is missing and has no default\n\
          does not pass: 1 error\n"
     );
 }

@@ -10,7 +10,7 @@ use crate::check::PROTECTED;
 use crate::document::{Audience, Connection, Source};
 use crate::finding::Severity;
 use crate::report::Compliance;
-use crate::report::text::{counted, cut};
+use crate::report::text::{counted, counted_lines, cut};
 use crate::report::view::View;
 
 /// Characters of a part's id and of what it is that fit into a box.
@@ -93,10 +93,7 @@ impl<'a> Node<'a> {
             Source::External(_) => "external",
         };
         let detail = match (&view.part.source, view.name()) {
-            (Source::Raw(_), _) => match view.lines() {
-                Some(lines) => format!("raw code, {}", counted(u64::from(lines), "line", "lines")),
-                None => "raw code, lines unknown".to_owned(),
-            },
+            (Source::Raw(_), _) => format!("raw code, {}", counted_lines(view.lines().map(u64::from))),
             (Source::Component(_), (name, Some(version))) => {
                 let bare = name.rsplit_once('/').map_or(name.as_str(), |(_, bare)| bare);
                 format!("{bare}@{version}")

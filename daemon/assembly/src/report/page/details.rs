@@ -109,11 +109,11 @@ pub(super) fn raw(report: &Compliance<'_>) -> Markup {
                 tr {
                     th scope="row" { (view.id()) }
                     td class="prose" { code { (foreign(raw.path.as_str())) } }
-                    td class="number" { @match view.lines() { Some(lines) => (count(u64::from(lines))), None => em class="absent" { "unknown" } } }
+                    td class="number" { @match view.lines() { Some(lines) => (count(u64::from(lines))), None => em class="absent" { "not stated" } } }
                     td { (required(raw.owner.as_deref(), "nobody")) }
                     td { (required(raw.reviewer.as_deref(), "not reviewed")) }
                     td { (foreign_or(raw.license.as_ref().map(fitment_catalog::License::as_str), "not stated")) }
-                    td { @match view.digest() { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "unknown" } } }
+                    td { @match view.digest() { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "not stated" } } }
                 }
             } }
         }

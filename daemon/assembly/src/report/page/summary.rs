@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{NAME_CHARS, foreign, foreign_or, heading, scrolled};
 use crate::finding::Severity;
-use crate::report::text::{count, counted, cut, days_left, minute};
+use crate::report::text::{count, counted, counted_lines, cut, days_left, minute};
 use crate::report::view::Surface;
 use crate::report::{CertificateStanding, Compliance};
 
@@ -64,7 +64,7 @@ pub(super) fn cards(report: &Compliance<'_>) -> Markup {
         div class="cards" {
             (card("Components as they are", "nothing generated", &of(Surface::Nothing), ""))
             (card("Components configured", "only values generated", &of(Surface::Configuration), ""))
-            (card("Raw code", "to be answered for", &of(Surface::Code), &lines.map_or_else(|| "lines not all known".to_owned(), |lines| counted(lines, "line", "lines"))))
+            (card("Raw code", "to be answered for", &of(Surface::Code), &counted_lines(lines)))
             (card("Outside", "run elsewhere", &of(Surface::Outside), ""))
             (card("Requirements covered", "of those declared", &format!("{covered} / {declared}"), ""))
             (card("Certificates", "in force", &count(in_force().count() as u64), &next.map_or_else(String::new, |until| {
