@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fitment_catalog::{BindingFault, Bound, Configuration, Format, Manifest, bind};
+use fitment_catalog::{BindingFault, Bound, Configuration, Format, Manifest, Port, bind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -210,7 +210,7 @@ fn ports_that_may_give_much_are_compared_in_bounded_time() {
     let configuration: Map<String, Value> =
         (0..64).map(|i| (format!("p{i}"), json!({ "$from": "giver.much" }))).collect();
     let configuration = Configuration::from_value("ports", &Value::Object(configuration)).expect("within the limits");
-    let parts = BTreeMap::from([("giver".to_owned(), &giver)]);
+    let parts = BTreeMap::from([("giver".to_owned(), giver.provides())]);
     let faults =
         bind(&component(&closed(&Value::Object(properties), &[])), &configuration, &parts).expect_err("refused");
     assert_eq!(faults[0].rule.to_string(), "port-type");
