@@ -30,6 +30,7 @@ use crate::document::Assembly;
 use crate::error::AssemblyError;
 use crate::facts::VersionFacts;
 use crate::finding::{Finding, Report};
+use crate::tree::Tree;
 
 /// What a report is made from.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,9 @@ pub struct ReportInput<'a> {
     /// What is recorded about the parts that are components, by the part's id. A part without a record is shown as
     /// unknown.
     pub parts: &'a BTreeMap<String, PartRecord>,
+    /// The application's files, where they are at hand: raw code whose digest and lines the document leaves out is
+    /// measured there.
+    pub tree: Option<&'a Tree>,
     /// The catalogue's revision that the records were read at.
     pub revision: u64,
 }

@@ -36,6 +36,27 @@ pub enum Asked {
     Requirement(String),
 }
 
+impl Asked {
+    /// Its words and numbers, so that 10.2 comes after 9.1: a run of digits counts by its length before its digits.
+    fn counted(&self) -> Vec<(usize, String)> {
+        let id = match self {
+            Self::Named | Self::Whole => "",
+            Self::Requirement(id) => id.as_str(),
+        };
+        let runs = id.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+        let run = |run: &[u8]| {
+            let text = String::from_utf8_lossy(run).into_owned();
+            if run[0].is_ascii_digit() {
+                let digits = text.trim_start_matches('0').to_owned();
+                (digits.len(), digits)
+            } else {
+                (0, text)
+            }
+        };
+        runs.map(run).collect()
+    }
+}
+
 /// What stands behind a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cover {
@@ -124,7 +145,9 @@ impl Coverage {
             let parts = (0..parts.len()).map(cover).collect();
             Row { standard: standard.to_owned(), asked, declared, parts }
         };
-        Self { rows: rows.into_iter().map(row).collect() }
+        let mut rows: Vec<Row> = rows.into_iter().map(row).collect();
+        rows.sort_by_cached_key(|row| (row.standard.clone(), row.asked.counted(), row.asked.clone()));
+        Self { rows }
     }
 
     /// The rows of each standard.
@@ -208,5 +231,17 @@ fn without_certificate(
         _ if !is_claimed => Cover::NotCovered,
         Source::External(external) if external.is_proven(input.check.at) => Cover::Evidence,
         Source::Component(_) | Source::Raw(_) | Source::External(_) => Cover::Claimed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_are_ordered_as_people_count() {
+        let mut ids = ["10.2.1", "2.1.11", "2.1.7", "A.8.24", "A.8.3", "AC-10", "AC-2", "2.1", ""].map(str::to_owned);
+        ids.sort_by_cached_key(|id| (Asked::Requirement(id.clone()).counted(), id.clone()));
+        assert_eq!(ids, ["", "A.8.3", "A.8.24", "AC-2", "AC-10", "2.1", "2.1.7", "2.1.11", "10.2.1"]);
     }
 }

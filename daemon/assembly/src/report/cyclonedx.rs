@@ -69,9 +69,9 @@ fn metadata(report: &Compliance<'_>) -> Value {
         ("policies:digest", check.policies.to_string()),
         ("invariants:digest", check.invariants.to_string()),
     ];
-    let lines = lines.map(|lines| ("raw:lines", lines.to_string()));
-    let facts = facts.into_iter().chain(lines).map(|(name, value)| (name.to_owned(), value));
-    component.insert("properties".into(), properties(facts.chain(parts)));
+    let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let lines = lines.map(|lines| ("raw:lines".to_owned(), lines.to_string()));
+    component.insert("properties".into(), properties(facts.chain(lines).chain(parts)));
     json!({
         "timestamp": check.at.to_string(),
         "tools": { "components": [tool()] },
@@ -141,7 +141,7 @@ fn hashes(view: &View<'_>) -> Vec<Value> {
         };
         Some((algorithm, content.clone()))
     });
-    let of_raw = view.raw().and_then(|raw| raw.digest).map(|digest| ("SHA-256", hex::encode(digest.as_bytes())));
+    let of_raw = view.raw().and(view.digest()).map(|digest| ("SHA-256", hex::encode(digest.as_bytes())));
     of_artifact.chain(of_raw).map(hash).collect()
 }
 
@@ -154,7 +154,7 @@ fn component_facts(report: &Compliance<'_>, view: &View<'_>) -> Vec<(String, Str
         facts.extend(value.map(|value| (name.to_owned(), value)));
     };
     if let Some(raw) = view.raw() {
-        note("raw:lines", raw.lines.map(|lines| lines.to_string()));
+        note("raw:lines", view.lines().map(|lines| lines.to_string()));
         note("raw:owner", raw.owner.clone());
         note("raw:reviewer", raw.reviewer.clone());
         return facts;

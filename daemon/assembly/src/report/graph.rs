@@ -1,13 +1,16 @@
 //! A layered layout of a directed graph: columns from left to right, few crossings, short edges. The same graph is laid
 //! out in the same way everywhere: all numbers are whole after rounding, and ties are broken by the order of the nodes.
 //!
-//! The steps are those of Sugiyama and others (1981): turn back edges round, give each node a layer, order layers by the
+//! The steps are those of Sugiyama and others (1981): turn edges round that close circles, give each node a layer, order layers by the
 //! means of neighbours, and place nodes by isotonic regression (Best and Chakravarti 1990), which moves them as
 //! little as the distances between them allow.
 
 mod picture;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::DiGraph;
 
 pub(super) use picture::picture;
 
@@ -77,44 +80,20 @@ fn layout(n: usize, edges: &[(usize, usize)]) -> Layout {
     graph.drawn(n, edges, &back, &heights)
 }
 
-/// Which edges lead back to a node that a search in depth is still below; without them there is no circle.
+/// Which edges are turned round so that no circle is left: those that lead up in the document within a circle.
 fn back_edges(n: usize, edges: &[(usize, usize)]) -> Vec<bool> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum State {
-        New,
-        Open,
-        Done,
+    let mut graph = DiGraph::<(), ()>::with_capacity(n, edges.len());
+    let nodes: Vec<_> = (0..n).map(|_| graph.add_node(())).collect();
+    for (from, to) in edges {
+        graph.add_edge(nodes[*from], nodes[*to], ());
     }
-    let mut out: Vec<Vec<usize>> = vec![Vec::new(); n];
-    for (i, (from, _)) in edges.iter().enumerate() {
-        out[*from].push(i);
-    }
-    let mut back = vec![false; edges.len()];
-    let mut state = vec![State::New; n];
-    for start in 0..n {
-        if state[start] != State::New {
-            continue;
-        }
-        state[start] = State::Open;
-        let mut path = vec![(start, 0)];
-        while let Some((node, next)) = path.pop() {
-            let Some(&edge) = out[node].get(next) else {
-                state[node] = State::Done;
-                continue;
-            };
-            path.push((node, next + 1));
-            let to = edges[edge].1;
-            match state[to] {
-                State::New => {
-                    state[to] = State::Open;
-                    path.push((to, 0));
-                }
-                State::Open => back[edge] = true,
-                State::Done => {}
-            }
+    let mut circle = vec![0; n];
+    for (i, together) in tarjan_scc(&graph).into_iter().enumerate() {
+        for node in together {
+            circle[node.index()] = i;
         }
     }
-    back
+    edges.iter().map(|(from, to)| from > to && circle[*from] == circle[*to]).collect()
 }
 
 /// The column of each node: after all that lead to it, as close as possible to what it leads to, and no column too tall.

@@ -1,13 +1,14 @@
 //! The report as an OSCAL component definition: each part a component with the requirements behind it, the assembly a
 //! capability made of them.
-//!
-//! OSCAL has narrower forms for texts than the documents that they come from: identifiers begin with a letter, values
-//! have no line breaks, and titles and remarks are Markdown. `token`, `value` and `prose` bring texts into them.
+
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+use texts::{prose, token, value};
 
 use super::view::View;
 use super::{Asked, CertificateRecord, Compliance, Cover, Row, configuration, text};
@@ -167,7 +168,7 @@ fn component(report: &Compliance<'_>, ids: &Ids, view: &View<'_>) -> Value {
             .map(|row| requirement(report, ids, view.id(), row, &row.parts[view.place], Some(view)))
             .collect();
         let about = format!("What is covered or claimed of {standard}");
-        (!requirements.is_empty()).then(|| implementation(ids, view.id(), standard, &about, requirements))
+        (!requirements.is_empty()).then(|| implementation(ids, view.id(), standard, &about, &requirements))
     });
     insert_list(&mut fields, "control-implementations", implementations);
     Value::Object(fields)
@@ -189,7 +190,7 @@ fn component_props(report: &Compliance<'_>, view: &View<'_>) -> Vec<Value> {
         Source::Raw(raw) => {
             add("path", Some(raw.path.to_string()));
             add("raw-digest", view.digest().map(|digest| digest.to_string()));
-            add("lines", raw.lines.map(|lines| lines.to_string()));
+            add("lines", view.lines().map(|lines| lines.to_string()));
         }
         Source::External(external) => {
             add("evidence-digest", external.evidence.map(|digest| digest.to_string()));
@@ -226,7 +227,7 @@ fn capability(report: &Compliance<'_>, ids: &Ids) -> Value {
         let requirements: Vec<Value> =
             declared.map(|row| requirement(report, ids, "", row, row.best(), None)).collect();
         let about = format!("What the assembly declares to keep of {standard}");
-        (!requirements.is_empty()).then(|| implementation(ids, "", standard, &about, requirements))
+        (!requirements.is_empty()).then(|| implementation(ids, "", standard, &about, &requirements))
     });
     insert_list(&mut fields, "control-implementations", implementations);
     Value::Object(fields)
@@ -240,7 +241,7 @@ fn finding_prop(finding: &crate::finding::Finding) -> Value {
     Value::Object(fields)
 }
 
-fn implementation(ids: &Ids, part: &str, standard: &str, about: &str, requirements: Vec<Value>) -> Value {
+fn implementation(ids: &Ids, part: &str, standard: &str, about: &str, requirements: &[Value]) -> Value {
     json!({
         "uuid": ids.of(&["implementation", part, standard]),
         "source": format!("#{}", ids.standard(standard)),
@@ -400,71 +401,5 @@ fn control_id(asked: &Asked) -> String {
         Asked::Named => "_named".to_owned(),
         Asked::Whole => "_whole".to_owned(),
         Asked::Requirement(id) => token(id),
-    }
-}
-
-/// A text as a token. One that begins with a letter and holds letters, digits, `.`, `-` and `_` alone stays as it is. Any
-/// other gets `_` in front, and what may not stand in a token becomes `_` and its code in two hexadecimal digits a byte:
-/// `6.4.3` is `_6.4.3`, `A.5(b)` is `_A.5_28b_29`. Unequal texts have unequal tokens.
-fn token(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    let mut token = "_".to_owned();
-    for b in text.bytes() {
-        if plain(b) && b != b'_' {
-            token.push(char::from(b));
-        } else {
-            token.push_str(&format!("_{b:02x}"));
-        }
-    }
-    token
-}
-
-/// A text as a value: no hidden characters, no white space around it, not empty.
-fn value(text: &str) -> String {
-    let shown = text::visible(text);
-    let trimmed = shown.trim();
-    if trimmed.is_empty() { "(empty)".to_owned() } else { trimmed.to_owned() }
-}
-
-/// A text as a line of Markdown that says it and nothing else.
-fn prose(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in value(text).chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '{' | '}' | '~' | '^' | '#' | '|' | '!' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_stay_apart() {
-        assert_eq!(token("art-32"), "art-32");
-        assert_eq!(token("6.4.3"), "_6.4.3");
-        assert_eq!(token("A.5(b)"), "_A.5_28b_29");
-        let texts = ["_", "__", "a", "_a", "1", "_1", "_5f", "whole", "named", "_whole", "a/b", "a_2fb"];
-        let tokens: BTreeSet<String> = texts.iter().map(|text| token(text)).collect();
-        assert_eq!(tokens.len(), texts.len());
-        assert!(!tokens.contains("_whole") && !tokens.contains("_named"));
-    }
-
-    #[test]
-    fn values_and_prose_hold_the_text_alone() {
-        assert_eq!((value(" \n ").as_str(), value("").as_str(), value(" a ").as_str()), ("⟨U+000A⟩", "(empty)", "a"));
-        assert_eq!(prose("<b>*x* [a](b) {{ insert }}"), "&lt;b&gt;\\*x\\* \\[a\\](b) \\{\\{ insert \\}\\}");
     }
 }

@@ -100,7 +100,7 @@ fn section(id: &str, hint: &str, content: &Markup) -> Markup {
 
 /// A table that scrolls inside its place when it is wider, with a name for who cannot see that.
 fn scrolled(name: &str, table: &Markup) -> Markup {
-    html! { div class="scroll" tabindex="0" role="region" aria-label=(name) { (table) } }
+    html! { div class="scroll" tabindex="0" role="region" aria-label=(format!("Table: {name}")) { (table) } }
 }
 
 /// Text of somebody else: whatever its direction, it does not reach beyond itself.
@@ -110,8 +110,5 @@ fn foreign(text: &str) -> Markup {
 
 /// The same, or a word for its absence.
 fn foreign_or(text: Option<&str>, absent: &str) -> Markup {
-    match text {
-        Some(text) => foreign(text),
-        None => html! { em class="absent" { (absent) } },
-    }
+    html! { @if let Some(text) = text { (foreign(text)) } @else { em class="absent" { (absent) } } }
 }

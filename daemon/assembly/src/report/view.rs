@@ -43,6 +43,9 @@ pub(super) struct View<'a> {
     pub(super) place: usize,
     pub(super) part: &'a Part,
     pub(super) record: Option<&'a PartRecord>,
+    /// Of raw code, as far as they are known.
+    digest: Option<Digest>,
+    lines: Option<u32>,
 }
 
 /// A connection's two ends, as far as they are known.
@@ -54,13 +57,20 @@ pub(super) struct Ends<'a> {
 impl<'a> Compliance<'a> {
     /// Its parts in the order of the document.
     pub(super) fn views(&self) -> impl Iterator<Item = View<'a>> + use<'a> {
-        let records = self.input.parts;
+        let (records, tree) = (self.input.parts, self.input.tree);
         let view = move |(place, part): (usize, &'a Part)| {
             let record = match part.source {
                 Source::Component(_) => records.get(&part.id),
                 Source::Raw(_) | Source::External(_) => None,
             };
-            View { place, part, record }
+            let (digest, lines) = match &part.source {
+                Source::Raw(raw) => {
+                    let measure = || tree.and_then(|tree| tree.measure(&raw.path));
+                    (raw.digest.or_else(|| Some(measure()?.digest)), raw.lines.or_else(|| Some(measure()?.lines)))
+                }
+                Source::Component(_) | Source::External(_) => (None, None),
+            };
+            View { place, part, record, digest, lines }
         };
         self.input.assembly.parts().iter().enumerate().map(view)
     }
@@ -81,15 +91,15 @@ impl<'a> Compliance<'a> {
         self.findings.iter().filter(move |finding| finding.severity == severity)
     }
 
-    /// How many parts are of each sort, and the lines of code that a person must answer for; `None` where raw code does
-    /// not state its own.
+    /// How many parts are of each sort, and the lines of code that a person must answer for; `None` where those of some
+    /// part are not known.
     pub(super) fn surface(&self) -> (BTreeMap<Surface, usize>, Option<u64>) {
         let mut parts = BTreeMap::new();
         let mut lines = Some(0);
         for view in self.views() {
             *parts.entry(view.surface()).or_insert(0) += 1;
-            if let Some(raw) = view.raw() {
-                lines = lines.zip(raw.lines).map(|(sum, lines)| sum + u64::from(lines));
+            if view.raw().is_some() {
+                lines = lines.zip(view.lines()).map(|(sum, lines)| sum + u64::from(lines));
             }
         }
         (parts, lines)
@@ -130,6 +140,11 @@ impl<'a> View<'a> {
             Source::Raw(raw) => Some(raw),
             Source::Component(_) | Source::External(_) => None,
         }
+    }
+
+    /// Lines of raw code, where they are stated or could be counted.
+    pub(super) fn lines(&self) -> Option<u32> {
+        self.lines
     }
 
     pub(super) fn manifest(&self) -> Option<&'a Manifest> {
@@ -196,7 +211,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The digest that addresses it: of a component's manifest, of raw code where it is stated, of the evidence of something outside.
+    /// The digest that addresses it: of a component's manifest, of raw code, of the evidence of something outside.
     pub(super) fn digest(&self) -> Option<Digest> {
         match &self.part.source {
             Source::Component(component) => match (self.record, &component.reference) {
@@ -204,7 +219,7 @@ impl<'a> View<'a> {
                 (None, Reference::Named { digest, .. }) => *digest,
                 (None, Reference::Digest(digest)) => Some(*digest),
             },
-            Source::Raw(raw) => raw.digest,
+            Source::Raw(_) => self.digest,
             Source::External(external) => external.evidence,
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use fitment_assembly::{
     Asked, AssemblyError, COMPLIANCE_TYPE, Certification, Compliance, Cover, PartRecord, ReportFile, ReportInput, Rule,
+    Tree, TreeEntry, TreeFile,
 };
 use fitment_trust::{Envelope, Predicate, PrivateKey, Statement};
 use serde_json::{Value, json};
@@ -37,7 +38,9 @@ fn the_same_input_gives_the_same_bytes() {
     assert_eq!(first.statement, second.statement);
     // Certificates come in no particular order.
     let turned = with(&portal_value(), &Catalogue::new(), |records| {
-        records.values_mut().for_each(|record| record.certificates.reverse());
+        for record in records.values_mut() {
+            record.certificates.reverse();
+        }
     });
     assert_eq!((first.cyclonedx, first.html), (turned.cyclonedx, turned.html));
 }
@@ -56,7 +59,8 @@ fn a_report_is_of_the_assembly_that_was_checked() {
     let mut other = portal_value();
     other["title"] = "Another".into();
     let (other, parts) = (assembly(&other), BTreeMap::new());
-    let made = Compliance::new(ReportInput { assembly: &other, check: &checked, parts: &parts, revision: 1 });
+    let made =
+        Compliance::new(ReportInput { assembly: &other, check: &checked, parts: &parts, tree: None, revision: 1 });
     assert!(
         matches!(made.err(), Some(AssemblyError::OtherAssembly { checked: found, .. }) if found == checked.assembly)
     );
@@ -106,7 +110,9 @@ fn only_certificates_in_force_cover() {
 #[test]
 fn what_no_certificate_covers_is_shown_as_not_covered() {
     let bare = with(&portal_value(), &Catalogue::new(), |records| {
-        records.values_mut().for_each(|record| record.certificates.clear());
+        for record in records.values_mut() {
+            record.certificates.clear();
+        }
     });
     let document: Value = serde_json::from_slice(&bare.cyclonedx).expect("JSON");
     let attestations = document["declarations"]["attestations"].as_array().expect("attestations");
@@ -176,6 +182,33 @@ fn findings_stand_in_all_three_forms() {
     }
     check_cyclonedx(&reported.cyclonedx);
     check_oscal(&reported.oscal);
+}
+
+#[test]
+fn raw_code_is_measured_in_the_tree_where_the_document_leaves_it_out() {
+    let mut portal = portal_value();
+    for key in ["digest", "lines"] {
+        part(&mut portal, "journal")["raw"].as_object_mut().expect("an object").shift_remove(key);
+    }
+    let (assembly, checked, parts) = (assembly(&portal), report(&portal, &Catalogue::new()), records());
+    let file = TreeFile::of(b"one\ntwo\nthree\n");
+    let tree = Tree::new([("src/journal".to_owned(), TreeEntry::File(file))]);
+    let page = |tree| {
+        let input = ReportInput { assembly: &assembly, check: &checked, parts: &parts, tree, revision: 1 };
+        let compliance = Compliance::new(input).expect("the check of this assembly");
+        check_cyclonedx(&compliance.to_cyclonedx());
+        check_oscal(&compliance.to_oscal());
+        let statement = compliance.statement(&[]).expect("the assembly alone");
+        let said: Value = serde_json::from_slice(&statement).expect("JSON");
+        (compliance.to_html(), said["predicate"]["raw_lines"].clone())
+    };
+    let (measured, lines) = page(Some(&tree));
+    assert!(measured.contains("raw code, 3 lines") && measured.contains(&file.digest.to_string()));
+    assert_eq!(lines, json!(3));
+    // What is not known is not nothing.
+    let (unknown, lines) = page(None);
+    assert!(unknown.contains("raw code, lines not stated"));
+    assert_eq!(lines, Value::Null);
 }
 
 #[test]

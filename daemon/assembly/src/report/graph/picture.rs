@@ -1,6 +1,7 @@
 //! The picture of an assembly: parts as boxes, connections as arrows from the side that connects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
@@ -92,7 +93,7 @@ impl<'a> Node<'a> {
             Source::External(_) => "external",
         };
         let detail = match (&view.part.source, view.name()) {
-            (Source::Raw(raw), _) => format!("raw code, {}", counted_lines(raw.lines.map(u64::from))),
+            (Source::Raw(_), _) => format!("raw code, {}", counted_lines(view.lines().map(u64::from))),
             (Source::Component(_), (name, Some(version))) => {
                 let bare = name.rsplit_once('/').map_or(name.as_str(), |(_, bare)| bare);
                 format!("{bare}@{version}")
@@ -169,7 +170,8 @@ fn curve(path: &[Point], short: f64) -> String {
         let x = if i + 2 == path.len() { to.x + short } else { to.x };
         let (middle, x) = (px(f64::midpoint(from.x, x)), px(x));
         let (above, below) = (px(from.y), px(to.y));
-        curve.push_str(&format!(" C{middle} {above} {middle} {below} {x} {below}"));
+        // Writing to a String cannot fail.
+        let _ = write!(curve, " C{middle} {above} {middle} {below} {x} {below}");
     }
     curve
 }

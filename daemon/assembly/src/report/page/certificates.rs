@@ -22,7 +22,7 @@ pub(super) fn content(report: &Compliance<'_>) -> Markup {
                 th scope="col" { "Part" }
                 th scope="col" { "Covers" }
                 th scope="col" { "Validity" }
-                th scope="col" { "Days left" }
+                th scope="col" class="number" { "Days left" }
                 th scope="col" { "Issued by key" }
                 th scope="col" { "Digest and evidence" }
             } }
@@ -99,14 +99,13 @@ fn digests(record: &CertificateRecord) -> Markup {
         @if record.evidence.is_empty() {
             div class="small" { "names no evidence" }
         } @else {
-            details {
-                summary { (counted(record.evidence.len() as u64, "document", "documents")) " of evidence" }
-                ul {
-                    @for evidence in &record.evidence {
-                        li {
-                            (foreign(&evidence.kind)) ", " (foreign(&evidence.media_type)) br;
-                            code class="digest" { (evidence.digest) }
-                        }
+            div class="small" { (counted(record.evidence.len() as u64, "document", "documents")) " of evidence:" }
+            ul {
+                @for evidence in &record.evidence {
+                    li {
+                        (foreign(&evidence.kind)) ", " (foreign(&evidence.media_type))
+                        @if let Some(uri) = &evidence.uri { ", " (foreign(uri)) }
+                        code class="digest" { (evidence.digest) }
                     }
                 }
             }

@@ -32,7 +32,10 @@ pub(super) fn parts(report: &Compliance<'_>) -> Markup {
                         @if let Some(manifest) = view.manifest() { div class="small" { (foreign(manifest.title())) } }
                     }
                     td class="prose" { (certification(&view)) }
-                    td { (foreign_or(view.license().map(fitment_catalog::License::as_str), "not stated")) }
+                    td {
+                        @let absent = if let Source::External(_) = view.part.source { "outside" } else { "not stated" };
+                        (foreign_or(view.license().map(fitment_catalog::License::as_str), absent))
+                    }
                     td { (foreign_or(view.owner(), "nobody named")) }
                     td { @match view.digest() { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "none" } } }
                 }
@@ -46,7 +49,8 @@ fn certification(view: &View<'_>) -> Markup {
     match view.certification() {
         Some((true, words)) => html! { span class="mark" { "✓" } " " (foreign(&words)) },
         Some((false, words)) => html! { span class="not declared" { "✗" } " " (foreign(&words)) },
-        None => html! { em class="absent" { "certified for nothing" } },
+        None if view.raw().is_some() => html! { em class="absent" { "certified for nothing" } },
+        None => html! { em class="absent" { "outside" } },
     }
 }
 
@@ -105,11 +109,11 @@ pub(super) fn raw(report: &Compliance<'_>) -> Markup {
                 tr {
                     th scope="row" { (view.id()) }
                     td class="prose" { code { (foreign(raw.path.as_str())) } }
-                    td class="number" { @match raw.lines { Some(lines) => (count(u64::from(lines))), None => em class="absent" { "not stated" } } }
+                    td class="number" { @match view.lines() { Some(lines) => (count(u64::from(lines))), None => em class="absent" { "not stated" } } }
                     td { (required(raw.owner.as_deref(), "nobody")) }
                     td { (required(raw.reviewer.as_deref(), "not reviewed")) }
                     td { (foreign_or(raw.license.as_ref().map(fitment_catalog::License::as_str), "not stated")) }
-                    td { @match raw.digest { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "not stated" } } }
+                    td { @match view.digest() { Some(digest) => code class="digest" { (digest) }, None => em class="absent" { "not stated" } } }
                 }
             } }
         }
@@ -119,10 +123,7 @@ pub(super) fn raw(report: &Compliance<'_>) -> Markup {
 
 /// Who it is, or, as something to be seen, that nobody is.
 fn required(text: Option<&str>, absent: &str) -> Markup {
-    match text {
-        Some(text) => foreign(text),
-        None => html! { span class="badge bad" { "✗ " (absent) } },
-    }
+    html! { @if let Some(text) = text { (foreign(text)) } @else { span class="badge bad" { "✗ " (absent) } } }
 }
 
 pub(super) fn outside(report: &Compliance<'_>) -> Markup {
@@ -142,7 +143,7 @@ pub(super) fn outside(report: &Compliance<'_>) -> Markup {
                 th scope="col" { "Run by" }
                 th scope="col" { "Claims" }
                 th scope="col" { "Proof" }
-                th scope="col" { "Days left" }
+                th scope="col" class="number" { "Days left" }
                 th scope="col" { "Document" }
             } }
             tbody { @for (id, external) in &external {

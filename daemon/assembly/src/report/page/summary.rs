@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{NAME_CHARS, foreign, foreign_or, heading, scrolled};
 use crate::finding::Severity;
-use crate::report::text::{count, counted, counted_lines, cut, day, days_left, minute};
+use crate::report::text::{count, counted, counted_lines, cut, days_left, minute};
 use crate::report::view::Surface;
 use crate::report::{CertificateStanding, Compliance};
 
@@ -47,7 +47,7 @@ pub(super) fn verdict(report: &Compliance<'_>) -> Markup {
         @if covered < declared {
             div class="banner broken" {
                 p { b { "✗ " (counted((declared - covered) as u64, "declared requirement is", "declared requirements are")) " covered by no certificate." } }
-                p class="small" { "They are marked in the coverage below, with what is claimed instead." }
+                p class="small" { "Marked in the coverage below, with what is claimed instead." }
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn cards(report: &Compliance<'_>) -> Markup {
             (card("Outside", "run elsewhere", &of(Surface::Outside), ""))
             (card("Requirements covered", "of those declared", &format!("{covered} / {declared}"), ""))
             (card("Certificates", "in force", &count(in_force().count() as u64), &next.map_or_else(String::new, |until| {
-                format!("next ends {}, in {}", day(until), counted(days_left(at, until), "day", "days"))
+                format!("the next ends in {}", counted(days_left(at, until), "day", "days"))
             })))
         }
     }

@@ -30,7 +30,7 @@ impl Reported {
         let (assembly, checked) = (assembly(value), report(value, catalogue));
         let mut parts = records_of(value, catalogue);
         change(&mut parts);
-        let input = ReportInput { assembly: &assembly, check: &checked, parts: &parts, revision: 4_711 };
+        let input = ReportInput { assembly: &assembly, check: &checked, parts: &parts, tree: None, revision: 4_711 };
         let compliance = Compliance::new(input).expect("the check of this assembly");
         let mut reported = Self {
             cyclonedx: compliance.to_cyclonedx(),
