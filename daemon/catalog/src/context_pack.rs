@@ -62,7 +62,7 @@ pub struct LeftOut {
 }
 
 /// Puts together what fits into `budget` tokens. `count` counts the tokens of a text; the same text must have the same
-/// count. It is called about twice for each piece.
+/// count. It is called about once for each piece.
 ///
 /// Descriptions and the schemas that must be satisfied come first, part by part; then advice, ports, limits, and the
 /// schemas that defaults satisfy, each for all parts in order of priority. A piece that does not fit is left out and
@@ -77,25 +77,21 @@ pub fn context_pack(parts: &[PackPart<'_>], budget: usize, count: &dyn Fn(&str) 
     let mut pieces = pieces(&parts);
     pieces.sort_by_key(|piece| piece.rank);
 
-    let mut chosen: Vec<&Piece> = Vec::new();
-    let (mut text, mut tokens) = (String::new(), 0);
+    let mut pack = Pack { chosen: Vec::new(), described: vec![false; parts.len()], reckoned: 0, budget, count };
     let mut left_out = Vec::new();
     for piece in &pieces {
-        let described = piece.kind == PackPiece::Description
-            || chosen.iter().any(|other| other.part == piece.part && other.kind == PackPiece::Description);
-        if described {
-            let mut with: Vec<&Piece> = chosen.clone();
-            with.push(piece);
-            with.sort_by_key(|piece| (piece.part, piece.kind));
-            let longer = written(&with);
-            let size = count(&longer);
-            if size <= budget {
-                (chosen, text, tokens) = (with, longer, size);
-                continue;
-            }
+        let tokens = count(&piece.text);
+        if !pack.take(piece, tokens) {
+            left_out.push(LeftOut { part: parts[piece.part].manifest.to_string(), piece: piece.kind, tokens });
         }
+    }
+    let (chosen, text, tokens) = pack.finish();
+    // What was reckoned to fit and does not, after all.
+    for piece in pieces.iter().filter(|piece| !chosen.iter().any(|kept| kept.is(piece))) {
         let part = parts[piece.part].manifest.to_string();
-        left_out.push(LeftOut { part, piece: piece.kind, tokens: count(&piece.text) });
+        if !left_out.iter().any(|left| left.part == part && left.piece == piece.kind) {
+            left_out.push(LeftOut { part, piece: piece.kind, tokens: count(&piece.text) });
+        }
     }
     let included = chosen.iter().map(|piece| (parts[piece.part].manifest.to_string(), piece.kind)).collect();
     ContextPack { text, tokens, included, left_out }
@@ -108,6 +104,75 @@ struct Piece {
     /// Importance: the round, then the part, then the position within both.
     rank: (usize, usize, PackPiece),
     text: String,
+}
+
+impl Piece {
+    fn is(&self, other: &Self) -> bool {
+        (self.part, self.kind) == (other.part, other.kind)
+    }
+}
+
+/// What was chosen so far. Tokens of a text are nearly the sum of its pieces' tokens, so the whole is counted only where that
+/// is too near to the budget to tell.
+struct Pack<'p> {
+    chosen: Vec<&'p Piece>,
+    /// Parts whose description is in.
+    described: Vec<bool>,
+    /// Tokens of what was chosen: as counted last, and the sum of the pieces since.
+    reckoned: usize,
+    budget: usize,
+    count: &'p dyn Fn(&str) -> usize,
+}
+
+impl<'p> Pack<'p> {
+    /// Takes a piece in, if it fits and its part is described.
+    fn take(&mut self, piece: &'p Piece, tokens: usize) -> bool {
+        let is_description = piece.kind == PackPiece::Description;
+        if !is_description && !self.described[piece.part] {
+            return false;
+        }
+        self.chosen.push(piece);
+        let reckoned = self.reckoned + tokens;
+        // Where two pieces meet, the count may differ from the sum by some tokens.
+        let doubt = 4 * self.chosen.len();
+        let fits = if reckoned + doubt <= self.budget {
+            self.reckoned = reckoned;
+            true
+        } else if reckoned > self.budget + doubt {
+            false
+        } else {
+            let counted = (self.count)(&written(&self.sorted()));
+            if counted <= self.budget {
+                self.reckoned = counted;
+            }
+            counted <= self.budget
+        };
+        if fits {
+            self.described[piece.part] |= is_description;
+        } else {
+            self.chosen.pop();
+        }
+        fits
+    }
+
+    fn sorted(&self) -> Vec<&'p Piece> {
+        let mut sorted = self.chosen.clone();
+        sorted.sort_by_key(|piece| (piece.part, piece.kind));
+        sorted
+    }
+
+    /// The pieces in their order, the text and its tokens, counted; the budget holds whatever was reckoned.
+    fn finish(mut self) -> (Vec<&'p Piece>, String, usize) {
+        loop {
+            let sorted = self.sorted();
+            let text = written(&sorted);
+            let tokens = (self.count)(&text);
+            if tokens <= self.budget || self.chosen.is_empty() {
+                return (sorted, text, tokens);
+            }
+            self.chosen.pop();
+        }
+    }
 }
 
 fn pieces(parts: &[PackPart<'_>]) -> Vec<Piece> {

@@ -84,13 +84,14 @@ impl Engine {
         .await
     }
 
-    /// Reports on an assembly, also on one that does not pass. `at`: the instant to judge at; `None`: now. A report of the
+    /// Reports on an assembly, also on one that does not pass. `tree`: where raw code is measured. `at`: the instant to judge at; `None`: now. A report of the
     /// same assembly, revision and instant has the same bytes.
     ///
     /// Errors: a document that cannot be read, no such kept assembly.
     pub async fn report_assembly(
         &self,
         source: AssemblySource,
+        tree: Option<Tree>,
         at: Option<jiff::Timestamp>,
     ) -> Result<AssemblyReport, EngineError> {
         self.compute(move |shared| {
@@ -101,8 +102,8 @@ impl Engine {
             let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
             let (checked, (files, statement)) = judged_at(shared, assembly, at, |assembly, check, facts| {
                 let parts = records(assembly, facts)?;
-                let compliance =
-                    Compliance::new(ReportInput { assembly, check, parts: &parts, revision: facts.revision()? })?;
+                let (tree, revision) = (tree.as_ref(), facts.revision()?);
+                let compliance = Compliance::new(ReportInput { assembly, check, parts: &parts, tree, revision })?;
                 let files = [compliance.to_cyclonedx(), compliance.to_oscal(), compliance.to_html().into_bytes()];
                 let named: Vec<ReportFile> =
                     REPORT_FILES.iter().zip(&files).map(|(name, bytes)| ReportFile::of(name, bytes)).collect();

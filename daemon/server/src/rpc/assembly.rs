@@ -139,10 +139,10 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
     ) -> Result<Response<v1::ReportAssemblyResponse>, Status> {
         let engine = self.engine.get()?;
         answered(async {
-            let v1::ReportAssemblyRequest { document, name, source, time } = request.into_inner();
+            let v1::ReportAssemblyRequest { document, name, source, time, tree } = request.into_inner();
             let at = time.map(|time| convert::instant("time", time)).transpose()?;
             let AssemblyReport { checked, files: [cyclonedx, oscal, html], statement } =
-                engine.report_assembly(asked(document, &name, source)?, at).await?;
+                engine.report_assembly(asked(document, &name, source)?, self::tree(tree)?, at).await?;
             let check = Some(convert::checked(&checked));
             Ok(v1::ReportAssemblyResponse { cyclonedx, oscal, html, statement, check })
         })

@@ -50,6 +50,9 @@ pub(super) struct ReportArguments {
     /// Folder for the report; made where it is not there.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// The folder that holds the application: raw code takes its digest and lines from there.
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
     /// Sign the report with this Ed25519 key (PEM, PKCS 8).
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -121,11 +124,12 @@ pub(super) async fn lock(arguments: LockArguments) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn report(arguments: ReportArguments) -> anyhow::Result<ExitCode> {
-    let ReportArguments { assembly, out, key, at, common } = arguments;
+    let ReportArguments { assembly, out, tree, key, at, common } = arguments;
     let Named { document, name, source } = Named::read(&assembly)?;
     let key = key.map(|path| private_key(&path)).transpose()?;
     let time = at.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() });
-    let request = v1::ReportAssemblyRequest { document, name, source, time };
+    let tree = tree.map(|folder| tree_files(&folder)).transpose()?.unwrap_or_default();
+    let request = v1::ReportAssemblyRequest { document, name, source, time, tree };
     let mut client = common.server.assemblies().await?;
     let report = client.report_assembly(common.server.request(request)).await?.into_inner();
     let v1::ReportAssemblyResponse { cyclonedx, oscal, html, statement, check } = report;
