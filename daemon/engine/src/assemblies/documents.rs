@@ -87,7 +87,8 @@ impl Engine {
     /// Reports on an assembly, also on one that does not pass. `tree`: where raw code is measured. `at`: the instant to judge at; `None`: now. A report of the
     /// same assembly, revision and instant has the same bytes.
     ///
-    /// Errors: a document that cannot be read, no such kept assembly.
+    /// Errors: a document that cannot be read, no such kept assembly, an instant that lies ahead or before the last change of the
+    /// catalogue, its trust or the policies.
     pub async fn report_assembly(
         &self,
         source: AssemblySource,
@@ -100,6 +101,7 @@ impl Engine {
             let at = at.unwrap_or_else(|| (shared.clock)());
             // Fractions of a second would be in no form that can be typed again.
             let at = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
+            can_be_judged(shared, at)?;
             let (checked, (files, statement)) = judged_at(shared, assembly, at, |assembly, check, facts| {
                 let parts = records(assembly, facts)?;
                 let (tree, revision) = (tree.as_ref(), facts.revision()?);
@@ -150,18 +152,34 @@ impl Engine {
     pub async fn part_needs(
         &self,
         name: ComponentName,
-        parts: Vec<String>,
-        work_out: bool,
+        parts: BTreeSet<String>,
     ) -> Result<BTreeMap<String, PartNeed>, EngineError> {
-        self.compute(move |shared| needs(shared, name, &parts, work_out)).await
+        self.compute(move |shared| needs(shared, name, &parts)).await
+    }
+}
+
+/// Only what is known now can be reported: how the catalogue was before is not kept, and how it will be is not known.
+fn can_be_judged(shared: &Shared, at: jiff::Timestamp) -> Result<(), EngineError> {
+    if at > (shared.clock)() {
+        return Err(EngineError::field("time", format!("{at} lies ahead; name an instant that has been, or none")));
+    }
+    let reader = shared.store.read()?;
+    let changed = reader.revision_time()?.max(reader.assembly_policies()?.time);
+    match changed {
+        Some(changed) if at.as_second() < changed.as_second() => Err(EngineError::field(
+            "time",
+            format!(
+                "{at} lies before the last change of the catalogue or the policies, {changed}; name a later instant"
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
 fn needs(
     shared: &Shared,
     name: ComponentName,
-    parts: &[String],
-    work_out: bool,
+    parts: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, PartNeed>, EngineError> {
     let assembly = read(shared, &AssemblySource::Kept(name))?;
     let rules = shared.assembly_rules.in_force();
@@ -172,8 +190,7 @@ fn needs(
     for part in assembly.parts() {
         let Source::Component(component) = &part.source else { continue };
         if parts.contains(&part.id) {
-            let remedy =
-                (work_out && needs.len() < MAX_REMEDIES).then(|| remedy(&assembly, &part.id, &judge)).flatten();
+            let remedy = (needs.len() < MAX_REMEDIES).then(|| remedy(&assembly, &part.id, &judge)).flatten();
             needs.insert(part.id.clone(), PartNeed { component: component.reference.to_string(), remedy });
         }
     }

@@ -3,6 +3,7 @@
 //! Rebuilt from the store at the start. A change of the catalogue costs this nothing unless a kept assembly uses the version.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fitment_assembly::{Claims, ImpactIndex, Target, VersionTraits};
 use fitment_catalog::{ComponentName, Digest, Manifest};
@@ -29,6 +30,8 @@ struct Kept {
     records: BTreeMap<ComponentName, Summary>,
     /// Versions in use, with how many parts use each.
     used: BTreeMap<Digest, usize>,
+    /// Versions that are or were in use -> `namespace/name@version`.
+    named: BTreeMap<Digest, Arc<str>>,
     /// The revision up to which versions are described.
     seen: Revision,
     /// The trust root under which they are.
@@ -39,6 +42,7 @@ struct Kept {
 #[derive(Clone, Debug)]
 pub(super) struct Summary {
     pub(super) owner: Option<String>,
+    /// By id.
     parts: Vec<(String, Digest)>,
     missing: Vec<(String, String)>,
 }
@@ -50,8 +54,9 @@ pub struct TouchedAssembly {
     pub name: ComponentName,
     /// Its owner, as the document says.
     pub owner: Option<String>,
-    /// Ids of its parts concerned, in order.
-    pub parts: Vec<String>,
+    /// Ids of its parts concerned, each with the version that it uses: `namespace/name@version`, or as the document names one
+    /// that the catalogue does not have.
+    pub parts: BTreeMap<String, Arc<str>>,
 }
 
 impl Registry {
@@ -125,27 +130,26 @@ impl Registry {
         } else {
             kept.used.keys().copied().collect()
         };
+        // What fails here is described by the next change.
+        kept.describe(&reader, &changed)?;
         (kept.seen, kept.root) = (revision, root_digest);
-        kept.describe(&reader, &changed)
+        Ok(())
     }
 
     /// Kept assemblies that a target touches, by name.
     pub(super) fn touched(&self, target: &Target, named: Option<&str>) -> Vec<TouchedAssembly> {
         let kept = self.0.read();
-        let mut touched: BTreeMap<ComponentName, Vec<String>> = kept
-            .index
-            .uses(target)
-            .into_iter()
-            .map(|used| (used.assembly.clone(), used.parts.into_iter().map(str::to_owned).collect()))
-            .collect();
-        for (assembly, part) in kept.missing_of(target, named) {
-            touched.entry(assembly.clone()).or_default().push(part.clone());
+        let mut touched: BTreeMap<&ComponentName, BTreeMap<String, Arc<str>>> = BTreeMap::new();
+        for used in kept.index.uses(target) {
+            let parts = used.parts.into_iter().map(|part| (part.to_owned(), kept.version_of(used.assembly, part)));
+            touched.insert(used.assembly, parts.collect());
         }
-        let touched = touched.into_iter().map(|(name, mut parts)| {
-            parts.sort_unstable();
-            parts.dedup();
-            let owner = kept.records.get(&name).and_then(|summary| summary.owner.clone());
-            TouchedAssembly { name, owner, parts }
+        for (reference, (assembly, part)) in kept.missing_of(target, named) {
+            touched.entry(assembly).or_default().insert(part.clone(), reference.as_str().into());
+        }
+        let touched = touched.into_iter().map(|(name, parts)| {
+            let owner = kept.records.get(name).and_then(|summary| summary.owner.clone());
+            TouchedAssembly { name: name.clone(), owner, parts }
         });
         touched.collect()
     }
@@ -199,6 +203,7 @@ impl Kept {
         for (id, reference) in &missing {
             self.missing.entry(reference.clone()).or_default().insert((record.name.clone(), id.clone()));
         }
+        parts.sort_unstable();
         self.index.insert(&record.name, parts.iter().map(|(id, digest)| (id, *digest)));
         self.records.insert(record.name.clone(), Summary { owner: record.owner.clone(), parts, missing });
     }
@@ -231,13 +236,28 @@ impl Kept {
                 let Some(summary) = self.records.get_mut(&name) else { continue };
                 summary.missing.retain(|(part, _)| *part != id);
                 summary.parts.push((id, digest));
+                summary.parts.sort_unstable();
                 *self.used.entry(digest).or_default() += 1;
                 self.index.insert(&name, summary.parts.iter().map(|(id, digest)| (id, *digest)));
             }
         }
     }
 
-    fn missing_of(&self, target: &Target, named: Option<&str>) -> impl Iterator<Item = &(ComponentName, String)> {
+    /// The version that a part uses.
+    fn version_of(&self, assembly: &ComponentName, part: &str) -> Arc<str> {
+        let digest = self.records.get(assembly).and_then(|summary| {
+            let at = summary.parts.binary_search_by(|(id, _)| id.as_str().cmp(part)).ok()?;
+            Some(summary.parts[at].1)
+        });
+        let named = digest.and_then(|digest| self.named.get(&digest).cloned());
+        named.or_else(|| digest.map(|digest| digest.to_string().into())).unwrap_or_default()
+    }
+
+    fn missing_of(
+        &self,
+        target: &Target,
+        named: Option<&str>,
+    ) -> impl Iterator<Item = (&String, &(ComponentName, String))> {
         let of_component = match target {
             Target::Component(name) => Some(format!("{name}@")),
             _ => None,
@@ -254,7 +274,7 @@ impl Kept {
                     || exact.as_ref() == Some(reference)
                     || named.as_ref() == Some(reference)
             })
-            .flat_map(|(_, waiting)| waiting)
+            .flat_map(|(reference, waiting)| waiting.iter().map(move |waiting| (reference, waiting)))
     }
 
     /// States what stands behind versions, also what counts no more: what stood on it is what is asked for.
@@ -279,6 +299,7 @@ impl Kept {
                     add_certificate(&certificate, &roots, &mut traits);
                 }
             }
+            self.named.insert(*digest, manifest.to_string().into());
             self.index.describe(*digest, traits);
         }
         Ok(())

@@ -167,7 +167,7 @@ fn told(
         for assembly in shared.assemblies.touched(&Target::Version(*digest), None) {
             if names.is_empty() || names.contains(&assembly.name) {
                 let (parts, causes) = touched.entry(assembly.name).or_default();
-                parts.extend(assembly.parts);
+                parts.extend(assembly.parts.into_keys());
                 causes.push(format!("{named} {}", stands.describe()));
             }
         }

@@ -66,6 +66,28 @@ impl StoreReader {
         head_of(&self.transaction.open_table(AUDIT)?)
     }
 
+    /// When the catalogue's revision was reached: the time of the first record of it, found by halves, since revisions only
+    /// rise. `None`: nothing is recorded of it.
+    pub(crate) fn revision_time(&self) -> Result<Option<jiff::Timestamp>, EngineError> {
+        let revision = self.revision()?;
+        let table = self.transaction.open_table(AUDIT)?;
+        let Some(last) = table.last()?.map(|(sequence, _)| sequence.value()) else { return Ok(None) };
+        let first = table.first()?.map_or(last, |(sequence, _)| sequence.value());
+        let record = |sequence: u64| -> Result<Option<AuditRecord>, EngineError> {
+            table.get(sequence)?.map(|record| decode(record.value())).transpose()
+        };
+        let (mut low, mut high) = (first, last);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if record(middle)?.is_some_and(|record| record.revision >= revision) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(record(low)?.filter(|record| record.revision == revision).map(|record| record.time))
+    }
+
     /// Records after a sequence number, oldest first, at most `most`.
     pub fn audit_after(&self, sequence: u64, most: usize) -> Result<Vec<AuditRecord>, EngineError> {
         let table = self.transaction.open_table(AUDIT)?;

@@ -348,17 +348,16 @@ async fn impact(engine: &Engine, request: v1::GetImpactRequest) -> Result<v1::Ge
     };
     let mut assemblies = Vec::with_capacity(page.len().min(size));
     for TouchedAssembly { name, owner, parts } in page.into_iter().take(size) {
-        let needs = engine.part_needs(name.clone(), parts, !names_only).await;
-        let needs = match needs {
-            // Forgotten meanwhile.
-            Err(EngineError::AssemblyUnknown { .. }) => continue,
-            needs => needs?,
+        let parts = if names_only {
+            parts.into_iter().map(|(part, component)| convert::part_in_use(part, &component)).collect()
+        } else {
+            match engine.part_needs(name.clone(), parts.into_keys().collect()).await {
+                // Forgotten meanwhile.
+                Err(EngineError::AssemblyUnknown { .. }) => continue,
+                needs => needs?.into_iter().map(|(part, need)| convert::part_impact(part, need)).collect(),
+            }
         };
-        assemblies.push(v1::AssemblyImpact {
-            assembly: name.to_string(),
-            parts: needs.into_iter().map(|(part, need)| convert::part_impact(part, need)).collect(),
-            owner: owner.unwrap_or_default(),
-        });
+        assemblies.push(v1::AssemblyImpact { assembly: name.to_string(), parts, owner: owner.unwrap_or_default() });
     }
     Ok(v1::GetImpactResponse { assemblies, total_size: total as u64, next_page_token, total_parts: parts as u64 })
 }

@@ -243,9 +243,14 @@ pub(super) fn target(target: Option<v1::ImpactTarget>) -> Result<AskedImpact, En
     })
 }
 
+/// A part whose need is not worked out.
+pub(super) fn part_in_use(part: String, component: &str) -> v1::PartImpact {
+    v1::PartImpact { part, component: component.to_owned(), ..Default::default() }
+}
+
 pub(super) fn part_impact(part: String, need: PartNeed) -> v1::PartImpact {
     let PartNeed { component, remedy } = need;
-    let known = v1::PartImpact { part, component, ..Default::default() };
+    let known = part_in_use(part, &component);
     let Some(remedy) = remedy else { return known };
     let word = match &remedy {
         Remedy::Compatible(_) => v1::Remedy::Compatible,
