@@ -10,6 +10,8 @@ mod kept;
 mod plan;
 mod policies;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use fitment_assembly::{Assembly, Reference, Report, check};

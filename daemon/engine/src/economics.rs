@@ -163,7 +163,7 @@ impl Shared {
 /// A team's name as it is counted.
 ///
 /// Errors: one that is too long, or more than a line.
-pub(crate) fn checked_team(team: String) -> Result<String, EngineError> {
+pub(crate) fn checked_team(team: &str) -> Result<String, EngineError> {
     if team.chars().count() > MAX_TEAM_CHARS {
         return Err(EngineError::field("team", format!("is longer than {MAX_TEAM_CHARS} characters")));
     }

@@ -39,6 +39,8 @@ mod second_stage;
 mod signals;
 mod standing;
 mod store;
+#[cfg(test)]
+mod testing;
 mod vector_cache;
 mod view;
 mod watch;

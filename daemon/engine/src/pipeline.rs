@@ -199,7 +199,7 @@ impl Engine {
         let intent = normalize_intent(&query.intent)?;
         checked_set_size(query.set_size)?;
         let query = MatchQuery { top_k: checked_top_k(query.top_k)?, bound: checked_bound(query.bound)?, ..query };
-        let team = checked_team(query.team)?;
+        let team = checked_team(&query.team)?;
         let generated_lines = checked_lines("generated_lines", query.generated_lines)?;
         let query = MatchQuery { team, generated_lines, ..query };
         // One model from the first step to the last.

@@ -51,7 +51,7 @@ pub struct ConfigurationForm {
     pub uncovered: Vec<Uncovered>,
 }
 
-/// How tokens are counted: byte-pair encodings of OpenAI's models, by tiktoken's names.
+/// How tokens are counted: byte-pair encodings that large language models use, by tiktoken's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tokenizer {
     /// `o200k_base`: GPT-4o and later.
@@ -191,7 +191,7 @@ impl Engine {
         if !(1..=MAX_BUDGET).contains(&budget) {
             return Err(EngineError::field("token_budget", format!("is {budget}; ask for 1 to {MAX_BUDGET}")));
         }
-        let team = crate::economics::checked_team(team)?;
+        let team = crate::economics::checked_team(&team)?;
         self.compute(move |shared| {
             let manifests = components
                 .iter()

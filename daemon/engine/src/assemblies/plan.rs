@@ -72,7 +72,7 @@ impl Engine {
     pub async fn plan_assembly(&self, query: PlanQuery) -> Result<AssemblyPlan, EngineError> {
         let PlanQuery { requirement, intents, filter, alternatives, estimates, team, name } = query;
         let intents = intents_of(&requirement, intents)?;
-        let team = checked_team(team)?;
+        let team = checked_team(&team)?;
         let estimates = checked(estimates)?;
         let top_k = 1 + match alternatives {
             0 => DEFAULT_ALTERNATIVES,

@@ -2,92 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use fitment_models::{
-    Architecture, Compute, Embedder, ModelDigest, ModelError, ModelInfo, Pooling, Tokens, UnitVector,
-};
 
 use super::{GapPage, GapPolicy, GapText};
-use crate::encoder::EncoderLimits;
-use crate::engine::{Engine, EngineOptions};
-use crate::error::EngineError;
-use crate::feedback::FeedbackPolicy;
-use crate::near::CatalogPolicy;
+use crate::engine::Engine;
 use crate::pipeline::MatchQuery;
-use crate::rank::Ranking;
+use crate::testing::open;
 
 const DAY: i64 = 86_400;
-
-/// Puts a text on the axis of its first letter.
-struct FirstLetter(ModelInfo);
-
-impl FirstLetter {
-    fn boxed(name: &str, dimension: usize) -> Box<Self> {
-        Box::new(Self(ModelInfo {
-            name: name.into(),
-            digest: ModelDigest::of(name.as_bytes()),
-            architecture: Architecture::Bert,
-            dimension,
-            max_tokens: 64,
-            pooling: Pooling::Mean,
-            query_prefix: String::new(),
-            document_prefix: String::new(),
-            weight_bytes: 0,
-            compute: Compute::default(),
-        }))
-    }
-}
-
-impl Embedder for FirstLetter {
-    fn info(&self) -> &ModelInfo {
-        &self.0
-    }
-
-    fn tokenize(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        Ok(text.chars().map(u32::from).collect())
-    }
-
-    fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
-        let axis = |text: &&Tokens| {
-            let mut vector = vec![0.0; self.0.dimension];
-            let letter = text.ids().first().map_or(0, |&id| id as usize);
-            vector[letter % self.0.dimension] = 1.0;
-            UnitVector::new(vector)
-        };
-        texts.iter().map(axis).collect()
-    }
-}
-
-/// An engine whose clock shows `now`, in seconds.
-fn open(folder: &std::path::Path, model: (&str, usize), policy: GapPolicy, now: &Arc<AtomicI64>) -> Engine {
-    // A thread of the engine that was dropped just now may hold the store a moment longer.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let clock = Arc::clone(now);
-        let options = EngineOptions {
-            data_dir: folder.to_path_buf(),
-            store: None,
-            ranking: Ranking::default(),
-            second_embedder: None,
-            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
-            clock: Arc::new(move || jiff::Timestamp::from_second(clock.load(Ordering::SeqCst)).expect("in range")),
-            feedback: FeedbackPolicy::default(),
-            catalog: CatalogPolicy::default(),
-            gaps: policy,
-        };
-        // Opening blocks, and a runtime's own thread may not.
-        let opened = thread::scope(|scope| {
-            let open = || Engine::open(options, FirstLetter::boxed(model.0, model.1), &|_, _, _| {});
-            scope.spawn(open).join().expect("no panic")
-        });
-        match opened {
-            Err(EngineError::StoreInUse { .. }) if Instant::now() < deadline => thread::yield_now(),
-            opened => return opened.expect("an engine"),
-        }
-    }
-}
 
 async fn ask(engine: &Engine, texts: &[&str]) {
     for text in texts {

@@ -7,9 +7,10 @@ mod impact;
 mod kept;
 mod plan;
 mod policies;
+mod signature;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use fitment_catalog::ComponentName;
@@ -29,6 +30,7 @@ Examples:
   fitment assembly lock assembly.yaml --tree .               # writes assembly.lock.yaml
   fitment assembly verify --tree .                           # files against the lock; no daemon needed
   fitment assembly report assembly.yaml --out report --key auditor.pem
+  fitment assembly verify-report report --public auditor.pub.pem
   fitment assembly register assembly.yaml                    # so that impact finds it
   fitment assembly impact --component payments/card-checkout
   fitment assembly upgrade assembly.yaml                     # newer versions, with the difference, checked again
@@ -56,8 +58,10 @@ enum AssemblyCommand {
     Lock(documents::LockArguments),
     /// Compare a tree with its lock file; files only.
     Verify(tree::VerifyArguments),
-    /// Write the compliance report: CycloneDX, OSCAL, a page.
+    /// Write the compliance report: two formats for machines and a page for people.
     Report(documents::ReportArguments),
+    /// Say who signed a compliance report, and whether its files are those that were signed; files only.
+    VerifyReport(signature::SignatureArguments),
     /// Keep an assembly, so that changes of the catalogue are told to those who use it.
     Register(kept::RegisterArguments),
     /// List the assemblies that are kept.
@@ -79,9 +83,6 @@ enum AssemblyCommand {
 }
 
 pub(super) fn run(arguments: AssemblyArguments) -> anyhow::Result<ExitCode> {
-    if let AssemblyCommand::Verify(arguments) = arguments.command {
-        return tree::verify(&arguments);
-    }
     super::client_runtime()?.block_on(async {
         match arguments.command {
             AssemblyCommand::Plan(arguments) => plan::plan(arguments).await,
@@ -92,6 +93,7 @@ pub(super) fn run(arguments: AssemblyArguments) -> anyhow::Result<ExitCode> {
             AssemblyCommand::Lock(arguments) => documents::lock(arguments).await,
             AssemblyCommand::Verify(arguments) => tree::verify(&arguments),
             AssemblyCommand::Report(arguments) => documents::report(arguments).await,
+            AssemblyCommand::VerifyReport(arguments) => signature::verify(&arguments),
             AssemblyCommand::Register(arguments) => kept::register(arguments).await,
             AssemblyCommand::List(arguments) => kept::list(arguments).await,
             AssemblyCommand::Show(arguments) => kept::show(arguments).await,
@@ -161,7 +163,7 @@ fn verdict(passes: bool) -> ExitCode {
 }
 
 /// Refuses to overwrite a file.
-fn absent(path: &PathBuf) -> anyhow::Result<()> {
+fn absent(path: &Path) -> anyhow::Result<()> {
     if path.exists() {
         return Err(Invalid(format!("{} is there already; name a new file", path.display())).into());
     }

@@ -138,13 +138,18 @@ pub(super) fn refuse_twice(flag: &str, paths: &[PathBuf]) -> anyhow::Result<()> 
 
 /// Writes a file whole or not at all.
 pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = folder_of(path);
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    write_bytes(path, format!("{text}{end}").as_bytes())
+}
+
+/// Writes a file in one step, so that nobody reads half of it; readable by whoever the umask lets.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(failed)?;
-    if !text.ends_with('\n') {
-        std::io::Write::write_all(&mut file, b"\n").with_context(failed)?;
-    }
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder_of(path)).with_context(failed)?;
+    std::io::Write::write_all(&mut file, bytes).with_context(failed)?;
     file.persist(path).with_context(failed)?;
     Ok(())
 }

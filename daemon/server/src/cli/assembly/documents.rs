@@ -11,12 +11,12 @@ use fitment_trust::{Envelope, PrivateKey};
 use super::tree::tree_files;
 use super::{Named, absent, show_check, verdict};
 use crate::cli::common::Common;
-use crate::cli::laboratory::write_file;
+use crate::cli::laboratory::{write_bytes, write_file};
 use crate::cli::trust::read_file;
 use crate::output::{self, Invalid};
 
 /// Name of the signed statement of a report.
-const ENVELOPE_FILE: &str = "report.dsse.json";
+pub(super) const ENVELOPE_FILE: &str = "report.dsse.json";
 /// Name of the statement of a report that nobody signed.
 const STATEMENT_FILE: &str = "report.intoto.json";
 
@@ -134,25 +134,25 @@ pub(super) async fn report(arguments: ReportArguments) -> anyhow::Result<ExitCod
     let report = client.report_assembly(common.server.request(request)).await?.into_inner();
     let v1::ReportAssemblyResponse { cyclonedx, oscal, html, statement, check } = report;
     std::fs::create_dir_all(&out).with_context(|| format!("{} cannot be made", out.display()))?;
-    let mut written = Vec::new();
+    let mut files = Vec::new();
     for (name, bytes) in REPORT_FILES.into_iter().zip([cyclonedx, oscal, html]) {
-        written.push(write_bytes(&out.join(name), &bytes)?);
+        files.push(written(&out.join(name), &bytes)?);
     }
     match &key {
         Some(key) => {
             let envelope = Envelope::sign(statement, key)?;
-            written.push(write_bytes(&out.join(ENVELOPE_FILE), &envelope.to_json())?);
+            files.push(written(&out.join(ENVELOPE_FILE), &envelope.to_json())?);
         }
-        None => written.push(write_bytes(&out.join(STATEMENT_FILE), &statement)?),
+        None => files.push(written(&out.join(STATEMENT_FILE), &statement)?),
     }
     let check = check.unwrap_or_default();
     if common.json {
         let check = output::message_json("fitment.v1.CheckAssemblyResponse", &check)?;
-        return output::json(&serde_json::json!({ "files": written, "signed": key.is_some(), "check": check }))
+        return output::json(&serde_json::json!({ "files": files, "signed": key.is_some(), "check": check }))
             .map(|()| ExitCode::SUCCESS);
     }
     show_check(&check)?;
-    for file in written {
+    for file in files {
         output::line(format!("wrote {file}"))?;
     }
     if key.is_none() {
@@ -163,7 +163,7 @@ pub(super) async fn report(arguments: ReportArguments) -> anyhow::Result<ExitCod
 
 pub(super) async fn upgrade(arguments: UpgradeArguments) -> anyhow::Result<ExitCode> {
     let UpgradeArguments { assembly, part, tree, out, lock, common } = arguments;
-    out.as_ref().map(absent).transpose()?;
+    out.as_deref().map(absent).transpose()?;
     let Named { document, name, source } = Named::read(&assembly)?;
     let tree = tree.map(|folder| tree_files(&folder)).transpose()?.unwrap_or_default();
     let request = v1::UpgradeAssemblyRequest { document, name, source, parts: part, tree };
@@ -204,11 +204,8 @@ fn private_key(path: &Path) -> anyhow::Result<PrivateKey> {
     PrivateKey::from_pem(&text).with_context(|| path.display().to_string())
 }
 
-fn write_bytes(path: &Path, bytes: &[u8]) -> anyhow::Result<String> {
-    let shown = path.display().to_string();
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("{shown} cannot be written"))?;
-    std::io::Write::write_all(&mut file, bytes).with_context(|| format!("{shown} cannot be written"))?;
-    file.persist(path).with_context(|| format!("{shown} cannot be written"))?;
-    Ok(shown)
+/// Writes a file and gives its name.
+fn written(path: &Path, bytes: &[u8]) -> anyhow::Result<String> {
+    write_bytes(path, bytes)?;
+    Ok(path.display().to_string())
 }

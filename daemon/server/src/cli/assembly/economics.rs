@@ -49,7 +49,7 @@ enum By {
 
 pub(super) async fn run(arguments: EconomicsArguments) -> anyhow::Result<ExitCode> {
     let EconomicsArguments { by, team, from, to, csv, svg, common } = arguments;
-    csv.iter().chain(&svg).try_for_each(absent)?;
+    csv.iter().chain(&svg).try_for_each(|path| absent(path))?;
     let (period, wanted) = match by {
         By::Day => (Period::Day, v1::EconomicsPeriod::Day),
         By::Week => (Period::Week, v1::EconomicsPeriod::Week),

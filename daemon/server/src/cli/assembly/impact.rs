@@ -107,7 +107,7 @@ fn need(part: &v1::PartImpact) -> String {
         v1::Remedy::Compatible => format!("{replacement}, as it is configured"),
         v1::Remedy::Rebind => format!("{replacement}, configured anew{with}"),
         v1::Remedy::Supersede => format!("{replacement}, connected anew{with}"),
-        v1::Remedy::Nothing => "nothing certified is left".to_owned(),
+        v1::Remedy::Nothing => "no other certified version fits".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fitment_proto::v1;
@@ -79,10 +79,10 @@ struct Estimates {
 
 pub(super) async fn plan(arguments: PlanArguments) -> anyhow::Result<ExitCode> {
     let PlanArguments { requirement, intent, filter, alternatives, estimates, team, name, out, common } = arguments;
-    out.as_ref().map(absent).transpose()?;
+    out.as_deref().map(absent).transpose()?;
     let requirement = requirement.map(|path| text_of(&path)).transpose()?.unwrap_or_default();
     let filter =
-        (!filter.is_empty()).then(|| v1::FilterInput { form: Some(v1::filter_input::Form::Expression(filter)) });
+        (!filter.is_empty()).then_some(v1::FilterInput { form: Some(v1::filter_input::Form::Expression(filter)) });
     let estimates = estimates.map(|path| read_estimates(&path)).transpose()?;
     let request = v1::PlanAssemblyRequest { requirement, intents: intent, filter, alternatives, estimates, team, name };
     let mut client = common.server.assemblies().await?;
@@ -157,7 +157,7 @@ pub(super) async fn context(arguments: ContextArguments) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn text_of(path: &PathBuf) -> anyhow::Result<String> {
+fn text_of(path: &Path) -> anyhow::Result<String> {
     let bytes = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes)?;
@@ -168,7 +168,7 @@ fn text_of(path: &PathBuf) -> anyhow::Result<String> {
     String::from_utf8(bytes).map_err(|_error| Invalid(format!("{} is not UTF-8", path.display())).into())
 }
 
-fn read_estimates(path: &PathBuf) -> anyhow::Result<v1::PlanEstimates> {
+fn read_estimates(path: &Path) -> anyhow::Result<v1::PlanEstimates> {
     let shown = path.display().to_string();
     let value = fitment_catalog::read_document(&shown, &read_file(path)?, fitment_catalog::Format::Auto)?;
     let Estimates { raw_lines, raw_lines_of, configuration_lines, generated_lines, generated_lines_of } =

@@ -1,8 +1,10 @@
 //! The organisation's policies for assemblies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use fitment_assembly::{CEDAR_SCHEMA, InvariantSet, Policies, PolicySource};
+use fitment_catalog::Format;
 use fitment_proto::v1;
 
 use crate::cli::common::{Common, time_text};
@@ -15,6 +17,8 @@ use crate::output::{self, Invalid};
 Examples:
   fitment assembly policies show
   fitment assembly policies show --cedar > starter.cedar        # to be changed
+  fitment assembly policies schema                              # what Cedar policies may speak of
+  fitment assembly policies check org.yaml --cedar ours.cedar   # reads them, changes nothing; files only
   fitment assembly policies set org.yaml --cedar ours.cedar     # in force for every check from then on
   fitment assembly policies set org.yaml                        # with the Cedar policies that Fitment comes with")]
 pub(super) struct PolicyArguments {
@@ -31,6 +35,16 @@ enum PolicyCommand {
         cedar: bool,
         #[command(flatten)]
         common: Common,
+    },
+    /// Print the Cedar schema that policies are validated against.
+    Schema,
+    /// Read policies as `set` would; files only.
+    Check {
+        /// Policies as data, YAML or JSON.
+        policies: Option<PathBuf>,
+        /// A file of Cedar policies, several times.
+        #[arg(long, value_name = "FILE")]
+        cedar: Vec<PathBuf>,
     },
     /// Put policies into force, in place of those that are.
     Set {
@@ -66,12 +80,16 @@ pub(super) async fn run(arguments: PolicyArguments) -> anyhow::Result<ExitCode> 
             }
             show(&policies, common.json)
         }
+        PolicyCommand::Schema => {
+            output::line(CEDAR_SCHEMA.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        PolicyCommand::Check { policies, cedar } => check(policies.as_deref(), &cedar),
         PolicyCommand::Set { policies, cedar, without_cedar, etag, author, common } => {
             let AuthorFlags { actor, reason } = author;
             let cedar = cedar.iter().map(|file| {
-                let text = String::from_utf8(read_file(file)?);
-                let text = text.map_err(|_error| Invalid(format!("{} is not UTF-8", file.display())))?;
-                anyhow::Ok(v1::CedarFile { name: file.display().to_string(), text })
+                let name = file.display().to_string();
+                anyhow::Ok(v1::CedarFile { name, text: text_of(file)? })
             });
             let request = v1::SetAssemblyPoliciesRequest {
                 policies: policies.map(|file| read_file(&file)).transpose()?.unwrap_or_default(),
@@ -86,6 +104,25 @@ pub(super) async fn run(arguments: PolicyArguments) -> anyhow::Result<ExitCode> 
             show(&policies, common.json)
         }
     }
+}
+
+fn check(policies: Option<&Path>, cedar: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let data = match policies {
+        Some(file) => Policies::parse(&file.display().to_string(), &read_file(file)?, Format::Auto)?,
+        None => Policies::default(),
+    };
+    let files = cedar.iter().map(|file| anyhow::Ok((file.display().to_string(), text_of(file)?)));
+    let files = files.collect::<anyhow::Result<Vec<(String, String)>>>()?;
+    let sources: Vec<PolicySource<'_>> = files.iter().map(|(file, text)| PolicySource { file, text }).collect();
+    let invariants = InvariantSet::load(&sources)?;
+    output::line(format!("policies {}", data.digest()))?;
+    let ids: Vec<&str> = invariants.ids().collect();
+    output::line(format!("{} Cedar policies {}: {}", ids.len(), invariants.digest(), ids.join(", ")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text_of(file: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read_file(file)?).map_err(|_error| Invalid(format!("{} is not UTF-8", file.display())).into())
 }
 
 fn show(policies: &v1::AssemblyPolicies, json: bool) -> anyhow::Result<ExitCode> {
