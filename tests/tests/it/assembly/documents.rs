@@ -213,6 +213,17 @@ fn reported(daemon: &Daemon, folder: &Path) -> anyhow::Result<()> {
     let envelope: Value = serde_json::from_slice(&std::fs::read(folder.join("one/report.dsse.json"))?)?;
     assert_eq!(envelope["signatures"].as_array().map(Vec::len), Some(1));
 
+    // Anybody can say later who signed it, and whether it is still what was signed.
+    let verify = ["assembly", "verify-report", "one", "--public"];
+    let said = ends(folder, 0, &[&verify[..], &["auditor.pub.pem"]].concat())?;
+    assert!(said.contains("the report on customer/portal is as it was signed by "), "{said}");
+    keygen(folder, "stranger")?;
+    let said = ends(folder, 8, &[&verify[..], &["stranger.pub.pem"]].concat())?;
+    assert!(said.contains("none of the keys given has signed it"), "{said}");
+    std::fs::write(folder.join("one/report.html"), "<p>All is well.</p>")?;
+    let said = ends(folder, 8, &[&verify[..], &["auditor.pub.pem"]].concat())?;
+    assert!(said.contains("report.html is not the file that was signed"), "{said}");
+
     let said = made("unsigned", &[])?;
     assert!(said.contains("not signed") && folder.join("unsigned/report.intoto.json").exists(), "{said}");
     // What the catalogue knew before it changed is gone, and what will be is not known.

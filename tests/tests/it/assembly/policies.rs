@@ -5,7 +5,7 @@ use fitment_tests::{Daemon, manifest};
 use tonic::Code;
 
 use super::client;
-use crate::commands::{on, told};
+use crate::commands::{ends, on, told};
 
 /// A set of one policy, with this condition.
 fn cedar(condition: &str) -> String {
@@ -47,6 +47,11 @@ async fn they_hold_for_every_assembly_and_a_bad_set_changes_nothing() -> anyhow:
         assert!(refused.contains(said), "{arguments:?}: {refused}");
     }
     assert_eq!(told(&daemon, folder, &["assembly", "policies", "show"])?, shown, "nothing changed");
+    // The same is said without a daemon.
+    let check = ["assembly", "policies", "check", "org.yaml", "--cedar"];
+    ends(folder, 3, &[&check[..], &["bad.cedar"]].concat())?;
+    assert!(ends(folder, 0, &[&check[..], &["ours.cedar"]].concat())?.contains("1 Cedar policies sha256:"));
+    assert!(ends(folder, 0, &["assembly", "policies", "schema"])?.contains("namespace Fitment"));
 
     on(&daemon, folder, 0, &[&set[..], &["org.yaml", "--cedar", "ours.cedar", "--actor", "ada"]].concat())?;
     on(&daemon, folder, 6, &[&set[..], &["--etag", "0000000000000000"]].concat())?;
