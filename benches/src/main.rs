@@ -2,6 +2,7 @@
 //!
 //! Talks to loopback only, and is bounded in count and time.
 
+mod assemblies;
 mod calls;
 mod forward;
 mod import;
@@ -22,6 +23,7 @@ Examples:
   fitment-load import --tsv packages.tsv --name-column 0 --summary-column 4 --count 100000
   fitment-load match --clients 32 --count 2000
   fitment-load match --clients 32 --rate 400 --count 4000
+  fitment-load assemblies --count 10000 --parts 50
   fitment-load forward --tokens 16,128 --batches 1,32
   fitment-load read --tokens 16,128
   fitment-load recall --segment DATA/index/dense.segment --queries 500
@@ -43,6 +45,8 @@ enum Command {
     Embed(calls::LoadArguments),
     /// Import components made from the names and summaries of a table.
     Import(import::ImportArguments),
+    /// Keep many assemblies, and time who is touched by a version.
+    Assemblies(assemblies::AssembliesArguments),
     /// Time the encoder in this process, without a daemon.
     Forward(forward::ForwardArguments),
     /// Time reading texts into tokens in this process, by one thread and by several.
@@ -64,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Match(arguments) => calls::run(calls::Call::Match, &endpoint, &arguments).await,
         Command::Embed(arguments) => calls::run(calls::Call::Embed, &endpoint, &arguments).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
+        Command::Assemblies(arguments) => assemblies::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),
         Command::Read(arguments) => read::run(&arguments),
         Command::Vectors(arguments) => vectors::run(&arguments),

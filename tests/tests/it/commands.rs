@@ -44,8 +44,8 @@ pub(crate) fn certify(folder: &Path, name: &str, more: &[&str]) -> anyhow::Resul
     ends(folder, 0, &[&sign[..], &rest[..], more].concat()).map(drop)
 }
 
-/// Revokes the first certificate of a component, signed by `alice`.
-pub(crate) fn revoke_certificate(daemon: &Daemon, folder: &Path, component: &str) -> anyhow::Result<()> {
+/// Revokes the first certificate of a component, signed by `alice`; returns what is said.
+pub(crate) fn revoke_certificate(daemon: &Daemon, folder: &Path, component: &str) -> anyhow::Result<String> {
     let listed = told(daemon, folder, &["certify", "list", component])?;
     let certificate = listed["certificates"][0]["digest"].as_str().context("a certificate")?.to_owned();
     let revocation = json!({ "target": { "certificate": certificate }, "justification": "the assessor erred" });
@@ -53,7 +53,7 @@ pub(crate) fn revoke_certificate(daemon: &Daemon, folder: &Path, component: &str
     let sign = ["certify", "sign", "--predicate", "revocation.json", "--predicate-type", "revocation", "--subject"];
     let rest = [certificate.as_str(), "--key", "alice.pem", "--out", "revocation.dsse.json"];
     ends(folder, 0, &[&sign[..], &rest[..]].concat())?;
-    on(daemon, folder, 0, &["certify", "revoke", "revocation.dsse.json"]).map(drop)
+    on(daemon, folder, 0, &["certify", "revoke", "revocation.dsse.json"])
 }
 
 /// The catalogue's revision.

@@ -73,7 +73,7 @@ async fn list(gaps: &mut Gaps) -> anyhow::Result<v1::ListGapsResponse> {
 }
 
 /// Where `fitment demo` keeps its catalogue within its folder.
-fn data_of(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn data_of(folder: &Path) -> anyhow::Result<PathBuf> {
     let inner = std::fs::read_dir(folder.join("demo"))?.next();
     Ok(inner.ok_or_else(|| anyhow::anyhow!("no catalogue of a demo"))??.path())
 }

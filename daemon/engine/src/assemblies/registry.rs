@@ -84,9 +84,13 @@ impl Registry {
     pub(super) fn insert(&self, shared: &Shared, record: &StoredAssembly) -> Result<(), EngineError> {
         let reader = shared.store.read()?;
         let mut kept = self.0.write();
-        kept.insert(record);
-        let versions: Vec<Digest> = record.components.iter().filter_map(|part| part.digest).collect();
-        kept.describe(&reader, &versions)
+        let new = kept.insert(record);
+        let described = kept.describe(&reader, &new);
+        if described.is_err() {
+            // The next change describes all of them.
+            kept.seen = 0;
+        }
+        described
     }
 
     /// Takes an assembly out.
@@ -188,7 +192,8 @@ pub struct Touched {
 }
 
 impl Kept {
-    fn insert(&mut self, record: &StoredAssembly) {
+    /// Takes an assembly in. Returns the versions that nobody else uses: those in use are described already, and followed.
+    fn insert(&mut self, record: &StoredAssembly) -> Vec<Digest> {
         self.remove(&record.name);
         let (mut parts, mut missing) = (Vec::new(), Vec::new());
         for part in &record.components {
@@ -197,8 +202,13 @@ impl Kept {
                 None => missing.push((part.id.clone(), part.reference.clone())),
             }
         }
+        let mut new = Vec::new();
         for (_, digest) in &parts {
-            *self.used.entry(*digest).or_default() += 1;
+            let count = self.used.entry(*digest).or_default();
+            if *count == 0 {
+                new.push(*digest);
+            }
+            *count += 1;
         }
         for (id, reference) in &missing {
             self.missing.entry(reference.clone()).or_default().insert((record.name.clone(), id.clone()));
@@ -206,6 +216,7 @@ impl Kept {
         parts.sort_unstable();
         self.index.insert(&record.name, parts.iter().map(|(id, digest)| (id, *digest)));
         self.records.insert(record.name.clone(), Summary { owner: record.owner.clone(), parts, missing });
+        new
     }
 
     fn remove(&mut self, name: &ComponentName) {

@@ -40,7 +40,11 @@ async fn keep(engine: &Engine, name: &str, components: &[&str]) -> KeptAssembly 
 /// `namespace/name part part` of each kept assembly that is touched.
 async fn touched(engine: &Engine, asked: AskedImpact) -> Vec<String> {
     let touched = engine.touched_assemblies(asked).await.expect("an answer");
-    touched.into_iter().map(|touched| format!("{} {}", touched.name, touched.parts.join(" "))).collect()
+    let shown = touched.into_iter().map(|touched| {
+        let parts: Vec<String> = touched.parts.into_keys().collect();
+        format!("{} {}", touched.name, parts.join(" "))
+    });
+    shown.collect()
 }
 
 fn version(named: &str) -> AskedImpact {
