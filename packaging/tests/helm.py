@@ -11,7 +11,7 @@ import helm_python
 import kubernetes_validate
 import yaml
 
-CHART = pathlib.Path(__file__).parents[1] / "helm" / "fitment"
+CHART = pathlib.Path(__file__).resolve().parents[1] / "helm" / "fitment"
 ACCEPT = {"allowUnauthenticatedNetwork": True}
 CASES = {
     "least": ACCEPT,

@@ -17,7 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 
-OBSERVABILITY = pathlib.Path(__file__).parents[1] / "observability"
+OBSERVABILITY = pathlib.Path(__file__).resolve().parents[1] / "observability"
 # Metrics that have no series until something happens that this run does not make happen.
 EMPTY = {"fitment_near_duplicates_total"}
 INTENTS = ["take a card payment at checkout", "bar chart of revenue per region", "tune my guitar", "let people upload pictures", "send a text"]
