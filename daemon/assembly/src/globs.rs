@@ -54,8 +54,13 @@ impl PathGlobs {
 }
 
 fn compile(text: &str) -> Result<GlobMatcher, String> {
-    // Without a letter of its own a pattern speaks of everything, code included.
-    if !text.contains(char::is_alphanumeric) {
+    // Without a letter of its own a pattern speaks of everything, code included; one among several to choose is not its own.
+    let mut inside = false;
+    let own = text.chars().any(|c| {
+        inside = (inside || c == '[') && c != ']';
+        !inside && c.is_alphanumeric()
+    });
+    if !own {
         return Err(format!("`{}` holds for any path; name the folder or the ending", shorten(text)));
     }
     let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(false).case_insensitive(false).build();

@@ -47,6 +47,17 @@ pub struct LockedPart {
     pub source: LockedSource,
 }
 
+impl LockedPart {
+    /// Where in the tree it lies: a file or a folder; `None` where it lies in none.
+    pub fn path(&self) -> Option<&RelativePath> {
+        match &self.source {
+            LockedSource::Component(component) => component.path.as_ref(),
+            LockedSource::Raw(raw) => Some(&raw.path),
+            LockedSource::External(_) => None,
+        }
+    }
+}
+
 /// What a part was.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a lock has at most 256, most of them of the large sort")]

@@ -117,6 +117,9 @@ pub struct Rebinding {
 pub fn remedy(assembly: &Assembly, part: &str, judge: &Judge<'_>) -> Option<Remedy> {
     let index = assembly.parts().iter().position(|known| known.id == part)?;
     let Source::Component(_) = assembly.parts()[index].source else { return None };
+    if candidates(judge, &assembly.parts()[index]).is_empty() {
+        return Some(Remedy::Nothing);
+    }
     let before = judge.check(assembly);
     Some(best(&Ground { assembly, before: &before, index, judge }).map_or(Remedy::Nothing, |tried| tried.remedy))
 }
@@ -140,7 +143,7 @@ pub(crate) struct Tried {
 pub(crate) fn best(ground: &Ground<'_>) -> Option<Tried> {
     let part = ground.assembly.parts().get(ground.index)?;
     let mut best: Option<(usize, Tried)> = None;
-    for candidate in candidates(ground, part).iter().take(MAX_TRIED) {
+    for candidate in candidates(ground.judge, part).iter().take(MAX_TRIED) {
         let Some(tried) = attempt(ground, part, candidate) else { continue };
         let cost = match &tried.remedy {
             Remedy::Compatible(_) => return Some(tried),
@@ -158,9 +161,9 @@ pub(crate) fn best(ground: &Ground<'_>) -> Option<Tried> {
 /// Versions that could take the part's place, in the order that they are tried: of its own component newer ones, those that
 /// semantic versioning calls compatible first, then of components that supersede it; each certified before deprecated and
 /// newest first.
-fn candidates(ground: &Ground<'_>, part: &Part) -> Vec<VersionFacts> {
+fn candidates(judge: &Judge<'_>, part: &Part) -> Vec<VersionFacts> {
     let Source::Component(component) = &part.source else { return Vec::new() };
-    let facts = ground.judge.facts;
+    let facts = judge.facts;
     let (name, version) = match (&component.reference, facts.version(&component.reference)) {
         (_, Some(known)) => (known.manifest.name().clone(), known.manifest.version().clone()),
         (Reference::Named { name, version, .. }, None) => (name.clone(), version.clone()),

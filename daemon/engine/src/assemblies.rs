@@ -86,6 +86,7 @@ fn read(shared: &Shared, source: &AssemblySource) -> Result<Assembly, EngineErro
                 let fault = format!("is {} bytes long, at most {MAX_SOURCE_BYTES} are taken", source.len());
                 return Err(EngineError::field("source", fault));
             }
+            plain("source", source)?;
             let source = if source.is_empty() { "assembly" } else { source };
             Ok(Assembly::parse(source, bytes, Format::Auto)?)
         }
@@ -121,6 +122,14 @@ fn judged_at<T>(
     let revision = facts.revision()?;
     facts.finish()?;
     Ok((CheckedAssembly { assembly, report, revision }, made))
+}
+
+/// Refuses what no name on one line holds.
+fn plain(field: &str, text: &str) -> Result<(), EngineError> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(odd) => Err(EngineError::field(field, format!("holds the control character U+{:04X}", u32::from(odd)))),
+        None => Ok(()),
+    }
 }
 
 /// `namespace/name@version` or `sha256:...`.

@@ -80,6 +80,11 @@ impl Economics {
         self.count(now, team, figures);
     }
 
+    /// Takes note of a plan's lines: what would have been generated without it, less what must be reviewed with it.
+    pub(crate) fn planned(&self, now: jiff::Timestamp, team: &str, lines: u64) {
+        self.count(now, team, Figures { lines_saved: lines, ..Figures::default() });
+    }
+
     /// Takes note of a context pack.
     pub(crate) fn served_context(&self, now: jiff::Timestamp, team: &str, tokens: usize) {
         self.count(now, team, Figures { context_tokens: tokens as u64, ..Figures::default() });
@@ -189,6 +194,7 @@ impl Engine {
         self.compute(move |shared: &EngineParts| {
             let mut rows = shared.economics.rows(from, to)?;
             if let Some(team) = team {
+                let team = checked_team(&team)?;
                 rows.retain(|row| row.team == team);
             }
             Ok(rows)

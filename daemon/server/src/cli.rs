@@ -26,6 +26,7 @@ mod trust;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use fitment_engine::{EngineError, Stop, Work};
@@ -103,6 +104,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write a manual page for every command.
+    #[command(hide = true, after_help = "Example:\n  fitment man --out ./man1")]
+    Man {
+        /// A folder that is there; pages of the same names are replaced.
+        #[arg(long, value_name = "DIR")]
+        out: std::path::PathBuf,
+    },
 }
 
 /// Runs one command.
@@ -131,6 +139,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "fitment", &mut script);
             crate::output::line(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { out } => {
+            clap_mangen::generate_to(Arguments::command(), &out)
+                .with_context(|| format!("the manual pages cannot be written to {}", out.display()))?;
             Ok(ExitCode::SUCCESS)
         }
     }

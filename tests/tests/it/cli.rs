@@ -32,6 +32,20 @@ fn every_command_has_help_with_examples() -> anyhow::Result<()> {
 }
 
 #[test]
+fn every_command_has_a_manual_page() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().to_str().expect("temporary folders have plain names");
+    assert!(run(&["man", "--out", out])?.status.success());
+    for page in ["fitment", "fitment-serve", "fitment-catalog-import", "fitment-assembly-policies-set"] {
+        let text = std::fs::read_to_string(folder.path().join(format!("{page}.1")))?;
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(!folder.path().join("fitment-man.1").exists(), "a hidden command has no page");
+    assert!(!run(&["man", "--out", &format!("{out}/absent")])?.status.success());
+    Ok(())
+}
+
+#[test]
 fn configuration_comes_from_file_environment_and_flags_and_unknown_keys_are_refused() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("fitment.toml");

@@ -77,10 +77,10 @@ fn changed_missing_and_unexpected_files_are_found() {
         files.insert("src/main.rs".to_owned(), b"fn main() { }\n".to_vec());
         files.remove("tool.sh");
         files.insert("vendor/stray.js".to_owned(), b"x".to_vec());
-        files.insert("docs.rs".to_owned(), b"x".to_vec());
+        files.insert("notes.rs".to_owned(), b"x".to_vec());
     });
     let expected = [
-        "raw-undeclared docs.rs",
+        "raw-undeclared notes.rs",
         "raw-changed src",
         "raw-missing tool.sh",
         "file-changed vendor/pack.wasm",

@@ -146,15 +146,27 @@ impl Engine {
         .await
     }
 
-    /// What parts of a kept assembly would need, by part, in order; at most 256 are worked out.
-    ///
-    /// Errors: no such kept assembly.
+    /// What parts of kept assemblies would need, by assembly and part; at most 256 parts of each are worked out. Those that are
+    /// not kept any more are left out.
     pub async fn part_needs(
         &self,
-        name: ComponentName,
-        parts: BTreeSet<String>,
-    ) -> Result<BTreeMap<String, PartNeed>, EngineError> {
-        self.compute(move |shared| needs(shared, name, &parts)).await
+        asked: Vec<(ComponentName, BTreeSet<String>)>,
+    ) -> Result<BTreeMap<ComponentName, BTreeMap<String, PartNeed>>, EngineError> {
+        self.compute(move |shared| {
+            shared.keep_time()?;
+            // One view for all: most of the work is to read what assemblies have in common.
+            let facts = CatalogFacts::new(shared, (shared.clock)())?;
+            let mut needs = BTreeMap::new();
+            for (name, parts) in asked {
+                match self::needs(shared, &facts, name.clone(), &parts) {
+                    Err(EngineError::AssemblyUnknown { .. }) => {}
+                    found => drop(needs.insert(name, found?)),
+                }
+            }
+            facts.finish()?;
+            Ok(needs)
+        })
+        .await
     }
 }
 
@@ -178,14 +190,13 @@ fn can_be_judged(shared: &Shared, at: jiff::Timestamp) -> Result<(), EngineError
 
 fn needs(
     shared: &Shared,
+    facts: &CatalogFacts<'_>,
     name: ComponentName,
     parts: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, PartNeed>, EngineError> {
     let assembly = read(shared, &AssemblySource::Kept(name))?;
     let rules = shared.assembly_rules.in_force();
-    shared.keep_time()?;
-    let facts = CatalogFacts::new(shared, (shared.clock)())?;
-    let judge = Judge { organisation: &rules.policies, invariants: &rules.invariants, facts: &facts };
+    let judge = Judge { organisation: &rules.policies, invariants: &rules.invariants, facts };
     let mut needs = BTreeMap::new();
     for part in assembly.parts() {
         let Source::Component(component) = &part.source else { continue };
@@ -194,7 +205,6 @@ fn needs(
             needs.insert(part.id.clone(), PartNeed { component: component.reference.to_string(), remedy });
         }
     }
-    facts.finish()?;
     Ok(needs)
 }
 

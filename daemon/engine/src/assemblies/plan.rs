@@ -90,7 +90,6 @@ impl Engine {
             filter: filter.clone(),
             remember: true,
             team: team.clone(),
-            generated_lines: generated_lines(&estimates, &intent.text),
             ..MatchQuery::default()
         });
         let queries: Vec<MatchQuery> = queries.collect();
@@ -115,6 +114,10 @@ impl Engine {
             Err(error) => return Err(error.into()),
         };
         let surface = plan.surface(&estimates);
+        if let (Some(review), Some(all)) = (surface.lines.review, surface.lines.all_generated) {
+            let shared = engine.shared();
+            shared.economics.planned((shared.clock)(), &team, all.saturating_sub(review));
+        }
         let revision = answers.iter().map(|answer| answer.revision).max().unwrap_or_default();
         let parts = intents.into_iter().zip(answers).enumerate().map(|(at, (intent, answer))| PlannedIntent {
             intent,
@@ -161,10 +164,6 @@ fn checked(estimates: Estimates) -> Result<Estimates, EngineError> {
         }
     }
     Ok(estimates)
-}
-
-fn generated_lines(estimates: &Estimates, intent: &str) -> u32 {
-    estimates.generated_lines_of.get(intent).copied().or(estimates.generated_lines).unwrap_or_default()
 }
 
 fn outcome(answer: &MatchAnswer) -> PlannedOutcome {

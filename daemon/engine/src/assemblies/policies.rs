@@ -127,9 +127,18 @@ impl Engine {
             let policies = String::from_utf8(policies)
                 .map_err(|_error| EngineError::field("policies", "is not UTF-8; write YAML or JSON"))?;
             let now = (shared.clock)();
+            let files = cedar.as_ref().map_or(0, Vec::len);
             let cedar = cedar.map(|files| files.into_iter().map(|file| (file.name, file.text)).collect());
             let stored = StoredPolicies { policies, cedar, time: Some(now), actor: author.actor.clone() };
+            let named = stored.cedar.iter().flatten();
+            for (at, (name, _)) in named.enumerate() {
+                super::plain(&format!("cedar[{at}].name"), name)?;
+            }
             let rules = Rules::read(stored)?;
+            if files > 0 && rules.invariants.ids().next().is_none() {
+                let fault = "hold no policy; write some, or say that none is wanted (without_cedar)";
+                return Err(EngineError::field("cedar", fault));
+            }
             let actual = shared.assembly_rules.in_force().stored.etag()?;
             if !etag.is_empty() && etag != actual {
                 let what = "the assemblies' policies".to_owned();

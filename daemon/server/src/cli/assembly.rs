@@ -152,8 +152,12 @@ fn show_finding(finding: &v1::AssemblyFinding) -> anyhow::Result<()> {
         v1::Severity::Error | v1::Severity::Unspecified => "error",
     };
     let v1::AssemblyFinding { rule, pointer, place, reason, way_out, .. } = finding;
-    let place = if place.is_empty() { pointer } else { place };
-    let place = if place.is_empty() { "the assembly" } else { place };
+    let place = match (place.is_empty(), pointer.is_empty()) {
+        (true, true) => "the assembly".to_owned(),
+        (true, false) => pointer.clone(),
+        (false, true) => place.clone(),
+        (false, false) => format!("{place} ({pointer})"),
+    };
     output::line(format!("{severity} {rule} at {place}: {reason}\n    {way_out}"))
 }
 

@@ -2,7 +2,7 @@
 
 mod convert;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fitment_assembly::Tree;
@@ -181,6 +181,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         let engine = self.engine.get()?;
         answered(async {
             let v1::ListAssembliesRequest { page_size, page_token } = request.into_inner();
+            checked_token(&page_token)?;
             let listing = engine.kept_assemblies(page_size as usize, page_token).await?;
             Ok(v1::ListAssembliesResponse {
                 assemblies: listing.assemblies.into_iter().map(convert::kept).collect(),
@@ -287,6 +288,9 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
             let v1::GetEconomicsRequest { period, team, from, to } = request.into_inner();
             let period = convert::period(period)?;
             let (from, to) = (day("from", &from, Date::MIN)?, day("to", &to, Date::MAX)?);
+            if from > to {
+                return Err(EngineError::field("from", format!("{from} lies after {to}; swap them")));
+            }
             let team = Some(team).filter(|team| !team.is_empty());
             Ok(convert::economics(&engine.economics(from, to, team).await?, period))
         })
@@ -318,7 +322,20 @@ fn tree(files: Vec<v1::TreeFile>) -> Result<Option<Tree>, EngineError> {
         ));
     }
     let entries = files.into_iter().enumerate().map(|(at, file)| convert::tree_entry(at, file));
-    Ok(Some(Tree::new(entries.collect::<Result<Vec<_>, _>>()?)))
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    let mut seen = BTreeSet::new();
+    if let Some((at, (path, _))) = entries.iter().enumerate().find(|(_, (path, _))| !seen.insert(path.as_str())) {
+        return Err(EngineError::field(format!("tree[{at}].path"), format!("`{path}` is there twice; send it once")));
+    }
+    Ok(Some(Tree::new(entries)))
+}
+
+/// A page token is the name that the page before ended with.
+fn checked_token(token: &str) -> Result<(), EngineError> {
+    if token.is_empty() || token.parse::<ComponentName>().is_ok() {
+        return Ok(());
+    }
+    Err(EngineError::field("page_token", "is none that was given out; send next_page_token of the page before"))
 }
 
 /// A day; the default where it is empty.
@@ -338,6 +355,7 @@ async fn impact(engine: &Engine, request: v1::GetImpactRequest) -> Result<v1::Ge
         size if size <= most => size,
         size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {most}"))),
     };
+    checked_token(&page_token)?;
     let touched = engine.touched_assemblies(asked).await?;
     let (total, parts) = (touched.len(), touched.iter().map(|touched| touched.parts.len()).sum::<usize>());
     let page: Vec<TouchedAssembly> =
@@ -346,16 +364,20 @@ async fn impact(engine: &Engine, request: v1::GetImpactRequest) -> Result<v1::Ge
         Some(_) => page[size - 1].name.to_string(),
         None => String::new(),
     };
+    let mut needs = if names_only {
+        BTreeMap::new()
+    } else {
+        let asked = page.iter().take(size).map(|found| (found.name.clone(), found.parts.keys().cloned().collect()));
+        engine.part_needs(asked.collect()).await?
+    };
     let mut assemblies = Vec::with_capacity(page.len().min(size));
     for TouchedAssembly { name, owner, parts } in page.into_iter().take(size) {
         let parts = if names_only {
             parts.into_iter().map(|(part, component)| convert::part_in_use(part, &component)).collect()
         } else {
-            match engine.part_needs(name.clone(), parts.into_keys().collect()).await {
-                // Forgotten meanwhile.
-                Err(EngineError::AssemblyUnknown { .. }) => continue,
-                needs => needs?.into_iter().map(|(part, need)| convert::part_impact(part, need)).collect(),
-            }
+            // Nothing of one that was forgotten meanwhile.
+            let needs = needs.remove(&name).unwrap_or_default();
+            needs.into_iter().map(|(part, need)| convert::part_impact(part, need)).collect()
         };
         assemblies.push(v1::AssemblyImpact { assembly: name.to_string(), parts, owner: owner.unwrap_or_default() });
     }

@@ -9,6 +9,12 @@ use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt
 
 use crate::metrics::count_error;
 
+/// Bytes of a message and of its details: all of it travels in headers, and clients take no more than 8 KiB of them.
+const MAX_MESSAGE_BYTES: usize = 1536;
+const MAX_VIOLATION_BYTES: usize = 1536;
+const MAX_FIELD_BYTES: usize = 256;
+const MAX_DESCRIPTION_BYTES: usize = 512;
+
 /// The gRPC code of each kind of error.
 pub(crate) fn code_of(kind: ErrorKind) -> Code {
     match kind {
@@ -42,11 +48,18 @@ pub(crate) fn refused(error: &EngineError) -> Status {
 
 fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Status {
     count_error(code_of(kind), reason);
+    let message = short(&error.to_string(), MAX_MESSAGE_BYTES);
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
+    let mut room = MAX_VIOLATION_BYTES;
     let violations: Vec<FieldViolation> = error
         .violations()
         .into_iter()
-        .map(|violation| FieldViolation::new(violation.field, violation.description))
+        .map_while(|violation| {
+            let field = short(&violation.field, MAX_FIELD_BYTES);
+            let description = short(&violation.description, MAX_DESCRIPTION_BYTES);
+            room = room.checked_sub(field.len() + description.len())?;
+            Some(FieldViolation::new(field, description))
+        })
         .collect();
     if !violations.is_empty() {
         details.set_bad_request(violations);
@@ -55,12 +68,29 @@ fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Stat
         details.set_retry_info(Some(*retry_after));
     }
     if kind == ErrorKind::FailedPrecondition {
-        details.set_precondition_failure(vec![PreconditionViolation::new(reason, "catalogue", error.to_string())]);
+        details.set_precondition_failure(vec![PreconditionViolation::new(reason, "catalogue", message.clone())]);
     }
     if kind == ErrorKind::Internal {
         tracing::error!(%error, reason, "a request failed inside");
     }
-    Status::with_error_details(code_of(kind), error.to_string(), details)
+    Status::with_error_details(code_of(kind), message, details)
+}
+
+/// A text as it travels: control characters but line feeds replaced, and cut where it would take more than `most` bytes of a
+/// header, in which what is no ASCII takes three for each byte.
+fn short(text: &str, most: usize) -> String {
+    let mut short = String::new();
+    let mut taken = 0;
+    for (at, c) in text.char_indices() {
+        let c = if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        taken += if c.is_ascii_graphic() || c == ' ' { 1 } else { 3 * c.len_utf8() };
+        if taken > most {
+            let left = text.len() - at;
+            return format!("{short}... ({left} bytes more; mend these first, then ask again)");
+        }
+        short.push(c);
+    }
+    short
 }
 
 /// An engine error as the status of one item of a batch or a stream.

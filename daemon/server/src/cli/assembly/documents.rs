@@ -101,7 +101,7 @@ pub(super) async fn check(arguments: CheckArguments) -> anyhow::Result<ExitCode>
 pub(super) async fn lock(arguments: LockArguments) -> anyhow::Result<ExitCode> {
     let LockArguments { assembly, tree, out, common } = arguments;
     let Named { document, name, source } = Named::read(&assembly)?;
-    let tree = tree.map(|folder| tree_files(&folder)).transpose()?.unwrap_or_default();
+    let tree = tree.map(|folder| tree_files(&folder, &document)).transpose()?.unwrap_or_default();
     let request = v1::LockAssemblyRequest { document, name, source, tree };
     let mut client = common.server.assemblies().await?;
     let locked = client.lock_assembly(common.server.request(request)).await?.into_inner();
@@ -128,7 +128,7 @@ pub(super) async fn report(arguments: ReportArguments) -> anyhow::Result<ExitCod
     let Named { document, name, source } = Named::read(&assembly)?;
     let key = key.map(|path| private_key(&path)).transpose()?;
     let time = at.map(|at| prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() });
-    let tree = tree.map(|folder| tree_files(&folder)).transpose()?.unwrap_or_default();
+    let tree = tree.map(|folder| tree_files(&folder, &document)).transpose()?.unwrap_or_default();
     let request = v1::ReportAssemblyRequest { document, name, source, time, tree };
     let mut client = common.server.assemblies().await?;
     let report = client.report_assembly(common.server.request(request)).await?.into_inner();
@@ -165,7 +165,7 @@ pub(super) async fn upgrade(arguments: UpgradeArguments) -> anyhow::Result<ExitC
     let UpgradeArguments { assembly, part, tree, out, lock, common } = arguments;
     out.as_deref().map(absent).transpose()?;
     let Named { document, name, source } = Named::read(&assembly)?;
-    let tree = tree.map(|folder| tree_files(&folder)).transpose()?.unwrap_or_default();
+    let tree = tree.map(|folder| tree_files(&folder, &document)).transpose()?.unwrap_or_default();
     let request = v1::UpgradeAssemblyRequest { document, name, source, parts: part, tree };
     let mut client = common.server.assemblies().await?;
     let proposed = client.upgrade_assembly(common.server.request(request)).await?.into_inner();

@@ -6,9 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use fitment_assembly::{
-    Assembly, Drift, Lock, OwnFiles, SarifRun, Tree, TreeEntry, TreeFile, sarif, verify as compare,
+    Assembly, Drift, Lock, OwnFiles, SarifRun, Source, Tree, TreeEntry, TreeFile, sarif, verify as compare,
 };
 use fitment_catalog::{Digest, Format, RelativePath};
 use fitment_proto::v1;
@@ -63,7 +62,10 @@ pub(super) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
         lock: inside(folder, &lock_file),
         assembly: document.as_ref().and_then(|file| inside(folder, file)).zip(digest),
     };
-    let drift = compare(&lock, &Tree::new(listed(folder)?), &own);
+    // What is unmanaged is no drift wherever no part lies: it need not be read.
+    let parts: Vec<String> = lock.parts().iter().filter_map(|part| Some(part.path()?.to_string())).collect();
+    let wanted = |path: &str| parts.iter().any(|part| lies_in(path, part)) || !lock.unmanaged().matches(path);
+    let drift = compare(&lock, &Tree::new(listed(folder, &wanted)?), &own);
     if let Some(file) = report {
         let place = own.assembly.as_ref().map(|(path, _)| path.clone()).or(own.lock.clone());
         let place = match place {
@@ -88,9 +90,18 @@ pub(super) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     Ok(verdict(drift.is_empty()))
 }
 
-/// The files of a tree as they go over the wire.
-pub(super) fn tree_files(folder: &Path) -> anyhow::Result<Vec<v1::TreeFile>> {
-    let files = listed(folder)?.into_iter().map(|(path, entry)| {
+/// The files of a tree as they go over the wire. `document`: those of its raw code alone, where it can be read here.
+pub(super) fn tree_files(folder: &Path, document: &[u8]) -> anyhow::Result<Vec<v1::TreeFile>> {
+    let assembly = Assembly::parse("assembly", document, Format::Auto).ok();
+    let raw = assembly.map(|assembly| {
+        let raw = assembly.parts().iter().filter_map(|part| match &part.source {
+            Source::Raw(raw) => Some(raw.path.to_string()),
+            Source::Component(_) | Source::External(_) => None,
+        });
+        raw.collect::<Vec<String>>()
+    });
+    let wanted = |path: &str| raw.as_ref().is_none_or(|raw| raw.iter().any(|part| lies_in(path, part)));
+    let files = listed(folder, &wanted)?.into_iter().map(|(path, entry)| {
         let known = v1::TreeFile { path, ..Default::default() };
         match entry {
             TreeEntry::File(TreeFile { digest, lines }) => {
@@ -103,34 +114,42 @@ pub(super) fn tree_files(folder: &Path) -> anyhow::Result<Vec<v1::TreeFile>> {
     Ok(files.collect())
 }
 
-/// Everything in a folder that is no folder, with its path below it. Links are not followed.
+/// Everything in a folder that is no folder, with its path below it. Links are not followed; what cannot be read is listed as
+/// such. `wanted`: which paths are looked at.
 ///
-/// Errors: a folder that cannot be read, more than 100,000 files.
-fn listed(folder: &Path) -> anyhow::Result<Vec<(String, TreeEntry)>> {
+/// Errors: no folder, or more than 100,000 files that are wanted.
+fn listed(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Vec<(String, TreeEntry)>> {
     anyhow::ensure!(folder.is_dir(), Invalid(format!("{} is no folder", folder.display())));
     let mut found = Vec::new();
+    // Only the application's own: below it, such a folder is as good a place for code as any other.
     let walk = WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| {
         let name = entry.file_name().to_string_lossy();
-        !(entry.depth() > 0 && entry.file_type().is_dir() && VERSION_CONTROL.contains(&&*name))
+        !(entry.depth() == 1 && entry.file_type().is_dir() && VERSION_CONTROL.contains(&&*name))
     });
     for entry in walk {
-        let entry = entry.with_context(|| format!("{} cannot be listed", folder.display()))?;
-        if entry.file_type().is_dir() {
+        let (path, is_folder) = match &entry {
+            Ok(entry) => (entry.path(), entry.file_type().is_dir()),
+            Err(error) => (error.path().unwrap_or(folder), false),
+        };
+        let below = path.strip_prefix(folder).unwrap_or(path);
+        let steps: Vec<_> = below.components().map(|step| step.as_os_str().to_string_lossy()).collect();
+        let name = steps.join("/");
+        if is_folder || !wanted(&name) {
             continue;
         }
         if found.len() == MAX_FILES {
-            let fault =
-                format!("{} holds more than {MAX_FILES} files; name the application's folder", folder.display());
+            let fault = format!(
+                "{} holds more than {MAX_FILES} files; name the application's folder, or call unmanaged what is no code",
+                folder.display()
+            );
             return Err(Invalid(fault).into());
         }
-        let below = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        let steps: Vec<_> = below.components().map(|step| step.as_os_str().to_string_lossy()).collect();
-        let what = if below.to_str().is_none() {
-            TreeEntry::Other { what: "a file whose name is not UTF-8".to_owned() }
-        } else {
-            entry_of(&entry)
+        let what = match &entry {
+            Ok(_) if below.to_str().is_none() => TreeEntry::Other { what: "a file whose name is not UTF-8".to_owned() },
+            Ok(entry) => entry_of(entry),
+            Err(error) => TreeEntry::Other { what: format!("a folder that cannot be read ({error})") },
         };
-        found.push((steps.join("/"), what));
+        found.push((name, what));
     }
     Ok(found)
 }
@@ -147,6 +166,12 @@ fn entry_of(entry: &walkdir::DirEntry) -> TreeEntry {
         Ok(file) => TreeEntry::File(file),
         Err(error) => TreeEntry::Other { what: format!("a file that cannot be read ({error})") },
     }
+}
+
+/// Whether a path is that of a part, or below it, or above it and cannot be looked into.
+fn lies_in(path: &str, part: &str) -> bool {
+    let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+    path == part || below(path, part) || below(part, path)
 }
 
 /// Digest and lines of a file of any size.

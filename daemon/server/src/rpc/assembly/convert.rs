@@ -1,7 +1,7 @@
 //! Between assemblies on the wire and the engine's. Every conversion names every field, so that a new one stops the build.
 
 use fitment_assembly::{
-    Counters, Economics, Estimates, Figures, Finding, Lines, Lock, Outcome as Moved, PartUpgrade, Period, Place,
+    Claim, Counters, Economics, Estimates, Figures, Finding, Lines, Lock, Outcome as Moved, PartUpgrade, Period, Place,
     Remedy, Severity, Step, Surface, TreeEntry, TreeFile,
 };
 use fitment_catalog::{BindingFault, Bound, Digest, LeftOut, PortBinding, Uncovered};
@@ -16,6 +16,8 @@ use similar::TextDiff;
 use super::counted;
 use crate::rpc::convert;
 
+/// Longest id of a key.
+const MAX_KEY_BYTES: usize = 256;
 /// Lines around a difference.
 const CONTEXT_LINES: usize = 3;
 
@@ -238,8 +240,17 @@ pub(super) fn target(target: Option<v1::ImpactTarget>) -> Result<AskedImpact, En
         Target::Certificate(text) => AskedImpact::Certificate(
             text.parse().map_err(|error| EngineError::field("target.certificate", format!("{error}")))?,
         ),
-        Target::Key(id) => AskedImpact::Key(id),
-        Target::Standard(standard) => AskedImpact::Standard(standard),
+        Target::Key(id) => {
+            if id.is_empty() || id.len() > MAX_KEY_BYTES || !id.chars().all(|c| c.is_ascii_graphic()) {
+                let fault = format!("is no key's id; write 1 to {MAX_KEY_BYTES} letters, digits and signs");
+                return Err(EngineError::field("target.key", fault));
+            }
+            AskedImpact::Key(id)
+        }
+        Target::Standard(standard) => {
+            let claim = standard.parse::<Claim>().map_err(|error| EngineError::field("target.standard", error))?;
+            AskedImpact::Standard(claim.to_string())
+        }
     })
 }
 
