@@ -60,7 +60,7 @@ fn aliases() -> String {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for at in 1..9 {
         let one = format!("*a{}", at - 1);
-        writeln!(text, "a{at}: &a{at} [{}]", vec![one.as_str(); 9].join(", ")).expect("a String takes it");
+        writeln!(text, "a{at}: &a{at} [{}]", [one.as_str(); 9].join(", ")).expect("a String takes it");
     }
     text + "name: a/b\nparts: *a8\n"
 }
@@ -78,7 +78,7 @@ async fn documents_that_cannot_be_read() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (_daemon, mut client) = served(folder.path()).await?;
     let deep = format!("name: a/b\nparts: {}{}\n", "[".repeat(20_000), "]".repeat(20_000));
-    let deep_blocks: String = (0..500).map(|at| format!("{}a:\n", " ".repeat(at))).collect();
+    let deep_blocks = (0..500).map(|at| " ".repeat(at) + "a:").collect::<Vec<_>>().join("\n");
     let long = |text: &str| [text.as_bytes(), &vec![b' '; 256 << 10][..]].concat();
     let good = parts(1);
     for document in [
