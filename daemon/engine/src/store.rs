@@ -36,7 +36,7 @@ use fitment_models::ModelInfo;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
 
-pub(crate) use self::assemblies::{StoredAssembly, StoredPart, StoredPolicies};
+pub(crate) use self::assemblies::{StoredAssembly, StoredClaim, StoredPart, StoredPolicies};
 use self::audit::AUDIT;
 pub(crate) use self::bundles::{AppliedBundle, BundleRecord, BundleWrite};
 pub use self::carried::CarriedStanding;

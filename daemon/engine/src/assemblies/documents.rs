@@ -11,6 +11,7 @@ use fitment_catalog::ComponentName;
 use fitment_trust::{Predicate, TrustRoot, VerifiedCertificate};
 
 use super::facts::{CatalogFacts, Known};
+use super::kept::outside;
 use super::{AssemblySource, CheckedAssembly, judged, judged_at, read};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -199,11 +200,19 @@ fn needs(
     let judge = Judge { organisation: &rules.policies, invariants: &rules.invariants, facts };
     let mut needs = BTreeMap::new();
     for part in assembly.parts() {
-        let Source::Component(component) = &part.source else { continue };
-        if parts.contains(&part.id) {
-            let remedy = (needs.len() < MAX_REMEDIES).then(|| remedy(&assembly, &part.id, &judge)).flatten();
-            needs.insert(part.id.clone(), PartNeed { component: component.reference.to_string(), remedy });
+        if !parts.contains(&part.id) {
+            continue;
         }
+        let need = match &part.source {
+            Source::Component(component) => PartNeed {
+                component: component.reference.to_string(),
+                remedy: (needs.len() < MAX_REMEDIES).then(|| remedy(&assembly, &part.id, &judge)).flatten(),
+            },
+            // Nothing that a catalogue has takes its place.
+            Source::External(external) => PartNeed { component: outside(&external.owner), remedy: None },
+            Source::Raw(_) => continue,
+        };
+        needs.insert(part.id.clone(), need);
     }
     Ok(needs)
 }

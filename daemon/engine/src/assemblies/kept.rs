@@ -9,7 +9,7 @@ use super::{AssemblySource, CheckedAssembly, component_reference, judged, read};
 use crate::audit::{Act, Author};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
-use crate::store::{StoredAssembly, StoredPart};
+use crate::store::{StoredAssembly, StoredClaim, StoredPart};
 
 /// Assemblies that are kept at most.
 const MAX_ASSEMBLIES: u64 = 100_000;
@@ -43,7 +43,7 @@ pub struct KeptAssembly {
 impl KeptAssembly {
     fn of(record: StoredAssembly, checked: Option<(Vec<u8>, CheckedAssembly)>) -> Self {
         let etag = record.etag();
-        let StoredAssembly { name, digest, owner, time, actor, components: _, parts } = record;
+        let StoredAssembly { name, digest, owner, time, actor, components: _, parts, claims: _ } = record;
         Self { name, digest, owner, time, actor, etag, parts, checked }
     }
 }
@@ -103,6 +103,7 @@ impl Engine {
                     actor: author.actor.clone(),
                     components,
                     parts: u32::try_from(assembly.parts().len()).unwrap_or(u32::MAX),
+                    claims: claims(assembly),
                 })
             })?;
             let act = Act {
@@ -231,6 +232,28 @@ pub enum AskedImpact {
     Key(String),
     /// A standard, or `standard/requirement`.
     Standard(String),
+}
+
+/// What the document declares, and what its parts outside the catalogue claim.
+fn claims(assembly: &Assembly) -> Vec<StoredClaim> {
+    let declared = assembly.standards().iter().flat_map(|(standard, requirements)| {
+        let requirements = requirements.iter().map(move |requirement| format!("{standard}/{requirement}"));
+        std::iter::once(standard.clone()).chain(requirements)
+    });
+    let claimed = assembly.parts().iter().filter_map(|part| match &part.source {
+        Source::External(external) => Some((part, external)),
+        Source::Component(_) | Source::Raw(_) => None,
+    });
+    let claimed = claimed.flat_map(|(part, external)| {
+        let by = (part.id.clone(), outside(&external.owner));
+        external.compliance.texts().map(move |claim| StoredClaim { claim, part: Some(by.clone()) })
+    });
+    declared.map(|claim| StoredClaim { claim, part: None }).chain(claimed).collect()
+}
+
+/// A part outside the catalogue, for people.
+pub(super) fn outside(owner: &str) -> String {
+    format!("run by {owner}")
 }
 
 fn agree(name: &ComponentName, expected: &str, record: Option<&StoredAssembly>) -> Result<(), EngineError> {

@@ -141,7 +141,7 @@ impl Engine {
             }
             let actual = shared.assembly_rules.in_force().stored.etag()?;
             if !etag.is_empty() && etag != actual {
-                let what = "the assemblies' policies".to_owned();
+                let what = "the set of policies".to_owned();
                 return Err(EngineError::EtagMismatch { what, expected: etag, actual });
             }
             shared.put_rules(rules, &author, now)?.describe()

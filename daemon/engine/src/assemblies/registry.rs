@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::store::{Change, Revision, StoreReader, StoredAssembly};
+use crate::store::{Change, Revision, StoreReader, StoredAssembly, StoredClaim};
 
 /// Assemblies read from the store at once.
 const PAGE: usize = 256;
@@ -26,6 +26,9 @@ struct Kept {
     index: ImpactIndex,
     /// Versions that the documents name and the catalogue does not have: `namespace/name@version` or digest -> assembly, part.
     missing: BTreeMap<String, BTreeSet<(ComponentName, String)>>,
+    /// What documents name by themselves: a standard or `standard/requirement` -> assembly, and the part that claims it with who
+    /// runs that; no part where the assembly declares it.
+    claims: BTreeMap<String, BTreeSet<(ComponentName, Option<(String, String)>)>>,
     /// What was taken in of each assembly, to be taken out again.
     records: BTreeMap<ComponentName, Summary>,
     /// Versions in use, with how many parts use each.
@@ -45,6 +48,7 @@ pub(super) struct Summary {
     /// By id.
     parts: Vec<(String, Digest)>,
     missing: Vec<(String, String)>,
+    claims: Vec<StoredClaim>,
 }
 
 /// An assembly that a target touches.
@@ -151,6 +155,12 @@ impl Registry {
         for (reference, (assembly, part)) in kept.missing_of(target, named) {
             touched.entry(assembly).or_default().insert(part.clone(), reference.as_str().into());
         }
+        if let Target::Standard(asked) = target {
+            for (assembly, part) in kept.claims.get(asked).into_iter().flatten() {
+                let parts = touched.entry(assembly).or_default();
+                parts.extend(part.iter().map(|(part, by)| (part.clone(), Arc::from(by.as_str()))));
+            }
+        }
         let touched = touched.into_iter().map(|(name, parts)| {
             let owner = kept.records.get(name).and_then(|summary| summary.owner.clone());
             TouchedAssembly { name: name.clone(), owner, parts }
@@ -213,14 +223,26 @@ impl Kept {
         for (id, reference) in &missing {
             self.missing.entry(reference.clone()).or_default().insert((record.name.clone(), id.clone()));
         }
+        for StoredClaim { claim, part } in &record.claims {
+            self.claims.entry(claim.clone()).or_default().insert((record.name.clone(), part.clone()));
+        }
         parts.sort_unstable();
         self.index.insert(&record.name, parts.iter().map(|(id, digest)| (id, *digest)));
-        self.records.insert(record.name.clone(), Summary { owner: record.owner.clone(), parts, missing });
+        let (owner, claims) = (record.owner.clone(), record.claims.clone());
+        self.records.insert(record.name.clone(), Summary { owner, parts, missing, claims });
         new
     }
 
     fn remove(&mut self, name: &ComponentName) {
-        let Some(Summary { owner: _, parts, missing }) = self.records.remove(name) else { return };
+        let Some(Summary { owner: _, parts, missing, claims }) = self.records.remove(name) else { return };
+        for StoredClaim { claim, part } in claims {
+            if let Some(claiming) = self.claims.get_mut(&claim) {
+                claiming.remove(&(name.clone(), part));
+                if claiming.is_empty() {
+                    self.claims.remove(&claim);
+                }
+            }
+        }
         for (_, digest) in parts {
             if let Some(count) = self.used.get_mut(&digest) {
                 *count -= 1;

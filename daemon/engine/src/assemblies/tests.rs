@@ -87,6 +87,29 @@ async fn versions_that_come_later_are_found_by_those_who_named_them() {
 }
 
 #[tokio::test]
+async fn standards_are_found_where_a_document_names_them() {
+    let (folder, now) = (tempfile::tempdir().expect("a folder"), clock());
+    let engine = open(folder.path(), &now);
+    import(&engine, "test/a", "1.0.0", "compliance: { gdpr: [art-32] }\n").await;
+    let mut document = document("apps/one", &["test/a@1.0.0"]);
+    document.extend_from_slice(
+        b"  - id: outside\n    external: { owner: Example Bank, compliance: { pci-dss-4.0: [\"3.2.1\"] } }\nstandards: { iso-27001: [a-5] }\n",
+    );
+    engine.register_assembly(String::new(), document, String::new(), Author::default()).await.expect("kept");
+    let standard = |named: &str| touched(&engine, AskedImpact::Standard(named.to_owned()));
+    assert_eq!(standard("gdpr").await, ["apps/one part-0"]);
+    assert_eq!(standard("pci-dss-4.0/3.2.1").await, ["apps/one outside"]);
+    assert_eq!(standard("iso-27001/a-5").await, ["apps/one "], "declared, by no part");
+    let name = "apps/one".parse().expect("a name");
+    let asked = vec![(name, BTreeSet::from(["outside".to_owned()]))];
+    let needs = engine.part_needs(asked).await.expect("needs");
+    let need = needs.values().next().and_then(|parts| parts.get("outside")).expect("a part");
+    assert!(need.component == "run by Example Bank" && need.remedy.is_none());
+    keep(&engine, "apps/one", &["test/a@1.0.0"]).await;
+    assert!(standard("pci-dss-4.0").await.is_empty(), "it was replaced");
+}
+
+#[tokio::test]
 async fn who_watches_is_told_what_changed_for_whom() {
     let (folder, now) = (tempfile::tempdir().expect("a folder"), clock());
     let engine = open(folder.path(), &now);

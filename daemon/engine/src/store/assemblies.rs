@@ -38,6 +38,19 @@ pub(crate) struct StoredAssembly {
     pub(crate) components: Vec<StoredPart>,
     /// Number of all its parts.
     pub(crate) parts: u32,
+    /// Standards and requirements that it declares, and that its parts outside the catalogue claim.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) claims: Vec<StoredClaim>,
+}
+
+/// A standard, or `standard/requirement`, that a document names by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredClaim {
+    /// What is claimed.
+    pub(crate) claim: String,
+    /// The part that claims it, and who runs that; `None`: the assembly declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<(String, String)>,
 }
 
 /// A part that is a component of the catalogue.

@@ -87,6 +87,9 @@ pub(super) async fn impact(arguments: ImpactArguments) -> anyhow::Result<ExitCod
     if !assemblies.is_empty() {
         let mut table = output::table(&["assembly", "owner", "part", "in use", "would need"]);
         for v1::AssemblyImpact { assembly, parts, owner } in &assemblies {
+            if parts.is_empty() {
+                table.add_row([assembly.as_str(), owner.as_str(), "", "declares it", ""]);
+            }
             for part in parts {
                 let need = need(part);
                 table.add_row([assembly.clone(), owner.clone(), part.part.clone(), part.component.clone(), need]);
