@@ -17,6 +17,9 @@ use crate::store::{Change, Revision, StoreReader, StoredAssembly, StoredClaim};
 /// Assemblies read from the store at once.
 const PAGE: usize = 256;
 
+/// An assembly, and its part that claims something with who runs that; no part where the assembly declares it.
+type Claimant = (ComponentName, Option<(String, String)>);
+
 /// Kept assemblies.
 #[derive(Debug, Default)]
 pub(crate) struct Registry(RwLock<Kept>);
@@ -26,9 +29,8 @@ struct Kept {
     index: ImpactIndex,
     /// Versions that the documents name and the catalogue does not have: `namespace/name@version` or digest -> assembly, part.
     missing: BTreeMap<String, BTreeSet<(ComponentName, String)>>,
-    /// What documents name by themselves: a standard or `standard/requirement` -> assembly, and the part that claims it with who
-    /// runs that; no part where the assembly declares it.
-    claims: BTreeMap<String, BTreeSet<(ComponentName, Option<(String, String)>)>>,
+    /// What documents name by themselves: a standard or `standard/requirement` -> who does.
+    claims: BTreeMap<String, BTreeSet<Claimant>>,
     /// What was taken in of each assembly, to be taken out again.
     records: BTreeMap<ComponentName, Summary>,
     /// Versions in use, with how many parts use each.
