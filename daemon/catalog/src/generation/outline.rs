@@ -323,10 +323,11 @@ impl<'s> Reader<'s> {
             Some(format!("{}/{keyword}", fact.pointer))
         };
         let judged = |position: usize| facts.iter().filter_map(|fact| after(fact, position)).collect::<Vec<_>>();
-        // Defaults are filled in within `items` that one subschema describes, and within no other list.
+        // Defaults are filled in within `items` that one subschema describes, no alternative, and within no other list.
         let first = (0..longest).map(|position| self.place(judged(position), false)).collect();
         let rest = judged(longest);
-        let filled = filled && longest == 0 && rest.len() == 1 && rest[0].ends_with("/items");
+        let certain = facts.iter().any(|fact| fact.certain && fact.keywords.contains_key("items"));
+        let filled = filled && certain && longest == 0 && rest.len() == 1 && rest[0].ends_with("/items");
         let rest = (!rest.is_empty()).then(|| self.place(rest, filled));
         List { first, rest, fewest: greatest(facts, "minItems"), most: least(facts, "maxItems") }
     }
@@ -369,9 +370,10 @@ impl<'s> Reader<'s> {
                 }
                 continue;
             }
-            let stands_in = filled && states_object && first.is_some_and(|first| self.has_default(&first));
+            let reached = first.filter(|_| filled && states_object);
+            let stands_in = reached.as_ref().is_some_and(|first| self.has_default(first));
             let required = required.contains(name) && !stands_in;
-            members.push(Member { name, place: self.place(judging, filled && states_object), required });
+            members.push(Member { name, place: self.place(judging, reached.is_some()), required });
         }
         (required.iter().all(|name| known.contains(name))).then_some(members)
     }

@@ -410,6 +410,24 @@ fn schema() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn a_default_within_an_alternative_is_not_filled_in_and_must_be_written() {
+    let with_default = json!({
+        "type": "object", "additionalProperties": false, "required": ["a"],
+        "properties": { "a": { "type": "integer", "default": 3 } },
+    });
+    let list = json!({ "type": "array", "items": with_default, "maxItems": 1 });
+    for alternative in [with_default, list] {
+        let schema = json!({
+            "type": "object", "additionalProperties": false, "required": ["a"],
+            "properties": { "a": { "anyOf": [alternative] } },
+        });
+        for seed in 0..16 {
+            check_samples(&component(&schema), seed, 8);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
