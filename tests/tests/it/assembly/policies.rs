@@ -55,7 +55,8 @@ async fn they_hold_for_every_assembly_and_a_bad_set_changes_nothing() -> anyhow:
 
     on(&daemon, folder, 0, &[&set[..], &["org.yaml", "--cedar", "ours.cedar", "--actor", "ada"]].concat())?;
     on(&daemon, folder, 6, &[&set[..], &["--etag", "0000000000000000"]].concat())?;
-    let violated = ["error policy/no-legacy at old (/parts/0): legacy is being replaced", "error license-not-allowed at old"];
+    let violated =
+        ["error policy/no-legacy at old (/parts/0): legacy is being replaced", "error license-not-allowed at old"];
     let said = on(&daemon, folder, 8, &["assembly", "check", "app.yaml"])?;
     assert!(violated.iter().all(|finding| said.contains(finding)), "{said}");
     let shown = told(&daemon, folder, &["assembly", "policies", "show"])?;
