@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use fitment_catalog::{CatalogError, Digest};
+use fitment_catalog::{CatalogError, Digest, cut};
 use thiserror::Error;
 
 use crate::finding::Finding;
@@ -102,14 +102,6 @@ pub(crate) fn shorten(value: &str) -> String {
 /// A message of another library on one line, at most 240 characters.
 pub(crate) fn one_line(message: &impl fmt::Display) -> String {
     cut(&message.to_string(), 240)
-}
-
-fn cut(value: &str, limit: usize) -> String {
-    let mut short: String = value.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if value.chars().nth(limit).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 fn list(file: &str, violations: &[Violation]) -> String {

@@ -110,9 +110,13 @@ impl fmt::Display for Violation {
 
 /// Cuts a value that is quoted in a message to 80 characters and takes its control characters out.
 pub(crate) fn shorten(value: &str) -> String {
-    const LIMIT: usize = 80;
-    let mut short: String = value.chars().take(LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if value.chars().nth(LIMIT).is_some() {
+    cut(value, 80)
+}
+
+/// A text for a message: its first `most` characters, with a blank for each control character.
+pub fn cut(value: &str, most: usize) -> String {
+    let mut short: String = value.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if value.chars().nth(most).is_some() {
         short.push('…');
     }
     short

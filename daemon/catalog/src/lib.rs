@@ -43,7 +43,7 @@ pub use dataset::{
 };
 pub use digest::Digest;
 pub use document::{Format, read_document, read_document_up_to};
-pub use error::{CatalogError, Violation};
+pub use error::{CatalogError, Violation, cut};
 pub use facet::{Facet, FacetKind, LexicalField, facets, lexical_fields};
 pub use filter::{Filter, MAX_FILTER_DEPTH, MAX_FILTER_NODES};
 pub use generation::{Grammar, StructuredOutput, Uncovered};

@@ -20,6 +20,7 @@ use fitment_catalog::{ComponentName, Format};
 use self::facts::CatalogFacts;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::limits::without_controls;
 use crate::store::Revision;
 
 pub use self::bind::{BoundConfiguration, ConfigurationForm, PackedContext, SchemaForm, Tokenizer};
@@ -86,7 +87,7 @@ fn read(shared: &Shared, source: &AssemblySource) -> Result<Assembly, EngineErro
                 let fault = format!("is {} bytes long, at most {MAX_SOURCE_BYTES} are taken", source.len());
                 return Err(EngineError::field("source", fault));
             }
-            plain("source", source)?;
+            without_controls("source", source, &[])?;
             let source = if source.is_empty() { "assembly" } else { source };
             Ok(Assembly::parse(source, bytes, Format::Auto)?)
         }
@@ -122,14 +123,6 @@ fn judged_at<T>(
     let revision = facts.revision()?;
     facts.finish()?;
     Ok((CheckedAssembly { assembly, report, revision }, made))
-}
-
-/// Refuses what no name on one line holds.
-fn plain(field: &str, text: &str) -> Result<(), EngineError> {
-    match text.chars().find(|c| c.is_control()) {
-        Some(odd) => Err(EngineError::field(field, format!("holds the control character U+{:04X}", u32::from(odd)))),
-        None => Ok(()),
-    }
 }
 
 /// `namespace/name@version` or `sha256:...`.

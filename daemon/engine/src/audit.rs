@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::EngineError;
+use crate::limits::without_controls;
 use crate::store::Revision;
 
 /// Longest name of an actor and longest reason, in characters.
@@ -38,9 +39,7 @@ impl Author {
             if text.chars().count() > MAX_AUTHOR_CHARS {
                 return Err(EngineError::field(field, format!("is longer than {MAX_AUTHOR_CHARS} characters")));
             }
-            if let Some(odd) = text.chars().find(|c| c.is_control() && *c != '\n') {
-                return Err(EngineError::field(field, format!("holds the control character U+{:04X}", u32::from(odd))));
-            }
+            without_controls(field, text, &['\n'])?;
         }
         Ok(if actor.trim().is_empty() { Self { reason, ..Self::default() } } else { Self { actor, reason } })
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::audit::Act;
 use crate::error::EngineError;
 use crate::feedback::{FeedbackPolicy, IntentText, Verdict};
+use crate::gather::{Gathering, gather};
 use crate::pipeline::{MatchAnswer, Outcome};
 use crate::store::{Revision, Store};
 
@@ -223,6 +224,16 @@ struct QueueState {
     stopping: bool,
 }
 
+impl Gathering for QueueState {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+}
+
 impl DecisionLog {
     /// Starts the writer. It ends, and what waits is written, when the log is dropped.
     pub(crate) fn start(store: Arc<Store>, policy: FeedbackPolicy) -> Result<Self, EngineError> {
@@ -333,12 +344,7 @@ impl Queue {
 
     /// What has gathered; `None` once all is written and nobody is left to add.
     fn next_batch(&self) -> Option<Arc<Batch>> {
-        let mut state = self.state.lock();
-        while state.waiting.is_empty() && !state.stopping {
-            self.wake.wait(&mut state);
-        }
-        let until = Instant::now() + GATHER;
-        while !state.stopping && !self.wake.wait_until(&mut state, until).timed_out() {}
+        let mut state = gather(&self.state, &self.wake, GATHER);
         if state.waiting.is_empty() {
             return None;
         }

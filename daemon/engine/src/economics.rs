@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fitment_assembly::{Counters, Figures};
 use jiff::civil::Date;
@@ -13,6 +13,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::engine::{Engine, Shared as EngineParts};
 use crate::error::EngineError;
+use crate::gather::{Gathering, gather};
+use crate::limits::without_controls;
 use crate::pipeline::{MatchAnswer, Outcome};
 use crate::store::Store;
 
@@ -48,6 +50,16 @@ struct Shared {
 struct Waiting {
     counts: BTreeMap<(Date, String), Figures>,
     stopping: bool,
+}
+
+impl Gathering for Waiting {
+    fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
+    }
 }
 
 impl Economics {
@@ -99,9 +111,11 @@ impl Economics {
         let day = now.to_zoned(TimeZone::UTC).date();
         let mut waiting = self.shared.waiting.lock();
         let first = waiting.counts.is_empty();
-        let known = waiting.counts.contains_key(&(day, team.to_owned()));
-        let team = if known || waiting.counts.len() < MAX_TEAMS { team } else { OTHER_TEAMS };
-        waiting.counts.entry((day, team.to_owned())).or_default().add(&figures);
+        let mut key = (day, team.to_owned());
+        if waiting.counts.len() >= MAX_TEAMS && !waiting.counts.contains_key(&key) {
+            OTHER_TEAMS.clone_into(&mut key.1);
+        }
+        waiting.counts.entry(key).or_default().add(&figures);
         drop(waiting);
         if first {
             self.shared.wake.notify_one();
@@ -130,15 +144,7 @@ impl Shared {
     /// The writer's thread.
     fn write(&self) {
         loop {
-            let stopping = {
-                let mut waiting = self.waiting.lock();
-                while waiting.counts.is_empty() && !waiting.stopping {
-                    self.wake.wait(&mut waiting);
-                }
-                let until = Instant::now() + GATHER;
-                while !waiting.stopping && !self.wake.wait_until(&mut waiting, until).timed_out() {}
-                waiting.stopping
-            };
+            let stopping = gather(&self.waiting, &self.wake, GATHER).stopping;
             self.settle();
             if stopping {
                 return;
@@ -172,10 +178,8 @@ pub(crate) fn checked_team(team: &str) -> Result<String, EngineError> {
     if team.chars().count() > MAX_TEAM_CHARS {
         return Err(EngineError::field("team", format!("is longer than {MAX_TEAM_CHARS} characters")));
     }
-    match team.chars().find(|c| c.is_control()) {
-        Some(odd) => Err(EngineError::field("team", format!("holds the control character U+{:04X}", u32::from(odd)))),
-        None => Ok(team.trim().to_owned()),
-    }
+    without_controls("team", team, &[])?;
+    Ok(team.trim().to_owned())
 }
 
 /// Lines of code that a caller states.

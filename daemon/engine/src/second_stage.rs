@@ -308,7 +308,6 @@ pub(crate) fn centroid<'v>(facets: impl Iterator<Item = &'v [f32]>, dimension: u
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use fitment_catalog::Format;
     use fitment_models::{Architecture, ModelDigest, ModelError, Pooling, Tokens};
     use fitment_ranking::Signal;
 
@@ -320,7 +319,7 @@ mod tests {
     use crate::near::CatalogPolicy;
     use crate::pipeline::{MatchAnswer, MatchQuery};
     use crate::rank::{Ranking, SecondStageSettings};
-    use crate::writes::Import;
+    use crate::testing::create;
 
     /// Before a query, so that the encoder sees the role.
     const QUERY: &str = "query: ";
@@ -415,17 +414,7 @@ mod tests {
             "name: test/{name}\nversion: 1.0.0\ntitle: Thing\nsummary: {summary}\nkind: service\nlifecycle: certified\n\
              license: MIT\nowner: o\n"
         );
-        let import = Import {
-            manifest: manifest.into_bytes(),
-            format: Format::Yaml,
-            source: String::new(),
-            expected_digest: String::new(),
-            request_id: String::new(),
-            author: Author::default(),
-            allow_near_duplicate: false,
-            standing: Vec::new(),
-        };
-        engine.create(import).await.expect("written");
+        create(engine, manifest).await;
     }
 
     async fn ask(engine: &Engine) -> MatchAnswer {

@@ -96,6 +96,11 @@ pub(crate) async fn import(engine: &Engine, name: &str, version: &str, more: &st
         "name: {name}\nversion: {version}\ntitle: Thing\nsummary: Does {name} things.\nkind: service\nlifecycle: certified\n\
          license: MIT\nowner: team-{name}\n{more}"
     );
+    create(engine, manifest).await;
+}
+
+/// Writes a manifest, YAML.
+pub(crate) async fn create(engine: &Engine, manifest: String) {
     let import = Import {
         manifest: manifest.into_bytes(),
         format: Format::Yaml,
@@ -103,7 +108,7 @@ pub(crate) async fn import(engine: &Engine, name: &str, version: &str, more: &st
         expected_digest: String::new(),
         request_id: String::new(),
         author: Author::default(),
-        allow_near_duplicate: true,
+        allow_near_duplicate: false,
         standing: Vec::new(),
     };
     engine.create(import).await.expect("written");

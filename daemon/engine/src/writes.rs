@@ -12,6 +12,7 @@ use crate::bundle::Fate;
 use crate::calibration::Calibration;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::limits::page_size;
 use crate::live::Entry;
 use crate::meters::near_duplicate;
 use crate::near::{CatalogPolicy, NearDuplicate, NearDuplicates, with_batch};
@@ -342,11 +343,7 @@ impl Engine {
     /// Lists versions by name and semantic version.
     pub async fn list(&self, page: Page, min_revision: Revision) -> Result<Listing, EngineError> {
         self.reached(min_revision)?;
-        let size = match page.size {
-            0 => DEFAULT_PAGE_SIZE,
-            1..=MAX_PAGE_SIZE => page.size,
-            size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {MAX_PAGE_SIZE}"))),
-        };
+        let size = page_size(page.size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)?;
         let after = read_token(&page)?;
         self.compute(move |shared| {
             let (docs, total, revision) = {

@@ -12,10 +12,10 @@ use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ra
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
-use crate::output::Invalid;
+use crate::Invalid;
 
 /// Address that is served when none is given.
-pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
 
 /// More threads than any machine that runs this has.
 const MAX_ENCODER_THREADS: usize = 1024;
@@ -57,7 +57,7 @@ impl Provider for TextVariables {
 /// What a file, the environment and flags may say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawConfig {
+pub struct RawConfig {
     listen: String,
     allow_unauthenticated_network: bool,
     data_dir: Option<PathBuf>,
@@ -179,7 +179,7 @@ impl RawEncoder {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -212,74 +212,74 @@ impl Default for RawConfig {
 
 /// Configuration that was checked.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// Where to listen.
-    pub(crate) listen: SocketAddr,
+    pub listen: SocketAddr,
     /// Where the store and the index caches lie.
-    pub(crate) data_dir: PathBuf,
+    pub data_dir: PathBuf,
     /// Where models lie.
-    pub(crate) models_dir: PathBuf,
+    pub models_dir: PathBuf,
     /// Name of a known or imported model.
-    pub(crate) model: String,
+    pub model: String,
     /// Whether a file, a variable or a flag names the model; else a catalogue that has one keeps it.
-    pub(crate) model_is_chosen: bool,
+    pub model_is_chosen: bool,
     /// Largest request message.
-    pub(crate) max_request_bytes: usize,
+    pub max_request_bytes: usize,
     /// How long a shutdown waits for calls in flight.
-    pub(crate) drain: std::time::Duration,
+    pub drain: std::time::Duration,
     /// Filter of the log.
-    pub(crate) log: String,
+    pub log: String,
     /// Form of the log.
-    pub(crate) log_format: LogFormat,
+    pub log_format: LogFormat,
     /// Where to serve metrics; `None`: nowhere.
-    pub(crate) metrics: Option<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
     /// How models are run.
-    pub(crate) encoder: LoadOptions,
+    pub encoder: LoadOptions,
     /// What each encoder may take.
-    pub(crate) encoder_limits: EncoderLimits,
+    pub encoder_limits: EncoderLimits,
     /// Weights of the ranking.
-    pub(crate) ranking: Ranking,
+    pub ranking: Ranking,
     /// What is remembered of answers.
-    pub(crate) feedback: FeedbackPolicy,
+    pub feedback: FeedbackPolicy,
     /// What is done about near-duplicates.
-    pub(crate) catalog: CatalogPolicy,
+    pub catalog: CatalogPolicy,
     /// What is kept of unmet intents.
-    pub(crate) gaps: GapPolicy,
+    pub gaps: GapPolicy,
     /// Where snapshots are written.
-    pub(crate) snapshots_dir: PathBuf,
+    pub snapshots_dir: PathBuf,
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
-pub(crate) struct ConfigFlags {
+pub struct ConfigFlags {
     /// Configuration file (TOML); also `FITMENT_CONFIG`.
     #[arg(long, value_name = "FILE", global = true, env = "FITMENT_CONFIG")]
     #[serde(skip)]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Folder of the catalogue and its index [default: the user's data folder].
     #[arg(long, value_name = "DIR", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Folder of the models [default: the user's cache folder].
     #[arg(long, value_name = "DIR", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) models_dir: Option<PathBuf>,
+    pub models_dir: Option<PathBuf>,
     /// Model to encode with: a name that `fitment model list` shows [default: all-MiniLM-L6-v2].
     #[arg(long, value_name = "NAME", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) model: Option<String>,
+    pub model: Option<String>,
     /// What to log, for example `info` or `fitment=debug` [default: warn,fitment=info].
     #[arg(long, value_name = "FILTER", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log: Option<String>,
+    pub log: Option<String>,
     /// Form of log lines [default: text].
     #[arg(long, value_name = "FORM", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
     /// Set by the commands that listen.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) listen: Option<String>,
+    pub listen: Option<String>,
 }
 
 impl ConfigFlags {
@@ -299,7 +299,7 @@ impl ConfigFlags {
     }
 
     /// Reads and checks everything.
-    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+    pub fn load(&self) -> anyhow::Result<Config> {
         let read = || -> anyhow::Result<Config> {
             let figment = self.figment()?;
             // The defaults are merged first and are the only ones that are no file, variable or flag.
@@ -315,7 +315,7 @@ impl ConfigFlags {
     }
 
     /// Every key with its value and where that came from.
-    pub(crate) fn origins(&self) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+    pub fn origins(&self) -> anyhow::Result<BTreeMap<String, (String, String)>> {
         let figment = self.figment()?;
         let raw = self.raw().map_err(|error| Invalid(format!("{error:#}")))?;
         let value = serde_json::to_value(raw).context("configuration values are plain data")?;

@@ -62,7 +62,7 @@ const SERVICES: [&str; 12] = [
 ];
 
 /// Opens the model and the catalogue. Blocks.
-pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
+pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
     let (store, stored) =
         if config.model_is_chosen { (None, None) } else { fitment_engine::stored_model(&config.data_dir)? };
@@ -93,19 +93,19 @@ pub(crate) fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyho
 }
 
 /// What the daemon listens with.
-pub(crate) struct Listeners {
+pub struct Listeners {
     grpc: TcpListener,
     metrics: Option<TcpListener>,
 }
 
 impl Listeners {
     /// Where calls are taken.
-    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
         Ok(self.grpc.local_addr()?)
     }
 
     /// Where metrics are read.
-    pub(crate) fn metrics_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+    pub fn metrics_address(&self) -> anyhow::Result<Option<SocketAddr>> {
         Ok(self.metrics.as_ref().map(TcpListener::local_addr).transpose()?)
     }
 }
@@ -114,7 +114,7 @@ impl Listeners {
 ///
 /// `open` runs on a thread of its own while the listener already answers that the engine is loading; its failure ends
 /// the daemon. `ready` runs once everything is served.
-pub(crate) async fn serve(
+pub async fn serve(
     config: Config,
     listeners: Listeners,
     open: impl FnOnce(&Config) -> anyhow::Result<Engine> + Send + 'static,
@@ -265,7 +265,7 @@ const FILE_TOO_LARGE: i32 = 25;
 
 /// Has a write beyond the limit on file sizes (`ulimit -f`) fail, which the store answers with an error, instead of ending the
 /// process. Runs within the runtime.
-pub(crate) fn outlive_file_limit() {
+pub fn outlive_file_limit() {
     use tokio::signal::unix::{SignalKind, signal};
     // The handler stays when nobody listens any more.
     if let Err(error) = signal(SignalKind::from_raw(FILE_TOO_LARGE)) {
@@ -274,7 +274,7 @@ pub(crate) fn outlive_file_limit() {
 }
 
 /// Completes on Ctrl-C or SIGTERM.
-pub(crate) async fn termination() {
+pub async fn termination() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminated = async {
         match signal(SignalKind::terminate()) {
@@ -299,7 +299,7 @@ pub(crate) async fn termination() {
 }
 
 /// Binds the addresses that were configured.
-pub(crate) async fn bind(config: &Config) -> anyhow::Result<Listeners> {
+pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
     let bind = async |address: SocketAddr, way_out: &str| {
         TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address}; is a daemon running there already? choose another with {way_out}")

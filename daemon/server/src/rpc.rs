@@ -30,7 +30,8 @@ use tonic::Status;
 
 pub(crate) use self::assembly::{AssemblyService, MAX_TREE_BYTES};
 pub(crate) use self::audit::AuditService;
-pub(crate) use self::bundle::{BundleService, result_to};
+pub(crate) use self::bundle::BundleService;
+pub use self::bundle::result_to as bundle_result;
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::certification::CertificationService;
 pub(crate) use self::edge::EdgeLayer;
@@ -40,7 +41,8 @@ pub(crate) use self::gaps::GapService;
 pub(crate) use self::info::InfoService;
 pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
-pub(crate) use self::model::{ModelService, put_comparison};
+pub(crate) use self::model::ModelService;
+pub use self::model::put_comparison;
 pub(crate) use self::snapshot::SnapshotService;
 
 /// Intents of one batch at most.

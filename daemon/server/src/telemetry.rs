@@ -8,14 +8,14 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, LogFormat};
 
 /// Reads a log filter.
-pub(crate) fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::builder()
         .parse(text)
         .with_context(|| format!("log: `{text}` is no log filter; write for example `info` or `fitment=debug`"))
 }
 
 /// Starts logging as configured.
-pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
+pub fn start(config: &Config) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(&config.log)?)
         .with_writer(std::io::stderr)

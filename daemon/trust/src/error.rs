@@ -119,10 +119,5 @@ fn path_prefix(path: &str) -> String {
 
 /// Cuts a value that is quoted in a message to 80 characters and takes its control characters out.
 pub(crate) fn shorten(value: &str) -> String {
-    const LIMIT: usize = 80;
-    let mut short: String = value.chars().take(LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if value.chars().nth(LIMIT).is_some() {
-        short.push('…');
-    }
-    short
+    fitment_catalog::cut(value, 80)
 }

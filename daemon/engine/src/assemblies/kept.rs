@@ -9,6 +9,7 @@ use super::{AssemblySource, CheckedAssembly, component_reference, judged, read};
 use crate::audit::{Act, Author};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::limits::page_size;
 use crate::store::{StoredAssembly, StoredClaim, StoredPart};
 
 /// Assemblies that are kept at most.
@@ -262,15 +263,6 @@ fn agree(name: &ComponentName, expected: &str, record: Option<&StoredAssembly>) 
         return Ok(());
     }
     Err(EngineError::EtagMismatch { what: format!("assembly {name}"), expected: expected.to_owned(), actual })
-}
-
-/// A page's size as it was asked for; 0: the default.
-pub(super) fn page_size(asked: usize, default: usize, most: usize) -> Result<usize, EngineError> {
-    match asked {
-        0 => Ok(default),
-        size if size <= most => Ok(size),
-        size => Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {most}"))),
-    }
 }
 
 impl Shared {

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::audit::{Act, Author};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::limits::without_controls;
 use crate::store::StoredPolicies;
 
 /// Name of the Cedar policies that Fitment comes with.
@@ -132,7 +133,7 @@ impl Engine {
             let stored = StoredPolicies { policies, cedar, time: Some(now), actor: author.actor.clone() };
             let named = stored.cedar.iter().flatten();
             for (at, (name, _)) in named.enumerate() {
-                super::plain(&format!("cedar[{at}].name"), name)?;
+                without_controls(&format!("cedar[{at}].name"), name, &[])?;
             }
             let rules = Rules::read(stored)?;
             if files > 0 && rules.invariants.ids().next().is_none() {

@@ -10,6 +10,7 @@ use super::{FeedbackPolicy, Gate};
 use crate::audit::Act;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::limits::page_size;
 use crate::store::FeedbackWrite;
 
 /// Decisions that a label names.
@@ -197,11 +198,7 @@ impl Engine {
     ///
     /// Errors: a page size over 1,000, a token that is not one or was made with another state.
     pub async fn labels(&self, page: LabelPage) -> Result<LabelListing, EngineError> {
-        let size = match page.size {
-            0 => DEFAULT_PAGE_SIZE,
-            1..=MAX_PAGE_SIZE => page.size,
-            size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {MAX_PAGE_SIZE}"))),
-        };
+        let size = page_size(page.size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)?;
         let after = read_token(&page)?;
         self.compute(move |shared| {
             let mut listing = LabelListing { labels: Vec::new(), next_token: String::new(), total: 0 };

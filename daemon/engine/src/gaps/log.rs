@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fitment_catalog::Digest;
 use fitment_models::TextRole;
@@ -18,6 +18,7 @@ use crate::decisions::DecidedIntent;
 use crate::encoder::Encoder;
 use crate::engine::Clock;
 use crate::error::EngineError;
+use crate::gather::{Gathering, gather};
 use crate::live::OnProgress;
 use crate::pipeline::{MatchAnswer, Outcome};
 use crate::store::Store;
@@ -75,9 +76,13 @@ struct Queue {
     model: Option<String>,
 }
 
-impl Queue {
+impl Gathering for Queue {
     fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.traffic.is_empty()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping
     }
 }
 
@@ -221,15 +226,7 @@ impl Shared {
     /// The writer's thread.
     fn write(&self) {
         loop {
-            let stopping = {
-                let mut queue = self.queue.lock();
-                while queue.is_empty() && !queue.stopping {
-                    self.wake.wait(&mut queue);
-                }
-                let until = Instant::now() + GATHER;
-                while !queue.stopping && !self.wake.wait_until(&mut queue, until).timed_out() {}
-                queue.stopping
-            };
+            let stopping = gather(&self.queue, &self.wake, GATHER).stopping;
             self.settle();
             if stopping {
                 return;

@@ -16,6 +16,7 @@ use crate::audit::{Act, Author};
 use crate::decisions::DecidedIntent;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::limits::page_size;
 use crate::pipeline::{MatchQuery, Outcome};
 
 /// Gaps of a page at most.
@@ -170,11 +171,7 @@ impl Engine {
     ///
     /// Errors: a page size over 200, a window over 365 days, a token that is not one or was made with another window.
     pub async fn gaps(&self, page: GapPage) -> Result<GapListing, EngineError> {
-        let size = match page.size {
-            0 => DEFAULT_PAGE_SIZE,
-            1..=MAX_PAGE_SIZE => page.size,
-            size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {MAX_PAGE_SIZE}"))),
-        };
+        let size = page_size(page.size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)?;
         let window = checked_window(page.window_days)?;
         let after = read_token(&page.token, window)?;
         let mut listing = self

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::EngineSlot;
 use super::status::status_of;
-use super::{EngineSlot, count};
 
 /// Files of one tree at most.
 const MAX_TREE_FILES: usize = 100_000;
@@ -350,11 +350,7 @@ async fn impact(engine: &Engine, request: v1::GetImpactRequest) -> Result<v1::Ge
     let v1::GetImpactRequest { target, page_size, page_token, names_only } = request;
     let asked: AskedImpact = convert::target(target)?;
     let most = if names_only { MAX_IMPACT } else { MAX_REMEDIED };
-    let size = match page_size as usize {
-        0 => DEFAULT_IMPACT,
-        size if size <= most => size,
-        size => return Err(EngineError::field("page_size", format!("is {size}; ask for 1 to {most}"))),
-    };
+    let size = fitment_engine::page_size(page_size as usize, DEFAULT_IMPACT, most)?;
     checked_token(&page_token)?;
     let touched = engine.touched_assemblies(asked).await?;
     let (total, parts) = (touched.len(), touched.iter().map(|touched| touched.parts.len()).sum::<usize>());
@@ -432,9 +428,4 @@ pub(super) fn touched(touched: fitment_engine::Touched) -> Option<v1::TouchedAss
         names: names.iter().map(ToString::to_string).collect(),
         parts: parts as u64,
     })
-}
-
-/// Counts on the wire.
-fn counted(n: usize) -> u32 {
-    count(n)
 }

@@ -166,7 +166,7 @@ fn entry_to(entry: BundleEntry) -> v1::BundleEntry {
 }
 
 /// What became of an import, as it goes over the wire and into JSON.
-pub(crate) fn result_to(imported: ImportedBundle, dry_run: bool) -> v1::ImportBundleResult {
+pub fn result_to(imported: ImportedBundle, dry_run: bool) -> v1::ImportBundleResult {
     let ImportedBundle { id, changed, revision, signers, counts, changes } = imported;
     let count = |(kind, counts): (BundleKind, BundleCounts)| {
         let BundleCounts { created, updated, unchanged, kept, conflicts } = counts;

@@ -155,7 +155,7 @@ fn answer(
 }
 
 /// Puts what was measured into a result.
-pub(crate) fn put_comparison(result: &mut v1::MigrateModelResult, measured_on: String, comparison: Comparison) {
+pub fn put_comparison(result: &mut v1::MigrateModelResult, measured_on: String, comparison: Comparison) {
     result.measured_on = measured_on;
     (result.wins, result.losses) = (comparison.hit_at_1.wins, comparison.hit_at_1.losses);
     let figure = |(name, figure): (String, fitment_evaluation::Difference)| v1::ModelFigure {

@@ -13,8 +13,7 @@ use fitment_engine::{
 use fitment_proto::v1;
 use similar::TextDiff;
 
-use super::counted;
-use crate::rpc::convert;
+use crate::rpc::{convert, count};
 
 /// Longest id of a key.
 const MAX_KEY_BYTES: usize = 256;
@@ -49,10 +48,10 @@ pub(super) fn plan(plan: AssemblyPlan) -> v1::PlanAssemblyResponse {
     v1::PlanAssemblyResponse {
         parts: parts.into_iter().map(planned_part).collect(),
         surface: Some(v1::GenerationSurface {
-            zero: counted(zero),
-            minimal: counted(minimal),
-            raw: counted(raw),
-            open_properties: counted(open_properties),
+            zero: count(zero),
+            minimal: count(minimal),
+            raw: count(raw),
+            open_properties: count(open_properties),
             review_lines: review,
             all_generated_lines: all_generated,
             saved_share,
@@ -78,8 +77,8 @@ fn planned_part(planned: PlannedIntent) -> v1::PlannedPart {
     let choice = if is_match { components.next() } else { None };
     v1::PlannedPart {
         intent: intent.text,
-        start: counted(intent.start),
-        end: counted(intent.end),
+        start: count(intent.start),
+        end: count(intent.end),
         outcome: convert::outcome_to(answer.outcome) as i32,
         confidence: answer.confidence,
         part,
@@ -101,11 +100,11 @@ pub(super) fn context_pack(packed: PackedContext) -> v1::ContextPack {
     let left = |LeftOut { part, piece, tokens }: LeftOut| v1::ContextPiece {
         component: part,
         piece: piece.to_string(),
-        tokens: counted(tokens),
+        tokens: count(tokens),
     };
     v1::ContextPack {
         text,
-        tokens: counted(tokens),
+        tokens: count(tokens),
         included: included.into_iter().map(piece).collect(),
         left_out: left_out.into_iter().map(left).collect(),
         tokenizer: tokenizer.to_string(),

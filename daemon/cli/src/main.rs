@@ -1,0 +1,17 @@
+//! The `fitment` binary: reads the command line, runs one command, answers with a stable exit code.
+
+mod cli;
+mod client;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    match cli::run(arguments) {
+        Ok(code) => code,
+        Err(error) => output::report_failure(&error),
+    }
+}

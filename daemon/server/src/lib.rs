@@ -1,0 +1,17 @@
+//! The serving part of Fitment: gRPC services, transport, configuration, telemetry.
+//!
+//! Everything that `fitment serve` runs is in this crate and below it, and no HTTP client is: what fetches models and what
+//! calls a daemon belongs to the command line (`daemon/cli`). A test of the dependency graph holds it to that.
+
+pub mod config;
+pub mod daemon;
+mod metrics;
+mod rpc;
+pub mod telemetry;
+
+pub use rpc::{bundle_result, put_comparison};
+
+/// A fault in what was asked, said whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
