@@ -37,6 +37,8 @@ pub(crate) enum Exit {
     Damaged = 7,
     /// An assembly, a configuration or a tree that was checked does not pass.
     Findings = 8,
+    /// No valid credentials, or what they allow does not cover the call.
+    Denied = 9,
     /// Ctrl-C.
     Interrupted = 130,
     /// Anything else.
@@ -118,6 +120,7 @@ fn exit_of_io(error: &std::io::Error) -> Exit {
 fn exit_of_kind(kind: ErrorKind) -> Exit {
     match kind {
         ErrorKind::InvalidArgument => Exit::InvalidInput,
+        ErrorKind::PermissionDenied => Exit::Denied,
         ErrorKind::NotFound => Exit::NotFound,
         ErrorKind::AlreadyExists | ErrorKind::FailedPrecondition | ErrorKind::Aborted => Exit::Precondition,
         ErrorKind::ResourceExhausted | ErrorKind::Unavailable => Exit::Unavailable,

@@ -24,6 +24,7 @@ use crate::gaps::{GapPolicy, Gaps};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::migration::is_scratch_index;
 use crate::near::CatalogPolicy;
+use crate::permit::Viewer;
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store, StoreReader};
@@ -64,6 +65,8 @@ pub struct Engine {
     current: Arc<RwLock<Arc<Shared>>>,
     /// What this handle holds on to, whatever comes into force meanwhile.
     pinned: Option<Arc<Shared>>,
+    /// Who looks through this handle.
+    viewer: Viewer,
 }
 
 /// The parts that every request shares.
@@ -105,7 +108,7 @@ pub struct EngineInfo {
     pub versions: usize,
     /// Versions that may answer.
     pub matchable: usize,
-    /// Vectors in the index.
+    /// Vectors in the index; 0 for a viewer who may not see all of it.
     pub vectors: usize,
     /// Id of the calibration in force.
     pub calibration_id: Option<String>,
@@ -210,12 +213,14 @@ impl Engine {
         let (calibration, fault) = shared.calibration.in_force();
         let second_stage = self.second_stage();
         let index = shared.index.searchable();
+        let seen = index.view.seen_by(&self.viewer);
+        let matchable = index.view.matchable();
         EngineInfo {
             model: shared.encoder.info().clone(),
             revision: shared.index.revision(),
-            versions: index.view.all().len(),
-            matchable: index.view.matchable().len(),
-            vectors: index.dense.len_rows(),
+            versions: seen.as_ref().map_or(index.view.all().len(), |seen| seen.len()),
+            matchable: seen.as_ref().map_or(matchable.len(), |seen| matchable.and(seen).len()),
+            vectors: if seen.is_some() { 0 } else { index.dense.len_rows() },
             calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
             calibration: calibration.map_or(fault, |calibration| calibration.promise()),
             queue_capacity: shared.encoder.capacity(),
@@ -260,13 +265,24 @@ impl Engine {
     }
 
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self { current: Arc::new(RwLock::new(shared)), pinned: None }
+        Self { current: Arc::new(RwLock::new(shared)), pinned: None, viewer: Viewer::default() }
     }
 
     /// The same engine, for as long as the handle lives: its model does not change under work of several steps.
     #[must_use]
     pub fn pinned(&self) -> Self {
-        Self { current: Arc::clone(&self.current), pinned: Some(self.shared()) }
+        Self { pinned: Some(self.shared()), ..self.clone() }
+    }
+
+    /// The same engine as somebody sees it.
+    #[must_use]
+    pub fn seen_by(&self, viewer: Viewer) -> Self {
+        Self { viewer, ..self.clone() }
+    }
+
+    /// Who looks through this handle.
+    pub fn viewer(&self) -> &Viewer {
+        &self.viewer
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

@@ -212,6 +212,12 @@ pub enum EngineError {
         /// Which one.
         running: &'static str,
     },
+    /// A write outside of what the caller may touch.
+    #[error("the caller's grants do not cover {what}; ask for a grant of its namespace and tags")]
+    Forbidden {
+        /// `namespace/name@version`.
+        what: String,
+    },
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
     Stopping,
@@ -396,6 +402,8 @@ pub enum EngineError {
 pub enum ErrorKind {
     /// The request is wrong whatever the state.
     InvalidArgument,
+    /// The caller may not.
+    PermissionDenied,
     /// What was named is not there.
     NotFound,
     /// What was to be created is there.
@@ -460,6 +468,7 @@ impl EngineError {
             Self::Overloaded { .. } => (ErrorKind::ResourceExhausted, "OVERLOADED"),
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
+            Self::Forbidden { .. } => (ErrorKind::PermissionDenied, "FORBIDDEN"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
             Self::NoModelBefore => (ErrorKind::FailedPrecondition, "NO_MODEL_BEFORE"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),

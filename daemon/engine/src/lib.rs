@@ -34,6 +34,7 @@ mod meters;
 mod migration;
 mod near;
 mod normalize;
+mod permit;
 mod pipeline;
 mod rank;
 mod rankers;
@@ -90,6 +91,7 @@ pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
 pub use migration::stored_model;
 pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
+pub use permit::{ComponentFacts, Permit, Viewer};
 pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,
     Timings,

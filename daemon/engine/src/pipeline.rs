@@ -217,11 +217,13 @@ impl Engine {
             async { (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name)) }
         );
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             shared.keep_time()?;
             shared.index.note_intent(vector.as_slice());
             let index = shared.index.searchable();
-            let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
+            let seen = index.view.seen_by(&viewer);
+            let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query, seen.as_deref()));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
             let ranker = Arc::clone(index.view.ranker());
@@ -245,7 +247,7 @@ impl Engine {
             };
             let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
             drop(index);
-            let candidates = read_candidates(shared, ranked, &query)?;
+            let candidates = read_candidates(shared, ranked, &query, seen.as_deref())?;
             let mut answer = decide(shared, candidates, &judgement, revision);
             answer.set = set;
             answer.ranker_id.clone_from(&ranker.id);
@@ -346,9 +348,9 @@ fn timed<T>(spent: &mut Duration, step: impl FnOnce() -> T) -> T {
     result
 }
 
-fn allowed_set(index: &Searchable, query: &MatchQuery) -> (DocSet, Vec<FilterStage>) {
+fn allowed_set(index: &Searchable, query: &MatchQuery, seen: Option<&DocSet>) -> (DocSet, Vec<FilterStage>) {
     let mut stages = Vec::new();
-    let allowed = index.view.allowed(query.filter.as_ref(), query.explain.then_some(&mut stages));
+    let allowed = index.view.allowed(query.filter.as_ref(), seen, query.explain.then_some(&mut stages));
     (allowed, stages)
 }
 
@@ -436,7 +438,12 @@ fn component_set(context: &Context<'_>, ranked: &[Scored], size: usize) -> Compo
     ComponentSet { components, completeness: f64::from(query.coverage_together(&texts)) }
 }
 
-fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> Result<Vec<Candidate>, EngineError> {
+fn read_candidates(
+    shared: &Shared,
+    ranked: Vec<Scored>,
+    query: &MatchQuery,
+    seen: Option<&DocSet>,
+) -> Result<Vec<Candidate>, EngineError> {
     let reader = shared.store.read()?;
     let mut candidates = Vec::with_capacity(query.top_k);
     for scored in ranked {
@@ -450,7 +457,7 @@ fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> 
         let (certified, superseded_by) = {
             let index = shared.index.searchable();
             let certified = index.view.known(scored.doc).and_then(|known| known.certified.clone());
-            (certified, index.view.superseded_by(scored.doc))
+            (certified, index.view.superseded_by(scored.doc, seen))
         };
         let is_match = false;
         candidates.push(Candidate { version, scored, is_match, generation, open_properties, certified, superseded_by });

@@ -113,3 +113,8 @@ pub(crate) async fn create(engine: &Engine, manifest: String) {
     };
     engine.create(import).await.expect("written");
 }
+
+/// An engine in 1970.
+pub(crate) fn engine_in(folder: &Path) -> Engine {
+    open(folder, ("letters", 32), GapPolicy::default(), &Arc::new(AtomicI64::new(0)))
+}

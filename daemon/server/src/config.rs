@@ -13,6 +13,7 @@ use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
+use crate::traces::{IntentPrivacy, TraceConfig};
 
 /// Address that is served when none is given.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
@@ -23,12 +24,24 @@ const MAX_ENCODER_THREADS: usize = 1024;
 /// Tokens of a forward pass: from a short text's to what takes a small model a second.
 const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
 
+/// Bytes of a file of traces: from some hundred calls' to a terabyte.
+const TRACE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
+
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 8] =
-    ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen", "snapshots__dir"];
+const TEXT_KEYS: [&str; 9] = [
+    "listen",
+    "data_dir",
+    "models_dir",
+    "model",
+    "log",
+    "log_format",
+    "metrics__listen",
+    "snapshots__dir",
+    "traces__file",
+];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
 struct TextVariables;
@@ -75,6 +88,8 @@ pub struct RawConfig {
     catalog: CatalogPolicy,
     gaps: GapPolicy,
     snapshots: RawSnapshots,
+    traces: RawTraces,
+    log_intents: IntentPrivacy,
 }
 
 /// Where snapshots lie.
@@ -83,6 +98,36 @@ pub struct RawConfig {
 struct RawSnapshots {
     /// `None`: `snapshots` in the data folder.
     dir: Option<PathBuf>,
+}
+
+/// What is traced, and where to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTraces {
+    /// Empty: nowhere.
+    file: PathBuf,
+    ratio: f64,
+    max_bytes: u64,
+}
+
+impl Default for RawTraces {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), ratio: 0.01, max_bytes: 64 << 20 }
+    }
+}
+
+impl RawTraces {
+    fn check(self, intents: IntentPrivacy) -> anyhow::Result<Option<TraceConfig>> {
+        let Self { file, ratio, max_bytes } = self;
+        if !(0.0..=1.0).contains(&ratio) {
+            bail!("traces.ratio: {ratio} is out of range 0..=1");
+        }
+        if !TRACE_BYTES.contains(&max_bytes) {
+            let (least, most) = (TRACE_BYTES.start(), TRACE_BYTES.end());
+            bail!("traces.max_bytes: {max_bytes} is out of range {least}..={most}");
+        }
+        Ok((!file.as_os_str().is_empty()).then_some(TraceConfig { file, ratio, max_bytes, intents }))
+    }
 }
 
 /// Where metrics are served.
@@ -206,6 +251,8 @@ impl Default for RawConfig {
             catalog: CatalogPolicy::default(),
             gaps: GapPolicy::default(),
             snapshots: RawSnapshots::default(),
+            traces: RawTraces::default(),
+            log_intents: IntentPrivacy::default(),
         }
     }
 }
@@ -247,6 +294,8 @@ pub struct Config {
     pub gaps: GapPolicy,
     /// Where snapshots are written.
     pub snapshots_dir: PathBuf,
+    /// What is traced; `None`: nothing.
+    pub traces: Option<TraceConfig>,
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
@@ -378,10 +427,13 @@ impl TryFrom<RawConfig> for Config {
             catalog,
             gaps,
             snapshots: RawSnapshots { dir: snapshots_dir },
+            traces,
+            log_intents,
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
         let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
         let metrics = metrics.check()?;
+        let traces = traces.check(log_intents)?;
         for (key, value, range) in [
             ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
             ("queue_capacity", queue_capacity, 1..=65_536),
@@ -437,6 +489,7 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            traces,
         })
     }
 }
@@ -497,5 +550,8 @@ mod tests {
         check("[snapshots]\ndir = \"\"", "snapshots.dir: is empty");
         check("[snapshots]\nfolder = \"x\"", "folder");
         check("[feedback]\ngates = \"open\"", "gates");
+        check("[traces]\nratio = 1.5", "traces.ratio: 1.5 is out of range");
+        check("[traces]\nmax_bytes = 1", "traces.max_bytes");
+        check("log_intents = \"loud\"", "log_intents");
     }
 }

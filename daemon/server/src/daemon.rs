@@ -32,10 +32,11 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
+use crate::traces::TraceLayer;
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
     EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
-    ModelService, SnapshotService, WireLimits,
+    ModelService, SnapshotService, Tenants, WireLimits,
 };
 
 /// Largest answer.
@@ -92,6 +93,11 @@ pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Resu
     Ok(Engine::open(options, embedder, on_progress)?)
 }
 
+/// Opens the catalogues of all tenants. Blocks.
+pub fn open_tenants(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Tenants> {
+    Ok(Tenants::open_to_all(open_engine(config, on_progress)?))
+}
+
 /// What the daemon listens with.
 pub struct Listeners {
     grpc: TcpListener,
@@ -117,8 +123,8 @@ impl Listeners {
 pub async fn serve(
     config: Config,
     listeners: Listeners,
-    open: impl FnOnce(&Config) -> anyhow::Result<Engine> + Send + 'static,
-    ready: impl FnOnce(&Engine),
+    open: impl FnOnce(&Config) -> anyhow::Result<Tenants> + Send + 'static,
+    ready: impl FnOnce(&Tenants),
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let Listeners { grpc, metrics: metrics_listener } = listeners;
@@ -135,6 +141,7 @@ pub async fn serve(
     let metrics_page = recording.map(|(listener, handle)| {
         tokio::spawn(metrics::serve(listener, handle, engine.clone(), stopped(stopping.clone())))
     });
+    let traces = config.traces.as_ref().map_or_else(|| Ok(TraceLayer::off()), TraceLayer::on)?;
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
@@ -144,6 +151,7 @@ pub async fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .layer(call_meters)
+        .layer(traces)
         .layer(EdgeLayer)
         .add_routes(services(&config, &engine, limits, &stopping)?)
         .add_service(health);
@@ -158,7 +166,7 @@ pub async fn serve(
     tokio::select! {
         opened = opening => {
             let opened = opened.context("the engine's thread was lost")??;
-            engine.fill(opened.clone());
+            let opened = engine.fill(opened);
             report_health(&reporter, ServingStatus::Serving).await;
             ready(&opened);
             shutdown.await;

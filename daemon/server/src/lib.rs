@@ -3,13 +3,17 @@
 //! Everything that `fitment serve` runs is in this crate and below it, and no HTTP client is: what fetches models and what
 //! calls a daemon belongs to the command line (`daemon/cli`). A test of the dependency graph holds it to that.
 
+pub mod caller;
 pub mod config;
 pub mod daemon;
+mod ending;
+pub mod limits;
 mod metrics;
 mod rpc;
 pub mod telemetry;
+pub mod traces;
 
-pub use rpc::{bundle_result, put_comparison};
+pub use rpc::{Tenants, bundle_result, put_comparison};
 
 /// A fault in what was asked, said whole.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@
 
 mod calls;
 mod matches;
-mod names;
+pub(crate) mod names;
 mod page;
 mod sample;
 
@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 pub(crate) use self::calls::CallMeterLayer;
-pub(crate) use self::matches::MatchMeters;
+pub(crate) use self::matches::{MatchMeters, outcome_name};
 pub(crate) use self::page::serve;
 
 /// Records for this process from now on. Handles that were made earlier record nothing.

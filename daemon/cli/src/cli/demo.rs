@@ -11,7 +11,7 @@ use fitment_models::{ModelCache, TerminalBar};
 
 use crate::output::Steps;
 use fitment_server::config::{Config, ConfigFlags};
-use fitment_server::{daemon, telemetry};
+use fitment_server::{Tenants, daemon, telemetry};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -56,7 +56,8 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
         let handle = tokio::runtime::Handle::current();
         let open = move |config: &Config| open_sample(config, &handle);
         let json = arguments.json;
-        let ready = |engine: &Engine| {
+        let ready = |tenants: &Tenants| {
+            let Some(engine) = tenants.first() else { return };
             if json { print_json(engine, address, metrics) } else { print_guide(engine, address, metrics) }
         };
         daemon::serve(config, listeners, open, ready, termination).await
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Result<Engine> {
+fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Result<Tenants> {
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
     let engine = daemon::open_engine(config, &tell)?;
@@ -79,7 +80,7 @@ fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Resu
     {
         engine.put_calibration(calibration, &Author::default())?;
     }
-    Ok(engine)
+    Ok(Tenants::open_to_all(engine))
 }
 
 /// The calibration that ships with the sample catalogue.

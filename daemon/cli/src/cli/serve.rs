@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::output::Steps;
 use fitment_server::config::ConfigFlags;
-use fitment_server::{daemon, telemetry};
+use fitment_server::{Tenants, daemon, telemetry};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -34,23 +34,26 @@ pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Resu
         }
         let open = |config: &fitment_server::config::Config| {
             let steps = Steps::new();
-            let engine = daemon::open_engine(config, &|what, done, total| steps.tell(what, done, total));
+            let tenants = daemon::open_tenants(config, &|what, done, total| steps.tell(what, done, total));
             steps.finish();
-            engine
+            tenants
         };
-        let ready = |engine: &fitment_engine::Engine| {
-            let info = engine.info();
-            tracing::info!(
-                model = info.model.name,
-                kernel = info.model.compute.kernel,
-                threads = info.model.compute.threads,
-                versions = info.versions,
-                matchable = info.matchable,
-                vectors = info.vectors,
-                revision = info.revision,
-                calibration = info.calibration,
-                "ready"
-            );
+        let ready = |tenants: &Tenants| {
+            for (tenant, engine) in tenants.iter() {
+                let info = engine.info();
+                tracing::info!(
+                    tenant,
+                    model = info.model.name,
+                    kernel = info.model.compute.kernel,
+                    threads = info.model.compute.threads,
+                    versions = info.versions,
+                    matchable = info.matchable,
+                    vectors = info.vectors,
+                    revision = info.revision,
+                    calibration = info.calibration,
+                    "ready"
+                );
+            }
             // A closed standard output does not stop a daemon.
             drop(std::io::Write::write_all(&mut std::io::stdout(), b"ready\n"));
         };

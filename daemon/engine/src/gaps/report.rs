@@ -449,7 +449,7 @@ fn see(book: &Book, id: &str, today: Day, window: Day) -> Option<Seen> {
 fn with_nearest(shared: &Shared, seen: Seen) -> Result<Gap, EngineError> {
     let Seen { mut gap, middle } = seen;
     let index = shared.index.searchable();
-    let allowed = index.view.allowed(None, None);
+    let allowed = index.view.allowed(None, None, None);
     let hits = index.dense.search(&middle, NEAREST, Some(&allowed), Effort::Default)?.hits;
     gap.nearest = hits
         .into_iter()

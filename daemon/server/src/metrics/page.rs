@@ -108,7 +108,7 @@ async fn answer(request: &Request<Incoming>, handle: PrometheusHandle, engine: E
         return refusal;
     }
     let page = tokio::task::spawn_blocking(move || {
-        sample(engine.peek().as_ref());
+        sample(engine.first().as_ref());
         handle.render()
     });
     match page.await {

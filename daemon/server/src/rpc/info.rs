@@ -17,9 +17,9 @@ pub(crate) struct InfoService {
 impl v1::info_service_server::InfoService for InfoService {
     async fn get_server_info(
         &self,
-        _request: Request<v1::GetServerInfoRequest>,
+        request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let engine = self.engine.peek();
+        let engine = self.engine.looked_up(&request)?;
         let info = engine.as_ref().map(|engine| (engine.info(), engine.ranker()));
         // What was learnt is worth no failure of the one call that says how the daemon is.
         let feedback = engine.and_then(|engine| engine.feedback_summary().ok()).map(super::feedback::summary);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES};
+use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES, MatchAnswer, MatchQuery};
 use fitment_models::TextRole;
 use fitment_proto::v1;
 use futures_util::future::join_all;
@@ -16,6 +16,7 @@ use super::edge::explain_transport;
 use super::status::{item_status_of, status_of};
 use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
 use crate::metrics::MatchMeters;
+use crate::traces::CallNotes;
 
 /// Intents of one stream that are worked on at once.
 const STREAM_CONCURRENCY: usize = 16;
@@ -31,15 +32,15 @@ pub(crate) struct MatcherService {
 #[tonic::async_trait]
 impl v1::matcher_service_server::MatcherService for MatcherService {
     async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
-        let engine = self.engine.get()?;
-        answer(&engine, &self.meters, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let asking = self.asking(&request)?;
+        asking.answer(request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
     async fn batch_match(
         &self,
         request: Request<v1::BatchMatchRequest>,
     ) -> Result<Response<v1::BatchMatchResponse>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
         let v1::BatchMatchRequest { requests } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&requests.len()) {
             let fault = format!("holds {} intents; send 1 to {MAX_BATCH}", requests.len());
@@ -50,7 +51,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
             let round =
-                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, &self.meters, request));
+                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| asking.answer(request));
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {
@@ -69,47 +70,68 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         &self,
         request: Request<Streaming<v1::StreamMatchRequest>>,
     ) -> Result<Response<Self::StreamMatchStream>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
         let (answers, stream) = mpsc::channel(STREAM_CONCURRENCY);
-        tokio::spawn(pump(engine, self.meters.clone(), request.into_inner(), answers));
+        tokio::spawn(pump(asking, request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
         let request = request.into_inner().request.unwrap_or_default();
         let explained = async {
-            let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
-            let mut answer = engine.match_intent(query).await?;
-            self.meters.answered(&answer);
+            let query = MatchQuery { explain: true, ..convert::match_query(request)? };
+            let mut answer = asking.ask(query).await?;
             let explanation = answer.explanation.take();
             let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer));
-            Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &engine)), explanation })
+            Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &asking.engine)), explanation })
         };
         explained.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
     }
 
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         embed(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
     }
 }
 
-async fn answer(
-    engine: &Engine,
-    meters: &MatchMeters,
-    request: v1::MatchRequest,
-) -> Result<v1::MatchResponse, EngineError> {
-    let query = fitment_engine::MatchQuery { remember: true, ..convert::match_query(request)? };
-    let answer = engine.match_intent(query).await?;
-    meters.answered(&answer);
-    Ok(convert::match_response(answer, engine))
+/// Whom a call asks, and who is told of its answers.
+#[derive(Clone)]
+struct Asking {
+    engine: Engine,
+    meters: MatchMeters,
+    /// `None`: the call is not traced.
+    notes: Option<CallNotes>,
+}
+
+impl MatcherService {
+    fn asking<T>(&self, request: &Request<T>) -> Result<Asking, Status> {
+        let engine = self.engine.of(request)?;
+        Ok(Asking { engine, meters: self.meters.clone(), notes: request.extensions().get().cloned() })
+    }
+}
+
+impl Asking {
+    async fn answer(&self, request: v1::MatchRequest) -> Result<v1::MatchResponse, EngineError> {
+        let query = MatchQuery { remember: true, ..convert::match_query(request)? };
+        let answer = self.ask(query).await?;
+        Ok(convert::match_response(answer, &self.engine))
+    }
+
+    async fn ask(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
+        let noted = self.notes.as_ref().map(|notes| (notes, query.intent.clone()));
+        let answer = self.engine.match_intent(query).await?;
+        self.meters.answered(&answer);
+        if let Some((notes, intent)) = noted {
+            notes.answered(&intent, &answer);
+        }
+        Ok(answer)
+    }
 }
 
 /// Answers a stream until either side ends it. Its work is dropped when the caller leaves.
 async fn pump(
-    engine: Engine,
-    meters: MatchMeters,
+    asking: Asking,
     mut requests: Streaming<v1::StreamMatchRequest>,
     answers: mpsc::Sender<Result<v1::StreamMatchResponse, Status>>,
 ) {
@@ -128,7 +150,7 @@ async fn pump(
                 return;
             }
             Some(Ok(v1::StreamMatchRequest { id, request })) => {
-                let (engine, meters, answers) = (engine.clone(), meters.clone(), answers.clone());
+                let (asking, answers) = (asking.clone(), answers.clone());
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
                         Err(EngineError::field(
@@ -136,7 +158,7 @@ async fn pump(
                             format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
                         ))
                     } else {
-                        answer(&engine, &meters, request.unwrap_or_default()).await
+                        asking.answer(request.unwrap_or_default()).await
                     };
                     let result = match result {
                         Ok(response) => v1::stream_match_response::Result::Response(response),

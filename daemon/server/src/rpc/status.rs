@@ -19,6 +19,7 @@ const MAX_DESCRIPTION_BYTES: usize = 512;
 pub(crate) fn code_of(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
         ErrorKind::FailedPrecondition => Code::FailedPrecondition,
@@ -117,6 +118,17 @@ pub(crate) fn not_ready() -> Status {
     Status::with_error_details(
         Code::Unavailable,
         "the model and the index are still loading; retry, or wait until grpc.health.v1 says SERVING",
+        details,
+    )
+}
+
+/// The answer to a caller that is nobody.
+pub(crate) fn unauthenticated() -> Status {
+    count_error(Code::Unauthenticated, "UNAUTHENTICATED");
+    let details = ErrorDetails::with_error_info("UNAUTHENTICATED", ERROR_DOMAIN, HashMap::<String, String>::new());
+    Status::with_error_details(
+        Code::Unauthenticated,
+        "no valid credentials; send an API key or a token as `authorization: Bearer ...`, or a client certificate",
         details,
     )
 }
