@@ -146,6 +146,7 @@ fn exit_of_code(code: Code) -> Exit {
         Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => Exit::Precondition,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
         Code::DataLoss => Exit::Damaged,
+        Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         _ => Exit::Failure,
     }
 }
@@ -153,6 +154,12 @@ fn exit_of_code(code: Code) -> Exit {
 /// Prints a line to standard output; a reader that left early is no failure.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     ok_if_closed(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// Prints a line to standard error, for people who watch.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    // Nothing can be done about a closed standard error.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 fn ok_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
