@@ -218,6 +218,12 @@ pub enum EngineError {
         /// `namespace/name@version`.
         what: String,
     },
+    /// Certifying by somebody who may write and not certify.
+    #[error("the caller's grants do not allow to certify {what}; write it as a draft or candidate, and have a certifier move it")]
+    CertifyingForbidden {
+        /// `namespace/name@version`.
+        what: String,
+    },
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
     Stopping,
@@ -469,6 +475,7 @@ impl EngineError {
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
             Self::Forbidden { .. } => (ErrorKind::PermissionDenied, "FORBIDDEN"),
+            Self::CertifyingForbidden { .. } => (ErrorKind::PermissionDenied, "CERTIFYING_FORBIDDEN"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
             Self::NoModelBefore => (ErrorKind::FailedPrecondition, "NO_MODEL_BEFORE"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),

@@ -1,6 +1,7 @@
 //! How the engine stands at this moment, for who watches it.
 
 use fitment_index::DenseFigures;
+use jiff::SignedDuration;
 
 use crate::drift::IntentDrift;
 use crate::encoder::Encoder;
@@ -38,6 +39,9 @@ pub struct EncoderFigures {
     pub cache: CacheUse,
 }
 
+/// Days ahead for which versions are counted whose certification ends.
+pub const EXPIRY_DAYS: [u32; 3] = [1, 7, 30];
+
 /// Everything that changes while an engine runs.
 #[derive(Clone, Debug)]
 pub struct EngineFigures {
@@ -49,6 +53,8 @@ pub struct EngineFigures {
     pub versions: usize,
     /// Versions that may answer.
     pub matchable: usize,
+    /// Versions whose certification ends by the clock within each of [`EXPIRY_DAYS`].
+    pub expiring: [usize; EXPIRY_DAYS.len()],
     /// The dense index.
     pub dense: DenseFigures,
     /// What its graph misses.
@@ -73,9 +79,14 @@ impl Engine {
     /// How everything stands. Reads a few records of the store, so it blocks; about a millisecond.
     pub fn figures(&self) -> Result<EngineFigures, EngineError> {
         let shared = self.shared();
-        let (components, versions, matchable, dense) = {
+        let now = (shared.clock)();
+        let (components, versions, matchable, expiring, dense) = {
             let index = shared.index.searchable();
-            (index.view.components(), index.view.all().len(), index.view.matchable().len(), index.dense.figures())
+            let view = &index.view;
+            // A clock at the end of time has nothing before it.
+            let within = |days: u32| now.checked_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(now);
+            let expiring = EXPIRY_DAYS.map(|days| view.expiring(within(days)));
+            (view.components(), view.all().len(), view.matchable().len(), expiring, index.dense.figures())
         };
         let watched = shared.watched()?;
         let second = shared.second.as_ref().map(|second| &*second.encoder);
@@ -84,6 +95,7 @@ impl Engine {
             components,
             versions,
             matchable,
+            expiring,
             dense,
             recall: shared.index.recall(),
             encoders: std::iter::once(&*shared.encoder).chain(second).map(Encoder::figures).collect(),

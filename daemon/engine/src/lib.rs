@@ -75,7 +75,7 @@ pub use feedback::{
     Disposition, DriftReport, ExampleProposal, ExportCursor, FeedbackCounts, FeedbackPolicy, FeedbackSummary, Gate,
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
 };
-pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
+pub use figures::{CalibrationStanding, EXPIRY_DAYS, EncoderFigures, EngineFigures};
 pub use fitment_index::{DenseFigures, Plan};
 pub use fitment_ranking::{Choice, Fingerprints, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use folder::{ExportedFile, FOLDER_RECORDS, STANDING_ENDING};

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use fitment_catalog::{Kind, Manifest};
+use fitment_catalog::{Kind, Lifecycle, Manifest};
 
 use crate::audit::Author;
 use crate::error::EngineError;
@@ -34,6 +34,9 @@ pub trait Permit: Debug + Send + Sync {
 
     /// Whether a component with these facts is there for its holder.
     fn permits(&self, component: &ComponentFacts) -> bool;
+
+    /// Whether its holder may put such a component where answers promise it.
+    fn certifies(&self, component: &ComponentFacts) -> bool;
 }
 
 /// Who looks.
@@ -75,9 +78,24 @@ impl Viewer {
 
     /// Refuses to write a component that the viewer would not see afterwards.
     pub(crate) fn may_write(&self, manifest: &Manifest) -> Result<(), EngineError> {
+        let Some(permit) = &self.permit else { return Ok(()) };
+        let facts = ComponentFacts::of_manifest(manifest);
+        if !permit.permits(&facts) {
+            return Err(EngineError::Forbidden { what: manifest.to_string() });
+        }
+        match manifest.lifecycle() {
+            Lifecycle::Certified if !permit.certifies(&facts) => {
+                Err(EngineError::CertifyingForbidden { what: manifest.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to put a stored version where answers promise it.
+    pub(crate) fn may_certify(&self, card: &Card) -> Result<(), EngineError> {
         match &self.permit {
-            Some(permit) if !permit.permits(&ComponentFacts::of_manifest(manifest)) => {
-                Err(EngineError::Forbidden { what: manifest.to_string() })
+            Some(permit) if !permit.certifies(&ComponentFacts::of(card)) => {
+                Err(EngineError::CertifyingForbidden { what: format!("{}@{}", card.name, card.version) })
             }
             _ => Ok(()),
         }
@@ -120,6 +138,10 @@ mod tests {
 
         fn permits(&self, component: &ComponentFacts) -> bool {
             component.namespace == self.0 && component.access.is_empty()
+        }
+
+        fn certifies(&self, component: &ComponentFacts) -> bool {
+            component.tags.is_empty()
         }
     }
 
@@ -215,6 +237,16 @@ mod tests {
         assert_eq!(refused.classify().1, "FORBIDDEN", "{refused}");
         narrowed.create(import("open/cards")).await.expect("written");
 
+        let draft = |lifecycle: &str| crate::writes::Import {
+            manifest: manifest("open/tagged", "1.0.0", "tags: [a]\n")
+                .replace("lifecycle: certified", &format!("lifecycle: {lifecycle}"))
+                .into_bytes(),
+            ..import("open/tagged")
+        };
+        let refused = narrowed.create(draft("certified")).await.expect_err("refused");
+        assert_eq!(refused.classify().1, "CERTIFYING_FORBIDDEN", "{refused}");
+        narrowed.create(draft("candidate")).await.expect("written");
+
         let standing = |name: &str| crate::store::Standing {
             name: name.parse().expect("a name"),
             version: semver::Version::new(1, 0, 0),
@@ -227,6 +259,8 @@ mod tests {
         assert_eq!(hidden.replace("cards", "never"), absent);
         let hidden = narrowed.move_to(standing("hidden/cards"), fitment_catalog::Lifecycle::Revoked).await;
         assert_eq!(hidden.expect_err("hidden").classify().1, "NOT_FOUND");
+        let certified = narrowed.move_to(standing("open/tagged"), fitment_catalog::Lifecycle::Certified).await;
+        assert_eq!(certified.expect_err("forbidden").classify().1, "CERTIFYING_FORBIDDEN");
         engine.delete(standing("hidden/cards")).await.expect("there for who may see it");
     }
 

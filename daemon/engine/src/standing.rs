@@ -52,6 +52,9 @@ impl Engine {
         let viewer = self.viewer().clone();
         self.change_asked(asked("component.move", &standing), move |shared| {
             shared.must_see(&viewer, &standing)?;
+            if to == Lifecycle::Certified {
+                shared.must_certify(&viewer, &standing)?;
+            }
             let Moved { revision, changed } = shared.store.move_to(&standing, to, (shared.clock)())?;
             if let Some((doc, version)) = changed {
                 shared.index.apply_move(revision, doc, version.card.lifecycle);
@@ -98,12 +101,24 @@ impl Shared {
         if viewer.permit.is_none() {
             return Ok(());
         }
-        let reader = self.store.read()?;
-        let doc = reader.by_name(&standing.name, &standing.version)?;
-        let stored = doc.map(|doc| reader.version_or_deleted(doc)).transpose()?.flatten();
-        let is_seen = stored.is_some_and(|stored| viewer.sees(&stored.card));
+        let is_seen = self.stored(standing)?.is_some_and(|stored| viewer.sees(&stored.card));
         let what = format!("{}@{}", standing.name, standing.version);
         if is_seen { Ok(()) } else { Err(EngineError::NotFound { what }) }
+    }
+
+    /// Refuses that somebody certifies who may not.
+    fn must_certify(&self, viewer: &Viewer, standing: &Standing) -> Result<(), EngineError> {
+        match self.stored(standing)? {
+            Some(stored) => viewer.may_certify(&stored.card),
+            // The change itself says that it is not there.
+            None => Ok(()),
+        }
+    }
+
+    fn stored(&self, standing: &Standing) -> Result<Option<StoredVersion>, EngineError> {
+        let reader = self.store.read()?;
+        let doc = reader.by_name(&standing.name, &standing.version)?;
+        Ok(doc.map(|doc| reader.version_or_deleted(doc)).transpose()?.flatten())
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod permitted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub(crate) struct CatalogView {
     standards: Postings<String>,
     requirements: Postings<(String, String)>,
     classes: Classes,
+    /// When the standing of a version changes by the clock.
+    deadlines: BTreeSet<(jiff::Timestamp, DocId)>,
     /// Whether a trust root is in force: what it has not been asked about is not certified then.
     under_trust_root: bool,
 }
@@ -111,6 +113,7 @@ impl Default for CatalogView {
             standards: Postings::default(),
             requirements: Postings::default(),
             classes: Classes::default(),
+            deadlines: BTreeSet::new(),
             under_trust_root: false,
         }
     }
@@ -149,6 +152,7 @@ impl CatalogView {
         if let Some(before) = self.known.insert(doc, Known { card, clues, place, certified }) {
             self.statistics.remove(&before.clues.text);
             self.unlabel(doc, before.place);
+            self.forget_deadline(doc, before.certified.as_ref());
         }
         if let Some(place) = place {
             self.labelled[place as usize].push(doc);
@@ -158,7 +162,8 @@ impl CatalogView {
 
     /// Takes a version out; true when it was there.
     pub(crate) fn remove(&mut self, doc: DocId) -> bool {
-        let Some(Known { card, clues, place, certified: _ }) = self.known.remove(&doc) else { return false };
+        let Some(Known { card, clues, place, certified }) = self.known.remove(&doc) else { return false };
+        self.forget_deadline(doc, certified.as_ref());
         self.statistics.remove(&clues.text);
         self.unlabel(doc, place);
         self.all.remove(doc);
@@ -209,19 +214,33 @@ impl CatalogView {
     /// Keeps whether a version is certified; one that is not here any more is passed over.
     pub(crate) fn set_certified(&mut self, doc: DocId, certified: Certified) {
         let Some(known) = self.known.get_mut(&doc) else { return };
-        known.certified = Some(certified);
+        let changes_at = certified.changes_at;
+        let before = known.certified.replace(certified);
+        self.forget_deadline(doc, before.as_ref());
+        self.deadlines.extend(changes_at.map(|at| (at, doc)));
         self.settle(doc);
     }
 
     /// The next instant at which some version's standing changes by the clock.
     pub(crate) fn next_change(&self) -> Option<jiff::Timestamp> {
-        self.all.iter().filter_map(|doc| self.known.get(&doc)?.certified.as_ref()?.changes_at).min()
+        self.deadlines.first().map(|&(at, _)| at)
     }
 
     /// Versions whose standing has changed by the clock.
     pub(crate) fn due(&self, now: jiff::Timestamp) -> Vec<DocId> {
-        let changes_at = |doc| self.known.get(&doc)?.certified.as_ref()?.changes_at;
-        self.all.iter().filter(|&doc| changes_at(doc).is_some_and(|at| at <= now)).collect()
+        self.deadlines.iter().take_while(|&&(at, _)| at <= now).map(|&(_, doc)| doc).collect()
+    }
+
+    /// Certified versions that will not be any more at `until`, by the clock alone.
+    pub(crate) fn expiring(&self, until: jiff::Timestamp) -> usize {
+        let is_certified = |doc: &DocId| self.known(*doc).is_some_and(Known::may_answer);
+        self.deadlines.iter().take_while(|&&(at, _)| at <= until).filter(|(_, doc)| is_certified(doc)).count()
+    }
+
+    fn forget_deadline(&mut self, doc: DocId, certified: Option<&Certified>) {
+        if let Some(at) = certified.and_then(|certified| certified.changes_at) {
+            self.deadlines.remove(&(at, doc));
+        }
     }
 
     /// Puts a version among those that may answer, or takes it out.

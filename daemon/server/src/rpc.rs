@@ -40,6 +40,7 @@ pub(crate) use self::matcher::MatcherService;
 pub(crate) use self::model::ModelService;
 pub use self::model::put_comparison;
 pub(crate) use self::slot::EngineSlot;
+pub(crate) use self::status::{denied, unauthenticated};
 pub use self::slot::Tenants;
 pub(crate) use self::snapshot::SnapshotService;
 

@@ -168,6 +168,10 @@ async fn nothing_but_the_page_is_served_and_strangers_do_no_harm() -> anyhow::Re
     let (_folder, daemon) = watched().await?;
     let address = daemon.metrics().context("metrics are on")?;
     assert!(get(address, "/")?.starts_with("HTTP/1.1 404 "));
+    for (path, says) in [("/livez", "alive"), ("/readyz", "ready")] {
+        let answer = get(address, path)?;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(says), "{answer}");
+    }
     assert!(get(address, "/metrics/../secret")?.starts_with("HTTP/1.1 404 "));
     let post =
         send(address, format!("POST /metrics HTTP/1.1\r\nHost: {address}\r\nContent-Length: 3\r\n\r\nabc").as_bytes())?;

@@ -24,6 +24,7 @@ pub(super) const REVISION: &str = "fitment_store_revision";
 pub(super) const COMPONENTS: &str = "fitment_catalog_components";
 pub(super) const VERSIONS: &str = "fitment_catalog_versions";
 pub(super) const MATCHABLE: &str = "fitment_catalog_matchable_versions";
+pub(super) const EXPIRING: &str = "fitment_catalog_expiring_versions";
 pub(super) const FACETS: &str = "fitment_catalog_facets";
 pub(super) const SEGMENTS: &str = "fitment_index_segments";
 pub(super) const SEGMENT_ROWS: &str = "fitment_index_segment_rows";
@@ -112,6 +113,7 @@ const GAUGES: &[(&str, &str)] = &[
     (COMPONENTS, "Components of which there is a version."),
     (VERSIONS, "Versions stored."),
     (MATCHABLE, "Versions that may answer."),
+    (EXPIRING, "Versions that may answer and whose certification ends by the clock within so many days."),
     (FACETS, "Vectors of facets that can be found."),
     (SEGMENTS, "Sealed segments of the dense index."),
     (SEGMENT_ROWS, "Vectors in sealed segments, dead ones counted."),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
-use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift};
+use fitment_engine::{CalibrationStanding, EXPIRY_DAYS, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift};
 use fitment_models::ModelInfo;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
@@ -56,6 +56,7 @@ fn engine_figures(figures: &EngineFigures) {
         components,
         versions,
         matchable,
+        expiring,
         dense,
         recall,
         encoders,
@@ -79,6 +80,9 @@ fn engine_figures(figures: &EngineFigures) {
         (names::DECISIONS, *decisions),
     ] {
         gauge!(name).set(value as f64);
+    }
+    for (days, versions) in EXPIRY_DAYS.into_iter().zip(expiring) {
+        gauge!(names::EXPIRING, "within_days" => days.to_string()).set(*versions as f64);
     }
     gauge!(names::RECALL).set(recall.probed.unwrap_or(f64::NAN));
     gauge!(names::SELF_RECALL).set(recall.built.unwrap_or(f64::NAN));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use fitment_access::Unauthenticated;
 use fitment_engine::Engine;
 use tonic::{Request, Status};
 
@@ -64,9 +65,19 @@ impl EngineSlot {
         match request.extensions().get::<Caller>() {
             // A tenant that was named a moment ago is opened by now or soon.
             Some(caller) => Ok(tenants.engines.get(&caller.tenant).map(|engine| engine.seen_by(caller.viewer()))),
-            None if tenants.guarded => Err(status::unauthenticated()),
+            None if tenants.guarded => Err(status::unauthenticated(Unauthenticated::Missing)),
             None => Ok(tenants.engines.get(DEFAULT_TENANT).cloned()),
         }
+    }
+
+    /// The engine of a tenant; `None` while it is loading, or where there is none.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> Option<Engine> {
+        self.0.load().as_ref().and_then(|tenants| tenants.engines.get(tenant).cloned())
+    }
+
+    /// Whether calls are answered.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load().is_some()
     }
 
     /// The default tenant's engine, whose figures are the daemon's; `None` while it is loading, or where there is none.

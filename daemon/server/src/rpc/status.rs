@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fitment_access::{Denied, Unauthenticated};
 use fitment_engine::{EngineError, ErrorKind};
 use fitment_proto::{ERROR_DOMAIN, v1};
 use tonic::{Code, Status};
@@ -122,15 +123,24 @@ pub(crate) fn not_ready() -> Status {
     )
 }
 
-/// The answer to a caller that is nobody.
-pub(crate) fn unauthenticated() -> Status {
-    count_error(Code::Unauthenticated, "UNAUTHENTICATED");
-    let details = ErrorDetails::with_error_info("UNAUTHENTICATED", ERROR_DOMAIN, HashMap::<String, String>::new());
-    Status::with_error_details(
-        Code::Unauthenticated,
-        "no valid credentials; send an API key or a token as `authorization: Bearer ...`, or a client certificate",
-        details,
-    )
+/// The answer to a caller that is nobody; what was wrong is said in one stable word.
+pub(crate) fn unauthenticated(why: Unauthenticated) -> Status {
+    let reason = "UNAUTHENTICATED";
+    count_error(Code::Unauthenticated, reason);
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, [("why".to_owned(), why.as_str().to_owned())]);
+    let message = format!(
+        "{why}; send an API key or a token as `authorization: Bearer ...`, or show a client certificate that is listed"
+    );
+    Status::with_error_details(Code::Unauthenticated, message, details)
+}
+
+/// The answer to a caller that may not.
+pub(crate) fn denied(why: &Denied) -> Status {
+    let reason = "PERMISSION_DENIED";
+    count_error(Code::PermissionDenied, reason);
+    let word = why.reason.as_str().to_owned();
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, [("why".to_owned(), word)]);
+    Status::with_error_details(Code::PermissionDenied, why.to_string(), details)
 }
 
 #[cfg(test)]
