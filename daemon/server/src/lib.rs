@@ -8,6 +8,7 @@ pub mod daemon;
 mod metrics;
 mod rpc;
 pub mod telemetry;
+pub mod transport;
 
 pub use rpc::{bundle_result, put_comparison};
 
