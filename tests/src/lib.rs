@@ -209,7 +209,16 @@ impl Daemon {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.signal("-TERM")
+    }
+
+    /// SIGHUP, without waiting.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.signal("-HUP")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
         ensure!(status.success(), "kill failed");
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
-use figment::value::{Dict, Map};
+use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ranking};
 use fitment_models::{LoadOptions, available_threads};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 use crate::traces::{IntentPrivacy, TraceConfig};
+use crate::transport::{self, Consent, RawHttp2, RawListen, RawTls, TransportConfig};
 
 /// Address that is served when none is given.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
@@ -28,17 +29,39 @@ const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
 const TRACE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
 
 /// Variables with the prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
+const OTHER_VARIABLES: [&str; 11] = [
+    "config",
+    "server",
+    "ca",
+    "client_cert",
+    "client_key",
+    "api_key",
+    "api_key_file",
+    "token_file",
+    "actor",
+    "intents_dir",
+    "bin",
+];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 9] = [
+const TEXT_KEYS: [&str; 19] = [
     "listen",
+    "unix_socket",
+    "unix_socket_mode",
+    "insecure_plaintext_on_network",
+    "insecure_anonymous_on_network",
+    "tls__certificate",
+    "tls__key",
+    "tls__client_ca",
+    "tls__client_auth",
+    "tls__min_version",
     "data_dir",
     "models_dir",
     "model",
     "log",
     "log_format",
     "metrics__listen",
+    "metrics__insecure_plaintext_on_network",
     "snapshots__dir",
     "traces__file",
 ];
@@ -59,7 +82,11 @@ impl Provider for TextVariables {
             match key.split_once("__") {
                 None => set.insert(key.to_owned(), value.into()),
                 Some((section, key)) => {
-                    set.insert(section.to_owned(), Dict::from([(key.to_owned(), value.into())]).into())
+                    let of_section = set.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+                    if let Value::Dict(_, keys) = of_section {
+                        keys.insert(key.to_owned(), value.into());
+                    }
+                    continue;
                 }
             };
         }
@@ -72,7 +99,12 @@ impl Provider for TextVariables {
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
     listen: String,
-    allow_unauthenticated_network: bool,
+    unix_socket: String,
+    unix_socket_mode: String,
+    insecure_plaintext_on_network: String,
+    insecure_anonymous_on_network: String,
+    tls: RawTls,
+    http2: RawHttp2,
     data_dir: Option<PathBuf>,
     models_dir: Option<PathBuf>,
     model: String,
@@ -136,35 +168,31 @@ impl RawTraces {
 struct RawMetrics {
     /// Empty: nowhere.
     listen: String,
-    allow_unauthenticated_network: bool,
+    insecure_plaintext_on_network: String,
 }
 
 impl RawMetrics {
     fn check(self) -> anyhow::Result<Option<SocketAddr>> {
-        let Self { listen, allow_unauthenticated_network } = self;
+        let Self { listen, insecure_plaintext_on_network } = self;
+        let consent = Consent::of(
+            "metrics.insecure_plaintext_on_network",
+            &insecure_plaintext_on_network,
+            transport::METRICS_SENTENCE,
+        )?;
         if listen.is_empty() {
             return Ok(None);
         }
-        checked_listen("metrics.", &listen, "127.0.0.1:9464", allow_unauthenticated_network).map(Some)
+        let address: SocketAddr = listen
+            .parse()
+            .with_context(|| format!("metrics.listen: `{listen}` is not IP:PORT, for example 127.0.0.1:9464"))?;
+        if !address.ip().is_loopback() {
+            let danger = format!(
+                "metrics.listen: {address} is reachable from the network, and metrics are sent without TLS to whoever asks"
+            );
+            consent.required(&danger, "have them read through a proxy on this machine")?;
+        }
+        Ok(Some(address))
     }
-}
-
-/// An address that is reachable from this machine only, unless the section says otherwise in words. `section` ends in a dot.
-fn checked_listen(
-    section: &str,
-    listen: &str,
-    example: &str,
-    allow_unauthenticated_network: bool,
-) -> anyhow::Result<SocketAddr> {
-    let address: SocketAddr =
-        listen.parse().with_context(|| format!("{section}listen: `{listen}` is not IP:PORT, for example {example}"))?;
-    if !address.ip().is_loopback() && !allow_unauthenticated_network {
-        bail!(
-            "{section}listen: {address} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or \
-             set {section}allow_unauthenticated_network = true and keep strangers out by other means"
-        );
-    }
-    Ok(address)
 }
 
 /// How models are run.
@@ -235,7 +263,12 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN.into(),
-            allow_unauthenticated_network: false,
+            unix_socket: String::new(),
+            unix_socket_mode: "0600".into(),
+            insecure_plaintext_on_network: String::new(),
+            insecure_anonymous_on_network: String::new(),
+            tls: RawTls::default(),
+            http2: RawHttp2::default(),
             data_dir: None,
             models_dir: None,
             model: fitment_models::DEFAULT_MODEL.into(),
@@ -260,8 +293,8 @@ impl Default for RawConfig {
 /// Configuration that was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen, and what connections may cost.
+    pub transport: TransportConfig,
     /// Where the store and the index caches lie.
     pub data_dir: PathBuf,
     /// Where models lie.
@@ -411,7 +444,12 @@ impl TryFrom<RawConfig> for Config {
     fn try_from(raw: RawConfig) -> anyhow::Result<Self> {
         let RawConfig {
             listen,
-            allow_unauthenticated_network,
+            unix_socket,
+            unix_socket_mode,
+            insecure_plaintext_on_network,
+            insecure_anonymous_on_network,
+            tls,
+            http2,
             data_dir,
             models_dir,
             model,
@@ -431,7 +469,14 @@ impl TryFrom<RawConfig> for Config {
             log_intents,
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
-        let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
+        let listen = RawListen {
+            listen,
+            unix_socket,
+            unix_socket_mode,
+            insecure_plaintext_on_network,
+            insecure_anonymous_on_network,
+        };
+        let transport = TransportConfig::check(listen, tls, http2)?;
         let metrics = metrics.check()?;
         let traces = traces.check(log_intents)?;
         for (key, value, range) in [
@@ -472,7 +517,7 @@ impl TryFrom<RawConfig> for Config {
         };
         let data_dir = data_dir.map_or_else(default_data_dir, Ok)?;
         Ok(Self {
-            listen,
+            transport,
             snapshots_dir: snapshots_dir.unwrap_or_else(|| data_dir.join("snapshots")),
             data_dir,
             models_dir,
@@ -507,26 +552,63 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(toml: &str, expect: &str) {
+    fn read(toml: &str) -> Result<Config, String> {
         let raw =
             Figment::from(Serialized::defaults(RawConfig::default())).merge(Toml::string(toml)).extract::<RawConfig>();
-        let outcome = raw.map_err(|error| explain(&error)).and_then(|raw| {
+        raw.map_err(|error| explain(&error)).and_then(|raw| {
             let raw = RawConfig { models_dir: Some("m".into()), data_dir: Some("d".into()), ..raw };
-            Config::try_from(raw).map_err(|error| error.to_string())
-        });
-        let error = outcome.expect_err("a refusal");
+            Config::try_from(raw).map_err(|error| format!("{error:#}"))
+        })
+    }
+
+    #[track_caller]
+    fn check(toml: &str, expect: &str) {
+        let error = read(toml).expect_err("a refusal");
         assert!(error.contains(expect), "{error}");
+    }
+
+    #[track_caller]
+    fn accept(toml: &str) {
+        read(toml).expect("a configuration");
     }
 
     #[test]
     fn mistakes_are_named() {
         check("lisen = \"127.0.0.1:1\"", "lisen");
-        check("listen = \"localhost\"", "not IP:PORT");
-        check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
+        check("listen = \"localhost\"", "neither IP:PORT nor unix:/PATH");
+        check("listen = \"unix:fitment.sock\"", "listen: `unix:fitment.sock`: a socket needs an absolute path");
+        check("unix_socket = \"fitment.sock\"", "unix_socket");
+        check("listen = \"unix:/a\"\nunix_socket = \"/b\"", "leave one of them out");
+        check("unix_socket_mode = \"0700\"", "unix_socket_mode: `0700` is out of range");
+        check("unix_socket_mode = \"0060\"", "unix_socket_mode");
+        let open = "listen = \"0.0.0.0:7411\"";
+        let plaintext = format!("insecure_plaintext_on_network = \"{}\"", transport::PLAINTEXT_SENTENCE);
+        let anonymous = format!("insecure_anonymous_on_network = \"{}\"", transport::ANONYMOUS_SENTENCE);
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        check(open, &plaintext);
+        check(&format!("{open}\n{plaintext}"), &anonymous);
+        check(&format!("{open}\n{tls}"), &anonymous);
+        accept(&format!("{open}\n{plaintext}\n{anonymous}"));
+        accept(&format!("{open}\n{anonymous}\n{tls}"));
+        accept(&format!("{open}\n{tls}\nclient_ca = \"a\"\nclient_auth = \"required\""));
+        accept("listen = \"unix:/run/fitment.sock\"");
+        check("insecure_plaintext_on_network = \"yes\"", "`yes` is not the sentence");
+        check("insecure_anonymous_on_network = true", "insecure_anonymous_on_network");
+        check("[tls]\ncertificate = \"c\"", "tls.key");
+        check("[tls]\nkey = \"k\"", "tls.certificate");
+        check("[tls]\nclient_auth = \"required\"", "tls.certificate");
+        check(&format!("{tls}\nclient_auth = \"required\""), "tls.client_auth: needs tls.client_ca");
+        check(&format!("{tls}\nclient_ca = \"a\""), "tls.client_ca: is set and tls.client_auth is off");
+        check(&format!("{tls}\nmin_version = \"1.1\""), "tls.min_version: `1.1`");
+        check(&format!("{tls}\nwatch_seconds = 3601"), "tls.watch_seconds");
+        check("[http2]\nmax_connections = 0", "http2.max_connections: 0 is out of range 1..=1000000");
+        check("[http2]\nstream_window_bytes = 1", "http2.stream_window_bytes");
+        check("[http2]\nstreams = 1", "streams");
         check("[metrics]\nlisten = \"9464\"", "metrics.listen: `9464` is not IP:PORT");
-        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.allow_unauthenticated_network");
-        check("allow_unauthenticated_network = true\n[metrics]\nlisten = \"0.0.0.0:9464\"", "metrics.listen");
+        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.insecure_plaintext_on_network");
+        let metrics = "[metrics]\nlisten = \"0.0.0.0:9464\"";
+        check(&format!("{plaintext}\n{metrics}"), transport::METRICS_SENTENCE);
+        accept(&format!("{metrics}\ninsecure_plaintext_on_network = \"{}\"", transport::METRICS_SENTENCE));
         check("[metrics]\nport = 9464", "port");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");

@@ -5,7 +5,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
@@ -22,13 +21,14 @@ use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
 use fitment_proto::v1::model_service_server::ModelServiceServer;
 use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
 
 use crate::config::Config;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
@@ -38,13 +38,10 @@ use crate::rpc::{
     EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
     ModelService, SnapshotService, Tenants, WireLimits,
 };
+use crate::transport::{self, ListenAddress, Reload, Socket, TlsStore};
 
 /// Largest answer.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
-/// Calls that one connection may have open.
-const MAX_STREAMS: u32 = 1024;
-/// Bytes of one call's headers.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
 const SERVICES: [&str; 12] = [
@@ -100,14 +97,20 @@ pub fn open_tenants(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Res
 
 /// What the daemon listens with.
 pub struct Listeners {
-    grpc: TcpListener,
+    grpc: Vec<Socket>,
+    tls: Option<Arc<TlsStore>>,
     metrics: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Where calls are taken.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        Ok(self.grpc.local_addr()?)
+    /// Where calls are taken: one address at least, the one of `listen` first.
+    pub fn addresses(&self) -> anyhow::Result<Vec<ListenAddress>> {
+        self.grpc.iter().map(Socket::address).collect()
+    }
+
+    /// Whether TCP is taken with TLS only.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Where metrics are read.
@@ -116,7 +119,8 @@ impl Listeners {
     }
 }
 
-/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`.
+/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`, or until a second SIGTERM or
+/// Ctrl-C. SIGHUP has files read again that can be.
 ///
 /// `open` runs on a thread of its own while the listener already answers that the engine is loading; its failure ends
 /// the daemon. `ready` runs once everything is served.
@@ -127,7 +131,7 @@ pub async fn serve(
     ready: impl FnOnce(&Tenants),
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let Listeners { grpc, metrics: metrics_listener } = listeners;
+    let Listeners { grpc, tls, metrics: metrics_listener } = listeners;
     let engine = EngineSlot::default();
     let (stop, stopping) = watch::channel(false);
     // Before anything that records.
@@ -145,21 +149,15 @@ pub async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
+    let calls = ServiceBuilder::new()
         .layer(call_meters)
         .layer(traces)
         .layer(EdgeLayer)
-        .add_routes(services(&config, &engine, limits, &stopping)?)
-        .add_service(health);
-    let serving = tokio::spawn(router.serve_with_incoming_shutdown(
-        // Answers are one small frame: waiting for more to send would cost 40 ms.
-        TcpIncoming::from(grpc).with_nodelay(Some(true)),
-        stopped(stopping),
-    ));
+        .service(services(&config, &engine, limits, &stopping)?.add_service(health).prepare());
+    let reload = Reload::default();
+    let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));
+    let _certificates = tls.clone().map(|tls| Owned(tokio::spawn(tls.keep_up(reload.listen()))));
+    let mut serving = Owned(tokio::spawn(transport::serve(grpc, tls, config.transport.http2, calls, stopping)));
     let drain = config.drain;
     let opening = tokio::task::spawn_blocking(move || open(&config));
     tokio::pin!(shutdown);
@@ -174,21 +172,35 @@ pub async fn serve(
         () = &mut shutdown => {}
     }
     tracing::info!("shutting down: no new calls, waiting up to {drain:?} for those in flight");
+    let again = termination();
     report_health(&reporter, ServingStatus::NotServing).await;
     stop.send_replace(true);
     let ending = async {
-        let served = serving.await;
+        let served = (&mut serving.0).await;
         if let Some(page) = metrics_page {
             page.await.context("the metrics' task was lost")?;
         }
-        served.context("the server's task was lost")?.map_err(anyhow::Error::from)
+        served.context("the server's task was lost")
     };
-    match tokio::time::timeout(drain, ending).await {
-        Ok(ended) => ended,
-        Err(_elapsed) => {
+    tokio::select! {
+        ended = ending => ended,
+        () = tokio::time::sleep(drain) => {
             tracing::warn!("calls were still in flight after {drain:?}; they are cut off");
             Ok(())
         }
+        () = again => {
+            tracing::warn!("told to stop a second time; calls in flight are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// A task that ends when this is dropped.
+struct Owned<T>(JoinHandle<T>);
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -281,42 +293,44 @@ pub fn outlive_file_limit() {
     }
 }
 
-/// Completes on Ctrl-C or SIGTERM.
-pub async fn termination() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be watched; stop the daemon with Ctrl-C");
-                std::future::pending::<()>().await;
-            }
+/// Completes on the next Ctrl-C or SIGTERM from now on, not only from when it is polled. Runs within the runtime.
+pub fn termination() -> impl Future<Output = ()> + Send {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let watch = |kind: SignalKind, name: &str| match signal(kind) {
+        Ok(signal) => Some(signal),
+        Err(error) => {
+            tracing::warn!(%error, "{name} cannot be watched");
+            None
         }
     };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if let Err(error) = result {
-                tracing::warn!(%error, "Ctrl-C cannot be watched");
-                std::future::pending::<()>().await;
-            }
+    let (interrupt, terminate) = (watch(SignalKind::interrupt(), "Ctrl-C"), watch(SignalKind::terminate(), "SIGTERM"));
+    let next = async |signal: Option<Signal>| match signal {
+        Some(mut signal) => {
+            signal.recv().await;
         }
-        () = terminated => {}
+        None => std::future::pending().await,
+    };
+    async move {
+        tokio::select! {
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
+        }
     }
 }
 
-/// Binds the addresses that were configured.
+/// Reads the certificates and binds the addresses that were configured.
 pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
-    let bind = async |address: SocketAddr, way_out: &str| {
-        TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; is a daemon running there already? choose another with {way_out}")
-        })
+    let tls = match config.transport.tls.clone() {
+        None => None,
+        Some(files) => Some(Arc::new(TlsStore::open(files, Timestamp::now())?)),
     };
-    let grpc = bind(config.listen, "--listen 127.0.0.1:PORT").await?;
+    let mut grpc = Vec::new();
+    for address in &config.transport.listen {
+        grpc.push(Socket::bind(address, config.transport.unix_mode).await?);
+    }
     let metrics = match config.metrics {
         None => None,
-        Some(address) => Some(bind(address, "metrics.listen").await?),
+        Some(address) => Some(transport::bind_tcp(address, "metrics.listen").await?),
     };
-    Ok(Listeners { grpc, metrics })
+    Ok(Listeners { grpc, tls, metrics })
 }

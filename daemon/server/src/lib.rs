@@ -12,6 +12,7 @@ mod metrics;
 mod rpc;
 pub mod telemetry;
 pub mod traces;
+pub mod transport;
 
 pub use rpc::{Tenants, bundle_result, put_comparison};
 

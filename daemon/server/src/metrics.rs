@@ -4,9 +4,10 @@
 //! once; what has a state is read from the engine when somebody asks for the page. Labels are of small fixed sets: rpcs,
 //! codes, phases, reasons; never an intent, a name or an id that callers choose.
 //!
-//! `names` is the table of everything; `calls` and `matches` record; `sample` reads the engine; `page` serves.
+//! `names` is the table of everything; `calls`, `connections` and `matches` record; `sample` reads the engine; `page` serves.
 
 mod calls;
+mod connections;
 mod matches;
 pub(crate) mod names;
 mod page;
@@ -17,6 +18,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 pub(crate) use self::calls::CallMeterLayer;
+pub(crate) use self::connections::{OpenConnection, TlsMeters, connection_refused};
 pub(crate) use self::matches::{MatchMeters, outcome_name};
 pub(crate) use self::page::serve;
 

@@ -28,4 +28,5 @@ mod python;
 mod second_stage;
 mod snapshot;
 mod traces;
+mod transport;
 mod versions;

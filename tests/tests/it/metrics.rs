@@ -31,7 +31,7 @@ fn send(address: &str, bytes: &[u8]) -> anyhow::Result<String> {
     Ok(text(&answer))
 }
 
-fn get(address: &str, path: &str) -> anyhow::Result<String> {
+pub(crate) fn get(address: &str, path: &str) -> anyhow::Result<String> {
     send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
 }
 
@@ -202,7 +202,7 @@ fn metrics_are_off_unless_they_are_asked_for() -> anyhow::Result<()> {
     assert_eq!(printed["metrics.listen"], serde_json::json!(["\"[::1]:9464\"", "environment"]));
     let open = fitment()?.args(["config", "check"]).env("FITMENT_METRICS__LISTEN", "0.0.0.0:9464").output()?;
     assert_eq!(open.status.code(), Some(3));
-    assert!(text(&open.stderr).contains("metrics.allow_unauthenticated_network"), "{}", text(&open.stderr));
+    assert!(text(&open.stderr).contains("metrics.insecure_plaintext_on_network = "), "{}", text(&open.stderr));
     Ok(())
 }
 

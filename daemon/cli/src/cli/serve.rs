@@ -13,10 +13,11 @@ Examples:
   fitment serve --listen 127.0.0.1:0 --data-dir ./data --model all-mpnet-base-v2
   FITMENT_LISTEN=127.0.0.1:9000 fitment serve --config fitment.toml
 
-The address that is served is printed on standard output as `listening on ADDR` as soon as calls are taken, that of the
-metrics as `metrics on URL` where they are on (`metrics.listen`), and `ready` once intents are answered. SIGTERM and Ctrl-C drain and end with code 0.")]
+Each address that is served is printed on standard output as `listening on ADDR` as soon as calls are taken, that of the
+metrics as `metrics on URL` where they are on (`metrics.listen`), and `ready` once intents are answered. SIGTERM and Ctrl-C drain and end with code 0;
+a second one ends at once. SIGHUP has certificates read again.")]
 pub(super) struct ServeArguments {
-    /// Address to serve [default: 127.0.0.1:7411]; port 0 takes a free one.
+    /// Address to serve, IP:PORT or unix:/PATH [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }
@@ -28,7 +29,9 @@ pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Resu
         // A signal that comes while the engine is loading must be heard too.
         let termination = daemon::termination();
         let listeners = daemon::bind(&config).await?;
-        crate::output::line(format!("listening on {}", listeners.address()?))?;
+        for address in listeners.addresses()? {
+            crate::output::line(format!("listening on {address}"))?;
+        }
         if let Some(address) = listeners.metrics_address()? {
             crate::output::line(format!("metrics on http://{address}/metrics"))?;
         }

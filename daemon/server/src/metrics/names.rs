@@ -8,6 +8,12 @@ pub(super) const READY: &str = "fitment_ready";
 pub(super) const REQUESTS: &str = "fitment_requests_total";
 pub(super) const REQUEST_SECONDS: &str = "fitment_request_seconds";
 pub(super) const REQUESTS_IN_FLIGHT: &str = "fitment_requests_in_flight";
+pub(super) const CONNECTIONS: &str = "fitment_connections";
+pub(super) const CONNECTIONS_REFUSED: &str = "fitment_connections_refused_total";
+pub(super) const CONNECTIONS_ENDED: &str = "fitment_connections_ended_total";
+pub(super) const TLS_RELOADS: &str = "fitment_tls_reloads_total";
+pub(super) const TLS_RELOAD_FAILURES: &str = "fitment_tls_reload_failures_total";
+pub(super) const TLS_EXPIRY: &str = "fitment_tls_certificate_expiry_timestamp_seconds";
 pub(super) const ERRORS: &str = "fitment_errors_total";
 pub(super) const MATCHES: &str = "fitment_matches_total";
 pub(super) const MATCH_SECONDS: &str = "fitment_match_seconds";
@@ -86,6 +92,10 @@ pub(super) fn describe() {
 const COUNTERS: &[(&str, &str)] = &[
     (REQUESTS, "Calls that ended, by rpc and gRPC code; CANCELLED: the caller left."),
     (ERRORS, "Errors sent to callers, of calls and of single items of a batch or stream, by gRPC code and reason."),
+    (CONNECTIONS_REFUSED, "Connections that were not taken, by the limit that forbade it."),
+    (CONNECTIONS_ENDED, "Connections that ended, by the reason."),
+    (TLS_RELOADS, "Times that TLS certificates were read again."),
+    (TLS_RELOAD_FAILURES, "Times that TLS certificates could not be read again, so that the ones from before stayed."),
     (MATCHES, "Answered intents, by outcome."),
     (CACHE_HITS, "Texts whose vector was remembered."),
     (CACHE_MISSES, "Texts whose vector had to be made."),
@@ -103,6 +113,8 @@ const GAUGES: &[(&str, &str)] = &[
     (BUILD_INFO, "1; the build is in the labels."),
     (READY, "1 once intents are answered, 0 while the model and the index are loading."),
     (REQUESTS_IN_FLIGHT, "Calls that have begun and not ended."),
+    (CONNECTIONS, "Connections that are open, by transport."),
+    (TLS_EXPIRY, "Unix time at which the certificate expires, or the first of the client CA's."),
     (ENCODER_INFO, "1; the model and what computes it are in the labels."),
     (QUEUE_JOBS, "Jobs that wait for the encoder."),
     (QUEUE_CAPACITY, "Interactive jobs that may wait; more are refused."),
