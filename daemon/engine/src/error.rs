@@ -219,7 +219,9 @@ pub enum EngineError {
         what: String,
     },
     /// Certifying by somebody who may write and not certify.
-    #[error("the caller's grants do not allow to certify {what}; write it as a draft or candidate, and have a certifier move it")]
+    #[error(
+        "the caller's grants do not allow to certify {what}; write it as a draft or candidate, and have a certifier move it"
+    )]
     CertifyingForbidden {
         /// `namespace/name@version`.
         what: String,

@@ -158,8 +158,7 @@ mod tests {
     }
 
     async fn shown(engine: &Engine, filter: Option<Filter>) -> (Vec<String>, Vec<(String, usize, usize)>) {
-        let query =
-            MatchQuery { intent: "take card payments".into(), explain: true, filter, ..MatchQuery::default() };
+        let query = MatchQuery { intent: "take card payments".into(), explain: true, filter, ..MatchQuery::default() };
         let answer = engine.match_intent(query).await.expect("an answer");
         let names = answer.candidates.iter().map(|one| one.version.card.name.to_string()).collect();
         let stages = answer.explanation.expect("an explanation").stages.into_iter();

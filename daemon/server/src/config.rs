@@ -13,6 +13,7 @@ use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
+use crate::caller::DEFAULT_TENANT;
 use crate::traces::{IntentPrivacy, TraceConfig};
 use crate::transport::{self, Consent, RawHttp2, RawListen, RawTls, TransportConfig};
 
@@ -44,7 +45,7 @@ const OTHER_VARIABLES: [&str; 11] = [
 ];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 19] = [
+const TEXT_KEYS: [&str; 20] = [
     "listen",
     "unix_socket",
     "unix_socket_mode",
@@ -64,6 +65,7 @@ const TEXT_KEYS: [&str; 19] = [
     "metrics__insecure_plaintext_on_network",
     "snapshots__dir",
     "traces__file",
+    "access__file",
 ];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
@@ -120,6 +122,7 @@ pub struct RawConfig {
     catalog: CatalogPolicy,
     gaps: GapPolicy,
     snapshots: RawSnapshots,
+    access: RawAccess,
     traces: RawTraces,
     log_intents: IntentPrivacy,
 }
@@ -130,6 +133,14 @@ pub struct RawConfig {
 struct RawSnapshots {
     /// `None`: `snapshots` in the data folder.
     dir: Option<PathBuf>,
+}
+
+/// Who may what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccess {
+    /// Empty: nobody is asked who they are.
+    file: PathBuf,
 }
 
 /// What is traced, and where to.
@@ -284,6 +295,7 @@ impl Default for RawConfig {
             catalog: CatalogPolicy::default(),
             gaps: GapPolicy::default(),
             snapshots: RawSnapshots::default(),
+            access: RawAccess::default(),
             traces: RawTraces::default(),
             log_intents: IntentPrivacy::default(),
         }
@@ -327,8 +339,25 @@ pub struct Config {
     pub gaps: GapPolicy,
     /// Where snapshots are written.
     pub snapshots_dir: PathBuf,
+    /// The document of who may what; `None`: nobody is asked who they are.
+    pub access: Option<PathBuf>,
     /// What is traced; `None`: nothing.
     pub traces: Option<TraceConfig>,
+}
+
+impl Config {
+    /// The same for one tenant: a data folder of its own within the daemon's, and its own snapshots.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Self {
+        if tenant == DEFAULT_TENANT {
+            return self.clone();
+        }
+        Self {
+            data_dir: self.data_dir.join("tenants").join(tenant),
+            snapshots_dir: self.snapshots_dir.join("tenants").join(tenant),
+            ..self.clone()
+        }
+    }
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
@@ -465,6 +494,7 @@ impl TryFrom<RawConfig> for Config {
             catalog,
             gaps,
             snapshots: RawSnapshots { dir: snapshots_dir },
+            access: RawAccess { file: access },
             traces,
             log_intents,
         } = raw;
@@ -476,7 +506,8 @@ impl TryFrom<RawConfig> for Config {
             insecure_plaintext_on_network,
             insecure_anonymous_on_network,
         };
-        let transport = TransportConfig::check(listen, tls, http2)?;
+        let access = (!access.as_os_str().is_empty()).then_some(access);
+        let transport = TransportConfig::check(listen, tls, http2, access.is_some())?;
         let metrics = metrics.check()?;
         let traces = traces.check(log_intents)?;
         for (key, value, range) in [
@@ -534,6 +565,7 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            access,
             traces,
         })
     }

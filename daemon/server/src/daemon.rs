@@ -2,6 +2,7 @@
 //!
 //! It opens no outbound socket. The listener and the shutdown come in from outside, so that a test can bind port 0.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,13 +32,15 @@ use tonic_health::server::HealthReporter;
 use tower::ServiceBuilder;
 
 use crate::config::Config;
+use crate::gate::{AccessStore, GateLayer};
+use crate::limits::Limits;
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
-use crate::traces::TraceLayer;
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
     EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
     ModelService, SnapshotService, Tenants, WireLimits,
 };
+use crate::traces::TraceLayer;
 use crate::transport::{self, ListenAddress, Reload, Socket, TlsStore};
 
 /// Largest answer.
@@ -92,13 +95,22 @@ pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Resu
 
 /// Opens the catalogues of all tenants. Blocks.
 pub fn open_tenants(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Tenants> {
-    Ok(Tenants::open_to_all(open_engine(config, on_progress)?))
+    let Some(file) = &config.access else { return Ok(Tenants::open_to_all(open_engine(config, on_progress)?)) };
+    let access = AccessStore::open(file)?.current();
+    let mut engines = BTreeMap::new();
+    for tenant in access.tenants() {
+        let config = config.of_tenant(tenant);
+        let engine = open_engine(&config, on_progress).with_context(|| format!("tenant {tenant}"))?;
+        engines.insert(Arc::from(tenant), engine);
+    }
+    Ok(Tenants::guarded(engines))
 }
 
 /// What the daemon listens with.
 pub struct Listeners {
     grpc: Vec<Socket>,
     tls: Option<Arc<TlsStore>>,
+    access: Option<Arc<AccessStore>>,
     metrics: Option<TcpListener>,
 }
 
@@ -131,7 +143,7 @@ pub async fn serve(
     ready: impl FnOnce(&Tenants),
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let Listeners { grpc, tls, metrics: metrics_listener } = listeners;
+    let Listeners { grpc, tls, access, metrics: metrics_listener } = listeners;
     let engine = EngineSlot::default();
     let (stop, stopping) = watch::channel(false);
     // Before anything that records.
@@ -149,14 +161,20 @@ pub async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
+    let gate = match &access {
+        None => GateLayer::open(),
+        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), Limits::default()),
+    };
     let calls = ServiceBuilder::new()
         .layer(call_meters)
         .layer(traces)
         .layer(EdgeLayer)
+        .layer(gate)
         .service(services(&config, &engine, limits, &stopping)?.add_service(health).prepare());
     let reload = Reload::default();
     let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));
     let _certificates = tls.clone().map(|tls| Owned(tokio::spawn(tls.keep_up(reload.listen()))));
+    let _principals = access.map(|access| Owned(tokio::spawn(access.follow(reload.listen()))));
     let mut serving = Owned(tokio::spawn(transport::serve(grpc, tls, config.transport.http2, calls, stopping)));
     let drain = config.drain;
     let opening = tokio::task::spawn_blocking(move || open(&config));
@@ -324,6 +342,7 @@ pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
         None => None,
         Some(files) => Some(Arc::new(TlsStore::open(files, Timestamp::now())?)),
     };
+    let access = config.access.as_deref().map(AccessStore::open).transpose()?.map(Arc::new);
     let mut grpc = Vec::new();
     for address in &config.transport.listen {
         grpc.push(Socket::bind(address, config.transport.unix_mode).await?);
@@ -332,5 +351,5 @@ pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
         None => None,
         Some(address) => Some(transport::bind_tcp(address, "metrics.listen").await?),
     };
-    Ok(Listeners { grpc, tls, metrics })
+    Ok(Listeners { grpc, tls, access, metrics })
 }

@@ -36,6 +36,8 @@ struct Guard {
     access: Arc<AccessStore>,
     /// Denials are recorded in the trail of whom they concern.
     engines: EngineSlot,
+    /// Of principals whose document says nothing else.
+    limits: Limits,
 }
 
 impl GateLayer {
@@ -45,8 +47,8 @@ impl GateLayer {
     }
 
     /// Lets through who may.
-    pub(crate) fn guarded(access: Arc<AccessStore>, engines: EngineSlot) -> Self {
-        Self(Some(Guard { access, engines }))
+    pub(crate) fn guarded(access: Arc<AccessStore>, engines: EngineSlot, limits: Limits) -> Self {
+        Self(Some(Guard { access, engines, limits }))
     }
 }
 
@@ -102,7 +104,7 @@ impl Guard {
             unauthenticated(refused)
         })?;
         let path = request.uri().path();
-        let caller = caller_of(&access, &principal, path).map_err(|refused| {
+        let caller = caller_of(&access, &principal, path, self.limits).map_err(|refused| {
             self.record(&principal, path, &refused);
             denied(&refused)
         })?;
@@ -124,10 +126,7 @@ impl Guard {
     }
 }
 
-fn authenticate(
-    access: &Access,
-    request: &Request<Body>,
-) -> Result<Arc<Principal>, fitment_access::Unauthenticated> {
+fn authenticate(access: &Access, request: &Request<Body>) -> Result<Arc<Principal>, fitment_access::Unauthenticated> {
     let authorization: Vec<&[u8]> =
         request.headers().get_all(AUTHORIZATION).iter().map(|value| value.as_bytes()).collect();
     let peer = request.extensions().get::<Arc<Peer>>();
@@ -140,7 +139,12 @@ fn authenticate(
     access.authenticate(&presented, jiff::Timestamp::now())
 }
 
-fn caller_of(access: &Access, principal: &Principal, path: &str) -> Result<Caller, fitment_access::Denied> {
+fn caller_of(
+    access: &Access,
+    principal: &Principal,
+    path: &str,
+    configured: Limits,
+) -> Result<Caller, fitment_access::Denied> {
     let call = access.authorise(principal, path)?;
     let certify = match rpc_of(path) {
         // The calls that may put a version where answers promise it.
@@ -151,14 +155,30 @@ fn caller_of(access: &Access, principal: &Principal, path: &str) -> Result<Calle
         None if !call.is_narrowed() => None,
         certify => Some(Arc::new(Narrowed { id: call.id().to_string(), call, certify: certify.flatten() })),
     };
-    let fitment_access::Limits { requests_per_second, burst, concurrent, tokens_per_second } = principal.limits();
-    let limits = Limits { requests_per_second, burst, concurrent, tokens_per_second };
     Ok(Caller {
         principal: principal.id().into(),
         tenant: principal.tenant().into(),
         permit,
-        limits: (limits != Limits::default()).then_some(limits),
+        limits: own_limits(principal.limits(), configured),
     })
+}
+
+/// What the document says of a principal's limits, over what is configured; `None`: nothing.
+fn own_limits(own: fitment_access::Limits, configured: Limits) -> Option<Limits> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the document bounds it, and it is above 0"
+    )]
+    let rate = |rate: f64| rate.ceil().min(f64::from(u32::MAX)) as u32;
+    let fitment_access::Limits { requests_per_second, burst, concurrent, tokens_per_second } = own;
+    let limits = Limits {
+        requests_per_second: requests_per_second.map_or(configured.requests_per_second, rate),
+        burst: burst.unwrap_or(configured.burst),
+        concurrent: concurrent.unwrap_or(configured.concurrent),
+        tokens_per_second: tokens_per_second.map_or(configured.tokens_per_second, rate),
+    };
+    (own != fitment_access::Limits::default()).then_some(limits)
 }
 
 fn writes_versions(rpc: &Rpc) -> bool {

@@ -40,9 +40,9 @@ pub(crate) use self::matcher::MatcherService;
 pub(crate) use self::model::ModelService;
 pub use self::model::put_comparison;
 pub(crate) use self::slot::EngineSlot;
-pub(crate) use self::status::{denied, unauthenticated};
 pub use self::slot::Tenants;
 pub(crate) use self::snapshot::SnapshotService;
+pub(crate) use self::status::{denied, unauthenticated};
 
 /// Intents of one batch at most.
 const MAX_BATCH: usize = 256;

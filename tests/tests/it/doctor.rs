@@ -87,7 +87,8 @@ async fn a_support_dump_holds_no_secret() -> anyhow::Result<()> {
     std::fs::write(&config, "[metrics]\nlisten = \"127.0.0.1:0\"\n")?;
     let config = config.to_str().context("a path")?;
     let daemon = Daemon::serve(&data, &["--config", config])?;
-    create(&mut daemon.catalog().await?, manifest("secretive/planetarium", "1.0.0", "Shows xylophonic constellations")).await?;
+    create(&mut daemon.catalog().await?, manifest("secretive/planetarium", "1.0.0", "Shows xylophonic constellations"))
+        .await?;
     daemon.matcher().await?.r#match(intent("xylophonic constellations above the bazaar")).await?;
     let out = folder.path().join("support.tar");
     let write = || -> anyhow::Result<std::process::Output> {

@@ -38,7 +38,18 @@ const CLIENTS: [&str; 11] = [
 fn the_serving_part_is_built_without_an_http_client() -> anyhow::Result<()> {
     let crates = |package: &str| -> anyhow::Result<Vec<String>> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{lib}", "--locked"]);
+        cargo.args([
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{lib}",
+            "--locked",
+        ]);
         let output = cargo.current_dir(workspace()).output()?;
         assert!(output.status.success(), "{}", text(&output.stderr));
         Ok(text(&output.stdout).lines().map(|name| name.trim().replace('_', "-")).collect())

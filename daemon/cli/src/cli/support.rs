@@ -81,7 +81,8 @@ pub(super) fn run(arguments: &SupportArguments, flags: &ConfigFlags) -> anyhow::
 
 /// The build, the system and what it allows this process.
 fn machine() -> Value {
-    let first_line = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+    let first_line =
+        |path: &str| fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or_default().to_owned();
     let field = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();

@@ -87,10 +87,7 @@ fn spans_of(request: &ExportTraceServiceRequest) -> usize {
 }
 
 /// Sends until the collector takes it; a collector that refuses for good is an error.
-async fn send(
-    collector: &mut TraceServiceClient<Channel>,
-    request: ExportTraceServiceRequest,
-) -> anyhow::Result<()> {
+async fn send(collector: &mut TraceServiceClient<Channel>, request: ExportTraceServiceRequest) -> anyhow::Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         match collector.export(request.clone()).await {

@@ -79,7 +79,9 @@ impl AccessStore {
             Ok(access) => {
                 let before = self.current.load();
                 if before.tenants().ne(access.tenants()) {
-                    tracing::warn!("the access document names other tenants than at the start; new ones are served after a restart");
+                    tracing::warn!(
+                        "the access document names other tenants than at the start; new ones are served after a restart"
+                    );
                 }
                 self.current.store(Arc::new(access));
                 tracing::info!(file = %self.file.display(), "the access document was read again");

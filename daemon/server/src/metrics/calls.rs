@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use metrics::{Counter, Gauge, Histogram};
 use prost_reflect::DescriptorPool;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
-use tonic::Code;
 use tower::{Layer, Service};
 
 use super::code_name;

@@ -56,6 +56,7 @@ pub(super) const GAP_ASKED: &str = "fitment_gap_asked";
 pub(super) const GAP_INTENTS_LOST: &str = "fitment_gap_intents_lost_total";
 pub(super) const GAP_ANSWERS: &str = "fitment_gap_answers";
 pub(super) const ZERO_SHARE: &str = "fitment_gap_zero_generation_ratio";
+pub(crate) const ACCESS_RELOAD_FAILURES: &str = "fitment_access_reload_failures_total";
 pub(crate) const TRACE_SPANS: &str = "fitment_trace_spans_total";
 pub(crate) const TRACE_SPANS_LOST: &str = "fitment_trace_spans_lost_total";
 
@@ -105,6 +106,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (NEAR_DUPLICATES, "Versions that were written though nearly the same as another component, or refused for it."),
     (GAP_INTENTS_LOST, "Unmet intents that were lost before they were kept."),
+    (ACCESS_RELOAD_FAILURES, "Changed access documents that could not be used; what was read before stays in force."),
     (TRACE_SPANS, "Spans that were handed over to be written."),
     (TRACE_SPANS_LOST, "Spans that were lost, since they came faster than the disk takes them."),
 ];

@@ -2,7 +2,9 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
-use fitment_engine::{CalibrationStanding, EXPIRY_DAYS, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift};
+use fitment_engine::{
+    CalibrationStanding, EXPIRY_DAYS, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift,
+};
 use fitment_models::ModelInfo;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;

@@ -50,8 +50,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         let mut requests = requests.into_iter().peekable();
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
-            let round =
-                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| asking.answer(request));
+            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|request| asking.answer(request));
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {

@@ -22,8 +22,7 @@ impl TraceContext {
         let mut parents = headers.get_all("traceparent").iter();
         let (parent, None) = (parents.next()?.to_str().ok()?, parents.next()) else { return None };
         let (trace_id, span_id, flags) = read_parent(parent)?;
-        let state: Vec<&str> =
-            headers.get_all("tracestate").iter().filter_map(|value| value.to_str().ok()).collect();
+        let state: Vec<&str> = headers.get_all("tracestate").iter().filter_map(|value| value.to_str().ok()).collect();
         let state = state.join(",");
         Some(Self {
             trace_id,

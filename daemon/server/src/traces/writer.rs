@@ -164,7 +164,12 @@ mod tests {
     use super::*;
 
     fn config(folder: &Path, max_bytes: u64) -> TraceConfig {
-        TraceConfig { file: folder.join("spans.jsonl"), ratio: 1.0, max_bytes, intents: super::super::IntentPrivacy::Redact }
+        TraceConfig {
+            file: folder.join("spans.jsonl"),
+            ratio: 1.0,
+            max_bytes,
+            intents: super::super::IntentPrivacy::Redact,
+        }
     }
 
     fn span(name: &str) -> Span {

@@ -41,7 +41,8 @@ pub struct TransportConfig {
 }
 
 impl TransportConfig {
-    pub(crate) fn check(listen: RawListen, tls: RawTls, http2: RawHttp2) -> anyhow::Result<Self> {
+    /// `authenticated`: whether callers are asked who they are.
+    pub(crate) fn check(listen: RawListen, tls: RawTls, http2: RawHttp2, authenticated: bool) -> anyhow::Result<Self> {
         let RawListen {
             listen,
             unix_socket,
@@ -72,11 +73,11 @@ impl TransportConfig {
                     "set [tls]",
                 )?;
             }
-            let verified = tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::Required);
+            let verified = authenticated || tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::Required);
             if !verified {
                 anonymous.required(
                     &format!("listen: {address} is reachable from the network and callers are not authenticated"),
-                    "set tls.client_auth = \"required\"",
+                    "set access.file, or tls.client_auth = \"required\"",
                 )?;
             }
         }

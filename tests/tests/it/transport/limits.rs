@@ -100,7 +100,9 @@ async fn an_old_connection_takes_no_more_calls_and_ends_with_those_that_it_has()
     let mut raw = raw?;
     let written = manifest("storage/backup", "1.0.0", "Copies databases every night.");
     create(&mut daemon.catalog().await?, written).await?;
-    tokio::task::spawn_blocking(move || raw.until(|frame| frame.kind == DATA && frame.stream == 1)).await?.context("the change")?;
+    tokio::task::spawn_blocking(move || raw.until(|frame| frame.kind == DATA && frame.stream == 1))
+        .await?
+        .context("the change")?;
     Ok(())
 }
 
@@ -120,7 +122,9 @@ async fn a_connection_without_calls_ends_and_one_with_a_silent_call_does_not() -
     .await?;
     let mut watching = raw?;
     create(&mut daemon.catalog().await?, manifest("storage/backup", "1.0.0", "Copies databases every night.")).await?;
-    tokio::task::spawn_blocking(move || watching.until(|frame| frame.kind == DATA && frame.stream == 1)).await?.context("the change")?;
+    tokio::task::spawn_blocking(move || watching.until(|frame| frame.kind == DATA && frame.stream == 1))
+        .await?
+        .context("the change")?;
     Ok(())
 }
 

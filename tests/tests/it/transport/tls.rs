@@ -91,7 +91,9 @@ impl Files {
         let (certificate, key) = (self.name("certificate.pem"), self.name("key.pem"));
         serve(
             self.folder.path(),
-            &format!("[metrics]\nlisten = \"127.0.0.1:0\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}"),
+            &format!(
+                "[metrics]\nlisten = \"127.0.0.1:0\"\n[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n{tls}"
+            ),
         )
     }
 

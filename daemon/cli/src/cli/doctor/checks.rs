@@ -110,17 +110,21 @@ pub(super) fn model(config: &Config) -> Vec<Check> {
     let mut checks = vec![match cache.verify(&name) {
         Err(error) => Check::failure(FILES, error.to_string(), pull.clone()),
         Ok(files) => match files.iter().find(|file| file.state != CheckState::Good) {
-            Some(file) => Check::failure(FILES, format!("{name}: {} is not what was promised", file.path), pull.clone()),
+            Some(file) => {
+                Check::failure(FILES, format!("{name}: {} is not what was promised", file.path), pull.clone())
+            }
             None => Check::ok(FILES, format!("{name}: {} files have their sha256", files.len())),
         },
     }];
     checks.push(match fitment_models::load(&installed, &config.encoder) {
-        Err(error) => Check::failure(RUNS, error.to_string(), "set encoder.kernel and encoder.device to `auto` and `cpu`"),
+        Err(error) => {
+            Check::failure(RUNS, error.to_string(), "set encoder.kernel and encoder.device to `auto` and `cpu`")
+        }
         Ok(embedder) => {
             let started = Instant::now();
-            let encoded = embedder.adopt_caller().and_then(|()| {
-                embedder.embed(&["take a card payment at checkout"], TextRole::Query)
-            });
+            let encoded = embedder
+                .adopt_caller()
+                .and_then(|()| embedder.embed(&["take a card payment at checkout"], TextRole::Query));
             let compute = &embedder.info().compute;
             match encoded {
                 Err(error) => Check::failure(RUNS, error.to_string(), "set encoder.kernel to `candle`"),
@@ -179,7 +183,8 @@ pub(super) fn clock(data_dir: &Path) -> Check {
     const NAME: &str = "clock";
     let now = SystemTime::now();
     let written = fs::metadata(data_dir.join("catalog.redb")).and_then(|metadata| metadata.modified());
-    let shown = jiff::Timestamp::try_from(now).map_or_else(|_early| "before its era".to_owned(), |now| format!("{now:.0}"));
+    let shown =
+        jiff::Timestamp::try_from(now).map_or_else(|_early| "before its era".to_owned(), |now| format!("{now:.0}"));
     match written {
         Ok(written) if written.duration_since(now).is_ok_and(|ahead| ahead > CLOCK_SLACK) => Check::failure(
             NAME,
@@ -197,9 +202,7 @@ pub(super) fn address(config: &Config, is_running: bool) -> Check {
     match std::net::TcpListener::bind(address) {
         Ok(_listener) => Check::ok(NAME, format!("{address} is free")),
         Err(_taken) if is_running => Check::ok(NAME, format!("{address} is taken, by a daemon")),
-        Err(error) => {
-            Check::failure(NAME, format!("{address} cannot be had: {error}"), "choose another with `listen`")
-        }
+        Err(error) => Check::failure(NAME, format!("{address} cannot be had: {error}"), "choose another with `listen`"),
     }
 }
 
