@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod access;
 mod assembly;
 mod audit;
 mod bundle;
@@ -57,7 +58,7 @@ Examples:
 Exit codes:
   0 done   1 failure   2 wrong command line   3 invalid input   4 not found   5 unavailable
   6 the state forbids it (another model, store in use, name taken)   7 damaged data
-  8 an assembly, a configuration or a tree does not pass   130 interrupted";
+  8 an assembly, a configuration or a tree does not pass, or access is denied   130 interrupted";
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
@@ -96,6 +97,8 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
     Trust(trust::TrustArguments),
+    /// Check who may what, make API keys, explain decisions; files only.
+    Access(access::AccessArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -134,6 +137,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Bundle(arguments) => bundle::run(arguments, &config),
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
+        Command::Access(arguments) => access::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();
