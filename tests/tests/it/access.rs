@@ -20,7 +20,8 @@ principals:
 policies: [policies/org.cedar]
 ";
 
-const POLICY: &str = "@id(\"office-hours\")\nforbid (principal, action == Fitment::Action::\"delete-component\", resource);\n";
+const POLICY: &str =
+    "@id(\"office-hours\")\nforbid (principal, action == Fitment::Action::\"delete-component\", resource);\n";
 
 fn write(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(folder.join("policies"))?;
@@ -57,7 +58,8 @@ fn a_key_is_shown_once_and_its_entry_goes_into_the_document() -> anyhow::Result<
     let (key, entry) = (said.lines().next().context("a key")?, said.split_once("- prefix").context("an entry")?.1);
     assert!(key.starts_with("fitment_") && key.len() == 64, "{key}");
     assert!(entry.contains(&key[..20]) && !entry.contains(&key[20..]), "{said}");
-    let indented: String = format!("- prefix{entry}").lines().map(|line| format!("  {line}\n")).collect();
+    let entry = format!("- prefix{entry}");
+    let indented: String = entry.lines().flat_map(|line| ["  ", line, "\n"]).collect();
     std::fs::write(folder.path().join("access.yaml"), format!("{DOCUMENT}api_keys:\n{indented}"))?;
     assert!(ends(folder.path(), 0, &["access", "check", "access.yaml"])?.contains("1 API keys"));
     let other: Value = serde_json::from_str(&ends(folder.path(), 0, &[&create[..], &["--json"]].concat())?)?;
