@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod access;
 mod assembly;
 mod audit;
 mod bundle;
@@ -100,6 +101,8 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
     Trust(trust::TrustArguments),
+    /// Check who may what, make API keys, explain decisions; files only.
+    Access(access::AccessArguments),
     /// Say whether this installation would serve, and what to do where it would not.
     Doctor(doctor::DoctorArguments),
     /// Write a file with what finds a fault, without secrets.
@@ -144,6 +147,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Bundle(arguments) => bundle::run(arguments, &config),
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
+        Command::Access(arguments) => access::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments, &config),
         Command::SupportDump(arguments) => support::run(&arguments, &config),
         Command::Traces(arguments) => traces::run(arguments),

@@ -35,7 +35,7 @@ pub(crate) enum Exit {
     Precondition = 6,
     /// Stored or fetched bytes are damaged.
     Damaged = 7,
-    /// An assembly, a configuration or a tree that was checked does not pass.
+    /// An assembly, a configuration or a tree that was checked does not pass, or what was asked about is denied.
     Findings = 8,
     /// No valid credentials, or what they allow does not cover the call.
     Denied = 9,
@@ -107,6 +107,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if error.downcast_ref::<fitment_catalog::CatalogError>().is_some()
         || error.downcast_ref::<fitment_assembly::AssemblyError>().is_some()
+        || error.downcast_ref::<fitment_access::AccessError>().is_some()
     {
         return Exit::InvalidInput;
     }

@@ -1,5 +1,6 @@
 //! End to end: the real binary, the real model, real clients.
 
+mod access;
 mod assembly;
 mod bad_input;
 mod bundle;

@@ -1,6 +1,6 @@
 //! API keys, certificates, peers of a Unix socket, and several of them at once.
 
-use fitment_access::{Access, ApiKey, KEY_RANDOMNESS, Presented, PrincipalKind, UnixPeer};
+use fitment_access::{Access, ApiKey, KEY_RANDOMNESS, Presented, PrincipalKind, Unauthenticated, UnixPeer};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
 use crate::support::{at, bearer, good, now};
@@ -11,7 +11,7 @@ fn key(seed: u8) -> ApiKey {
 
 /// Entries of a YAML list, under a key of the document.
 fn indented(entry: &str) -> String {
-    entry.lines().map(|line| format!("  {line}\n")).collect()
+    entry.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn uri(text: &str) -> SanType {
 
 fn with_certificate(access: &Access, der: &[u8]) -> Result<String, &'static str> {
     let presented = Presented { certificate: Some(der), ..Presented::default() };
-    access.authenticate(&presented, now()).map(|who| who.id().to_owned()).map_err(|why| why.as_str())
+    access.authenticate(&presented, now()).map(|who| who.id().to_owned()).map_err(Unauthenticated::as_str)
 }
 
 #[test]

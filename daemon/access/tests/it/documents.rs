@@ -75,7 +75,7 @@ fn at_most_two_keys_of_a_principal_are_in_force_at_once() {
     let said = faults(&document(&[(jan, None), (mar, None), (feb, None)]), &[]);
     assert!(said.contains("principal `alice` has more than 2 keys at the same time"), "{said}");
     assert!(faults(&document(&[(feb, Some(jan))]), &[]).contains("expires before it is created"));
-    let twice = document(&[(jan, None)]) + &document(&[(jan, None)]).split_once("api_keys:\n").expect("keys").1;
+    let twice = document(&[(jan, None)]) + document(&[(jan, None)]).split_once("api_keys:\n").expect("keys").1;
     assert!(faults(&twice, &[]).contains("api_keys[1]: a second key has this prefix"));
 }
 

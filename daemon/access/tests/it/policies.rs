@@ -83,7 +83,7 @@ fn permits_differ_where_policies_see_a_difference() {
 fn policies_that_could_not_work_are_refused_with_their_places() {
     for (policy, expected) in [
         (r#"@id("a") permit (principal, action, resource) when { principal.name == "x" };"#, "name"),
-        (r#"permit (principal, action, resource);"#, "has no @id"),
+        ("permit (principal, action, resource);", "has no @id"),
         (r#"@id("a") permit (principal, action, resource == Fitment::Component::"payments/x");"#, "by an id"),
         (r#"@id("a") permit (principal, action == Fitment::Action::"destroy", resource);"#, "destroy"),
         (r#"@id("a") permit (principal == ?principal, action, resource);"#, "template"),

@@ -169,7 +169,7 @@ fn times_and_audiences_are_kept_to_with_leeway() {
     for (claims, expected) in [
         (with("exp", at - 59), ok),
         (with("exp", at - 60), Err("token_expired")),
-        (with("exp", at as f64 - 59.5), ok),
+        (with("exp", json!(1_780_315_200.0 - 59.5)), ok),
         (with("exp", Value::Null), Err("token_claims")),
         (with("exp", "soon"), Err("token_claims")),
         (with("exp", -1), Err("token_claims")),
@@ -194,7 +194,7 @@ fn times_and_audiences_are_kept_to_with_leeway() {
         (with("sub", "a".repeat(129)), Err("token_claims")),
     ] {
         let said = bearer(&access, &key.token("k", &claims), now());
-        assert_eq!(said.as_deref(), expected.as_ref().map(|id| *id).map_err(|why| why), "{claims}");
+        assert_eq!(said.as_deref(), expected.as_ref().map(|id| *id), "{claims}");
     }
 }
 
