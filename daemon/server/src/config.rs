@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ranking};
+use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Patience, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
+use crate::limits::Limits;
 
 /// Address that is served when none is given.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
@@ -22,6 +23,12 @@ const MAX_ENCODER_THREADS: usize = 1024;
 
 /// Tokens of a forward pass: from a short text's to what takes a small model a second.
 const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
+
+/// Tokens that may wait: from one long text's to what takes a small model minutes.
+const QUEUE_TOKENS: std::ops::RangeInclusive<usize> = 512..=4_194_304;
+
+/// Longest waits.
+const QUEUE_MILLIS: std::ops::RangeInclusive<u64> = 1..=600_000;
 
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
@@ -74,6 +81,7 @@ pub struct RawConfig {
     feedback: FeedbackPolicy,
     catalog: CatalogPolicy,
     gaps: GapPolicy,
+    limits: Limits,
     snapshots: RawSnapshots,
 }
 
@@ -132,6 +140,9 @@ struct RawEncoder {
     threads: usize,
     pin: bool,
     batch_tokens: usize,
+    queue_tokens: usize,
+    max_queue_ms: u64,
+    max_batch_queue_ms: u64,
     cache_bytes: usize,
 }
 
@@ -144,6 +155,9 @@ impl Default for RawEncoder {
             threads: 0,
             pin: false,
             batch_tokens: 4096,
+            queue_tokens: 65_536,
+            max_queue_ms: 250,
+            max_batch_queue_ms: 10_000,
             cache_bytes: 64 * 1024 * 1024,
         }
     }
@@ -152,7 +166,18 @@ impl Default for RawEncoder {
 impl RawEncoder {
     /// The options of loading, and what each encoder may take.
     fn check(self, queue_capacity: usize) -> anyhow::Result<(LoadOptions, EncoderLimits)> {
-        let Self { kernel, precision, device, threads, pin, batch_tokens, cache_bytes } = self;
+        let Self {
+            kernel,
+            precision,
+            device,
+            threads,
+            pin,
+            batch_tokens,
+            queue_tokens,
+            max_queue_ms,
+            max_batch_queue_ms,
+            cache_bytes,
+        } = self;
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
@@ -161,6 +186,20 @@ impl RawEncoder {
             let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
             bail!("encoder.batch_tokens: {batch_tokens} is out of range {least}..={most}");
         }
+        if !QUEUE_TOKENS.contains(&queue_tokens) {
+            let (least, most) = (QUEUE_TOKENS.start(), QUEUE_TOKENS.end());
+            bail!("encoder.queue_tokens: {queue_tokens} is out of range {least}..={most}");
+        }
+        for (key, value) in [("max_queue_ms", max_queue_ms), ("max_batch_queue_ms", max_batch_queue_ms)] {
+            if !QUEUE_MILLIS.contains(&value) {
+                let (least, most) = (QUEUE_MILLIS.start(), QUEUE_MILLIS.end());
+                bail!("encoder.{key}: {value} is out of range {least}..={most}");
+            }
+        }
+        let patience = Patience {
+            single: std::time::Duration::from_millis(max_queue_ms),
+            several: std::time::Duration::from_millis(max_batch_queue_ms),
+        };
         let options = LoadOptions {
             max_batch_tokens: batch_tokens,
             encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
@@ -172,7 +211,7 @@ impl RawEncoder {
             threads: if threads == 0 { available_threads() } else { threads },
             pin,
         };
-        Ok((options, EncoderLimits { queue_capacity, cache_bytes, batch_tokens }))
+        Ok((options, EncoderLimits { queue_capacity, queue_tokens, patience, cache_bytes, batch_tokens }))
     }
 }
 
@@ -205,6 +244,7 @@ impl Default for RawConfig {
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),
             gaps: GapPolicy::default(),
+            limits: Limits::default(),
             snapshots: RawSnapshots::default(),
         }
     }
@@ -245,6 +285,8 @@ pub struct Config {
     pub catalog: CatalogPolicy,
     /// What is kept of unmet intents.
     pub gaps: GapPolicy,
+    /// What a principal may ask for that has no limits of its own.
+    pub limits: Limits,
     /// Where snapshots are written.
     pub snapshots_dir: PathBuf,
 }
@@ -377,6 +419,7 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            limits,
             snapshots: RawSnapshots { dir: snapshots_dir },
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
@@ -393,8 +436,12 @@ impl TryFrom<RawConfig> for Config {
         if drain_seconds > 3600 {
             bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
         }
-        if let Some(fault) =
-            ranking.fault().or_else(|| feedback.fault()).or_else(|| catalog.fault()).or_else(|| gaps.fault())
+        if let Some(fault) = ranking
+            .fault()
+            .or_else(|| feedback.fault())
+            .or_else(|| catalog.fault())
+            .or_else(|| gaps.fault())
+            .or_else(|| limits.fault())
         {
             bail!("{fault}");
         }
@@ -437,6 +484,7 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            limits,
         })
     }
 }
@@ -479,6 +527,11 @@ mod tests {
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
         check("[encoder]\npin = \"yes\"", "pin");
+        check("[encoder]\nqueue_tokens = 0", "encoder.queue_tokens: 0 is out of range");
+        check("[encoder]\nmax_queue_ms = 0", "encoder.max_queue_ms: 0 is out of range");
+        check("[limits]\nburst = 5", "limits.requests_per_second");
+        check("[limits]\nper_minute = 5", "per_minute");
+        check("[limits]\nconcurrent = 99999999", "limits.concurrent");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");

@@ -31,6 +31,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
+use crate::limits::{Book, LimitLayer};
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
@@ -145,6 +146,8 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .layer(call_meters)
         .layer(EdgeLayer)
+        // Behind whoever says who calls.
+        .layer(LimitLayer::new(Book::new(config.limits)))
         .add_routes(services(&config, &engine, limits, &stopping)?)
         .add_service(health);
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(

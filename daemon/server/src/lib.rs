@@ -3,8 +3,10 @@
 //! Everything that `fitment serve` runs is in this crate and below it, and no HTTP client is: what fetches models and what
 //! calls a daemon belongs to the command line (`daemon/cli`). A test of the dependency graph holds it to that.
 
+pub mod caller;
 pub mod config;
 pub mod daemon;
+pub mod limits;
 mod metrics;
 mod rpc;
 pub mod telemetry;

@@ -8,6 +8,7 @@ mod audit;
 mod bundle;
 mod catalog;
 mod certification;
+mod context;
 mod convert;
 mod edge;
 mod evaluation;
@@ -44,6 +45,7 @@ pub(crate) use self::matcher::MatcherService;
 pub(crate) use self::model::ModelService;
 pub use self::model::put_comparison;
 pub(crate) use self::snapshot::SnapshotService;
+pub(crate) use self::status::limit_exceeded;
 
 /// Intents of one batch at most.
 const MAX_BATCH: usize = 256;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES};
+use fitment_engine::{CallContext, Engine, EngineError, MAX_INTENT_BYTES};
 use fitment_models::TextRole;
 use fitment_proto::v1;
 use futures_util::future::join_all;
@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::context::Asker;
 use super::edge::explain_transport;
 use super::status::{item_status_of, status_of};
 use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
@@ -32,7 +33,11 @@ pub(crate) struct MatcherService {
 impl v1::matcher_service_server::MatcherService for MatcherService {
     async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
         let engine = self.engine.get()?;
-        answer(&engine, &self.meters, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let context = Asker::of(&request).single();
+        answer(&engine, &self.meters, request.into_inner(), context)
+            .await
+            .map(Response::new)
+            .map_err(|error| status_of(&error))
     }
 
     async fn batch_match(
@@ -40,22 +45,26 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         request: Request<v1::BatchMatchRequest>,
     ) -> Result<Response<v1::BatchMatchResponse>, Status> {
         let engine = self.engine.get()?;
+        let asker = Asker::of(&request);
         let v1::BatchMatchRequest { requests } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&requests.len()) {
             let fault = format!("holds {} intents; send 1 to {MAX_BATCH}", requests.len());
             return Err(status_of(&EngineError::field("requests", fault)));
         }
         let mut items = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter().peekable();
+        let mut requests = requests.into_iter().enumerate().peekable();
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
-            let round =
-                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, &self.meters, request));
+            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|(at, request)| {
+                // The first one was counted with the call.
+                let context = if at == 0 { Ok(asker.several()) } else { asker.counted() };
+                item(&engine, &self.meters, request, context)
+            });
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {
                         Ok(response) => v1::batch_match_item::Result::Response(response),
-                        Err(error) => v1::batch_match_item::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::batch_match_item::Result::Error(status),
                     }),
                 });
             }
@@ -71,15 +80,17 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
     ) -> Result<Response<Self::StreamMatchStream>, Status> {
         let engine = self.engine.get()?;
         let (answers, stream) = mpsc::channel(STREAM_CONCURRENCY);
-        tokio::spawn(pump(engine, self.meters.clone(), request.into_inner(), answers));
+        let asker = Asker::of(&request);
+        tokio::spawn(pump(engine, self.meters.clone(), asker, request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let engine = self.engine.get()?;
+        let context = Asker::of(&request).single();
         let request = request.into_inner().request.unwrap_or_default();
         let explained = async {
-            let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
+            let query = fitment_engine::MatchQuery { explain: true, context, ..convert::match_query(request)? };
             let mut answer = engine.match_intent(query).await?;
             self.meters.answered(&answer);
             let explanation = answer.explanation.take();
@@ -91,7 +102,8 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
 
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
         let engine = self.engine.get()?;
-        embed(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let context = Asker::of(&request).several();
+        embed(&engine, request.into_inner(), &context).await.map(Response::new).map_err(|error| status_of(&error))
     }
 }
 
@@ -99,17 +111,29 @@ async fn answer(
     engine: &Engine,
     meters: &MatchMeters,
     request: v1::MatchRequest,
+    context: CallContext,
 ) -> Result<v1::MatchResponse, EngineError> {
-    let query = fitment_engine::MatchQuery { remember: true, ..convert::match_query(request)? };
+    let query = fitment_engine::MatchQuery { remember: true, context, ..convert::match_query(request)? };
     let answer = engine.match_intent(query).await?;
     meters.answered(&answer);
     Ok(convert::match_response(answer, engine))
+}
+
+/// One item of a batch or a stream, unless it was one too many.
+async fn item(
+    engine: &Engine,
+    meters: &MatchMeters,
+    request: v1::MatchRequest,
+    context: Result<CallContext, v1::ItemStatus>,
+) -> Result<v1::MatchResponse, v1::ItemStatus> {
+    answer(engine, meters, request, context?).await.map_err(|error| item_status_of(&error))
 }
 
 /// Answers a stream until either side ends it. Its work is dropped when the caller leaves.
 async fn pump(
     engine: Engine,
     meters: MatchMeters,
+    asker: Asker,
     mut requests: Streaming<v1::StreamMatchRequest>,
     answers: mpsc::Sender<Result<v1::StreamMatchResponse, Status>>,
 ) {
@@ -129,18 +153,17 @@ async fn pump(
             }
             Some(Ok(v1::StreamMatchRequest { id, request })) => {
                 let (engine, meters, answers) = (engine.clone(), meters.clone(), answers.clone());
+                let context = asker.counted();
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
-                        Err(EngineError::field(
-                            "id",
-                            format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
-                        ))
+                        let fault = format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len());
+                        Err(item_status_of(&EngineError::field("id", fault)))
                     } else {
-                        answer(&engine, &meters, request.unwrap_or_default()).await
+                        item(&engine, &meters, request.unwrap_or_default(), context).await
                     };
                     let result = match result {
                         Ok(response) => v1::stream_match_response::Result::Response(response),
-                        Err(error) => v1::stream_match_response::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::stream_match_response::Result::Error(status),
                     };
                     drop(answers.send(Ok(v1::StreamMatchResponse { id, result: Some(result) })).await);
                 });
@@ -150,7 +173,11 @@ async fn pump(
     while running.join_next().await.is_some() {}
 }
 
-async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedResponse, EngineError> {
+async fn embed(
+    engine: &Engine,
+    request: v1::EmbedRequest,
+    context: &CallContext,
+) -> Result<v1::EmbedResponse, EngineError> {
     let v1::EmbedRequest { texts, role } = request;
     let role = match v1::TextRole::try_from(role) {
         Ok(v1::TextRole::Unspecified | v1::TextRole::Query) => TextRole::Query,
@@ -164,8 +191,7 @@ async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedRe
         let fault = format!("is {} bytes long, at most {MAX_INTENT_BYTES} are taken", text.len());
         return Err(EngineError::field(format!("texts[{position}]"), fault));
     }
-    let tokens = texts.iter().map(|text| engine.count_tokens(text)).collect::<Result<Vec<usize>, _>>()?;
-    let encoded = engine.embed(texts, role).await?;
+    let (encoded, tokens) = engine.embed(texts, role, context).await?;
     Ok(v1::EmbedResponse {
         embeddings: encoded
             .vectors
