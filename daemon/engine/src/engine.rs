@@ -9,8 +9,9 @@ use fitment_index::SealScope;
 use fitment_models::{Embedder, ModelInfo, TextRole};
 use fitment_ranking::Ranker;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
+use crate::admission::gate::{Gate, Pass};
+use crate::admission::{CallContext, Patience, WorkClass};
 use crate::assemblies::{Registry, RulesInForce};
 use crate::calibration::Calibration;
 use crate::certification::Trust;
@@ -33,8 +34,12 @@ use crate::vector_cache::CacheUse;
 /// Tells the time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 
-/// Searches that run at once on the blocking pool.
+/// Searches of matches that run at once on the blocking pool, at most: one for each processor keeps the wait of all shortest.
 const SEARCHES_AT_ONCE: usize = 8;
+/// Other computations for calls that run at once. Some take long, so they have a gate of their own.
+const READS_AT_ONCE: usize = 8;
+/// Of each, how many may wait.
+const COMPUTATIONS_WAITING: usize = 1024;
 
 /// What an engine is made from.
 pub struct EngineOptions {
@@ -94,7 +99,11 @@ pub(crate) struct Shared {
     retired: AtomicBool,
     /// The revision that searches see, for those who follow.
     pub(crate) announced: Arc<tokio::sync::watch::Sender<Revision>>,
-    searches: Semaphore,
+    /// Of matches.
+    pub(crate) searches: Gate,
+    /// Everything else that is computed for calls.
+    pub(crate) reads: Gate,
+    patience: Patience,
 }
 
 /// What is being served.
@@ -178,7 +187,9 @@ impl Engine {
             writing: Arc::default(),
             retired: AtomicBool::new(false),
             announced: Arc::new(tokio::sync::watch::Sender::new(0)),
-            searches: Semaphore::new(SEARCHES_AT_ONCE),
+            searches: search_gate(limits.patience),
+            reads: read_gate(limits.patience),
+            patience: limits.patience,
         });
         shared.bring_up_trust()?;
         shared.assemblies.bring_up(&shared)?;
@@ -229,14 +240,18 @@ impl Engine {
         }
     }
 
-    /// Encodes texts, as somebody's request.
-    pub async fn embed(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
-        self.shared().encoder.encode(texts, role).await
-    }
-
-    /// Length of a text in tokens after truncation.
-    pub fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
-        Ok(self.shared().encoder.count_tokens(text)?.0)
+    /// Encodes texts, as somebody's request. Returns the length of each in tokens after truncation, too.
+    pub async fn embed(
+        &self,
+        texts: Vec<String>,
+        role: TextRole,
+        context: &CallContext,
+    ) -> Result<(Encoded, Vec<usize>), EngineError> {
+        let context = context.several();
+        let shared = self.shared();
+        let encoded = shared.encoder.encode(texts.clone(), role, &context).await?;
+        let tokens = shared.encoder.count_all(texts, &context).await?;
+        Ok((encoded, tokens))
     }
 
     /// Whether the catalogue holds a version of a component that may answer.
@@ -311,12 +326,43 @@ impl Engine {
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let shared = self.shared();
-        let searching = Arc::clone(&shared);
-        let _permit = searching.searches.acquire().await.map_err(|_closed| EngineError::Stopping)?;
-        tokio::task::spawn_blocking(move || work(&shared))
-            .await
-            .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
+        let pass = shared.reads.enter(&CallContext::own(WorkClass::Several)).await?;
+        off_the_runtime(shared, pass, work).await
     }
+
+    /// The same for a search that answers an intent.
+    pub(crate) async fn search<T: Send + 'static>(
+        &self,
+        context: &CallContext,
+        work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let shared = self.shared();
+        let pass = shared.searches.enter(context).await?;
+        off_the_runtime(shared, pass, work).await
+    }
+}
+
+/// The computation holds its pass itself: when its caller leaves it goes on, and still counts.
+async fn off_the_runtime<T: Send + 'static>(
+    shared: Arc<Shared>,
+    pass: Pass,
+    work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(move || {
+        let _pass = pass;
+        work(&shared)
+    })
+    .await
+    .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
+}
+
+fn search_gate(patience: Patience) -> Gate {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Gate::new("search", processors.clamp(2, SEARCHES_AT_ONCE), COMPUTATIONS_WAITING, patience)
+}
+
+fn read_gate(patience: Patience) -> Gate {
+    Gate::new("read", READS_AT_ONCE, COMPUTATIONS_WAITING, patience)
 }
 
 impl Shared {
@@ -343,7 +389,9 @@ impl Shared {
             writing: Arc::clone(&self.writing),
             retired: AtomicBool::new(false),
             announced: Arc::clone(&self.announced),
-            searches: Semaphore::new(SEARCHES_AT_ONCE),
+            searches: search_gate(self.patience),
+            reads: read_gate(self.patience),
+            patience: self.patience,
         }
     }
 

@@ -8,6 +8,8 @@ use fitment_index::IndexError;
 use fitment_models::{ModelError, ModelErrorKind};
 use fitment_trust::{TrustError, TrustErrorKind};
 
+use crate::admission::OverloadCause;
+
 /// An engine failure. Abstaining is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -190,13 +192,23 @@ pub enum EngineError {
         /// Where the catalogue stands.
         current: u64,
     },
-    /// A queue is full.
-    #[error("the {queue} queue is full ({capacity} waiting); retry after {retry_after:?}")]
+    /// There is more work than can be done in time.
+    #[error("overloaded: the {queue} queue {cause}; retry after {retry_after:?}")]
     Overloaded {
         /// Which queue.
         queue: &'static str,
-        /// How many may wait.
-        capacity: usize,
+        /// Why this was refused.
+        cause: OverloadCause,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The caller asks for more than it is allowed.
+    #[error(
+        "more {what} a second than this caller is allowed; retry after {retry_after:?}, or ask the operator for a higher limit"
+    )]
+    RateLimited {
+        /// What is counted.
+        what: &'static str,
         /// When to try again.
         retry_after: Duration,
     },
@@ -474,6 +486,7 @@ impl EngineError {
             Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),
             Self::RevisionNotReached { .. } => (ErrorKind::FailedPrecondition, "REVISION_NOT_REACHED"),
             Self::Overloaded { .. } => (ErrorKind::ResourceExhausted, "OVERLOADED"),
+            Self::RateLimited { .. } => (ErrorKind::ResourceExhausted, "RATE_LIMITED"),
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
             Self::Forbidden { .. } => (ErrorKind::PermissionDenied, "FORBIDDEN"),

@@ -1,5 +1,7 @@
 //! How the engine stands at this moment, for who watches it.
 
+use std::time::Duration;
+
 use fitment_index::DenseFigures;
 use jiff::SignedDuration;
 
@@ -31,16 +33,37 @@ pub struct EncoderFigures {
     pub name: &'static str,
     /// Interactive jobs that wait.
     pub interactive_waiting: usize,
+    /// Their tokens.
+    pub tokens_waiting: usize,
     /// Bulk jobs that wait.
     pub bulk_waiting: usize,
     /// Interactive jobs that may wait.
     pub queue_capacity: usize,
+    /// Tokens that may wait.
+    pub queue_tokens: usize,
+    /// How long what waits now will take.
+    pub estimated_wait: Duration,
+    /// Tokens a second of the latest passes; 0 before the first.
+    pub tokens_per_second: f64,
     /// How remembered vectors have served.
     pub cache: CacheUse,
 }
 
 /// Days ahead for which versions are counted whose certification ends.
 pub const EXPIRY_DAYS: [u32; 3] = [1, 7, 30];
+
+/// How computations of one sort stand.
+#[derive(Clone, Copy, Debug)]
+pub struct GateFigures {
+    /// Which ones: `search` or `read`.
+    pub name: &'static str,
+    /// How many wait.
+    pub waiting: usize,
+    /// How many may wait.
+    pub capacity: usize,
+    /// How long what waits now will take.
+    pub estimated_wait: Duration,
+}
 
 /// Everything that changes while an engine runs.
 #[derive(Clone, Debug)]
@@ -61,6 +84,8 @@ pub struct EngineFigures {
     pub recall: IndexRecall,
     /// The first encoder, then the second stage's where that is on.
     pub encoders: Vec<EncoderFigures>,
+    /// Searches of matches, then everything else that is computed for a call.
+    pub gates: [GateFigures; 2],
     /// Whether answers promise anything.
     pub calibration: CalibrationStanding,
     /// What verdicts say about the calibration that was last put into force; `None` without one.
@@ -99,6 +124,7 @@ impl Engine {
             dense,
             recall: shared.index.recall(),
             encoders: std::iter::once(&*shared.encoder).chain(second).map(Encoder::figures).collect(),
+            gates: [shared.searches.figures(), shared.reads.figures()],
             calibration: shared.calibration.standing(),
             promise: watched.promise,
             drift: watched.intents,

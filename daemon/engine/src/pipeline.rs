@@ -9,6 +9,7 @@ use fitment_models::{TextRole, UnitVector};
 use fitment_ranking::{Confidence, RankedSignals, Ranker, Signal, term_ids};
 use serde_json::Value;
 
+use crate::admission::CallContext;
 use crate::calibration::Calibration;
 use crate::certification::Certified;
 use crate::economics::{checked_lines, checked_team};
@@ -69,6 +70,8 @@ pub struct MatchQuery {
     pub team: String,
     /// Lines of code that the caller would generate without an answer, for the economics; 0: not stated.
     pub generated_lines: u32,
+    /// Who asks and until when.
+    pub context: CallContext,
 }
 
 /// How little must be generated.
@@ -193,7 +196,8 @@ pub struct Explanation {
 impl Engine {
     /// Answers an intent.
     ///
-    /// Errors: an intent, vector or bound that breaks its limits; `min_revision` ahead of the catalogue; a full queue.
+    /// Errors: an intent, vector or bound that breaks its limits; `min_revision` ahead of the catalogue; more load than
+    /// can be answered in time.
     pub async fn match_intent(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
         let started = Instant::now();
         let intent = normalize_intent(&query.intent)?;
@@ -211,14 +215,14 @@ impl Engine {
         let shared = self.shared();
         self.reached(query.min_revision)?;
         // In this order: what is known from the words alone is worked out while the encoder is at work.
-        let (encoded, second, words) = tokio::join!(
-            self.vector_of(&intent, &query.vector),
-            self.second_view_of(&intent, &query, started),
-            async { (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name)) }
-        );
+        let (encoded, second, words) =
+            tokio::join!(self.vector_of(&intent, &query), self.second_view_of(&intent, &query, started), async {
+                (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name))
+            });
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
         let viewer = self.viewer().clone();
-        self.compute(move |shared| {
+        let context = query.context.clone();
+        self.search(&context, move |shared| {
             shared.keep_time()?;
             shared.index.note_intent(vector.as_slice());
             let index = shared.index.searchable();
@@ -267,11 +271,12 @@ impl Engine {
         .await
     }
 
-    async fn vector_of(&self, intent: &str, given: &[f32]) -> Result<(UnitVector, Timings), EngineError> {
-        if !given.is_empty() {
-            return Ok((checked_vector(given, self.shared().encoder.info().dimension)?, Timings::default()));
+    async fn vector_of(&self, intent: &str, query: &MatchQuery) -> Result<(UnitVector, Timings), EngineError> {
+        if !query.vector.is_empty() {
+            return Ok((checked_vector(&query.vector, self.shared().encoder.info().dimension)?, Timings::default()));
         }
-        let mut encoded = self.shared().encoder.encode(vec![intent.to_owned()], TextRole::Query).await?;
+        let mut encoded =
+            self.shared().encoder.encode(vec![intent.to_owned()], TextRole::Query, &query.context).await?;
         let vector = encoded.vectors.pop().ok_or_else(|| EngineError::Internal("the encoder gave no vector".into()))?;
         Ok((vector, Timings { queue: encoded.queued, encode: encoded.encoding, ..Timings::default() }))
     }
@@ -288,7 +293,7 @@ impl Engine {
             return Ok(SecondView::default());
         };
         if query.second_vector.is_empty() {
-            return Ok(second.view(intent, started).await);
+            return Ok(second.view(intent, started, &query.context).await);
         }
         let vector = checked_vector(&query.second_vector, second.encoder.info().dimension)?;
         Ok(SecondView { vector: Some(vector), state: SecondStageUse::Used, waited: Duration::ZERO })

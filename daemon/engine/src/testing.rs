@@ -72,7 +72,7 @@ pub(crate) fn open(folder: &Path, model: (&str, usize), policy: GapPolicy, now: 
             store: None,
             ranking: Ranking::default(),
             second_embedder: None,
-            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
+            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, ..EncoderLimits::default() },
             clock: Arc::new(move || jiff::Timestamp::from_second(clock.load(Ordering::SeqCst)).expect("in range")),
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),

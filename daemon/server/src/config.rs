@@ -8,12 +8,13 @@ use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ranking};
+use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Patience, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 use crate::caller::DEFAULT_TENANT;
+use crate::limits::Limits;
 use crate::traces::{IntentPrivacy, TraceConfig};
 use crate::transport::{self, Consent, RawHttp2, RawListen, RawTls, TransportConfig};
 
@@ -28,6 +29,11 @@ const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
 
 /// Bytes of a file of traces: from some hundred calls' to a terabyte.
 const TRACE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
+/// Tokens that may wait: from one long text's to what takes a small model minutes.
+const QUEUE_TOKENS: std::ops::RangeInclusive<usize> = 512..=4_194_304;
+
+/// Longest waits.
+const QUEUE_MILLIS: std::ops::RangeInclusive<u64> = 1..=600_000;
 
 /// Variables with the prefix that are no configuration keys.
 const OTHER_VARIABLES: [&str; 11] = [
@@ -121,6 +127,7 @@ pub struct RawConfig {
     feedback: FeedbackPolicy,
     catalog: CatalogPolicy,
     gaps: GapPolicy,
+    limits: Limits,
     snapshots: RawSnapshots,
     access: RawAccess,
     traces: RawTraces,
@@ -216,6 +223,9 @@ struct RawEncoder {
     threads: usize,
     pin: bool,
     batch_tokens: usize,
+    queue_tokens: usize,
+    max_queue_ms: u64,
+    max_batch_queue_ms: u64,
     cache_bytes: usize,
 }
 
@@ -228,6 +238,9 @@ impl Default for RawEncoder {
             threads: 0,
             pin: false,
             batch_tokens: 4096,
+            queue_tokens: 65_536,
+            max_queue_ms: 250,
+            max_batch_queue_ms: 10_000,
             cache_bytes: 64 * 1024 * 1024,
         }
     }
@@ -236,7 +249,18 @@ impl Default for RawEncoder {
 impl RawEncoder {
     /// The options of loading, and what each encoder may take.
     fn check(self, queue_capacity: usize) -> anyhow::Result<(LoadOptions, EncoderLimits)> {
-        let Self { kernel, precision, device, threads, pin, batch_tokens, cache_bytes } = self;
+        let Self {
+            kernel,
+            precision,
+            device,
+            threads,
+            pin,
+            batch_tokens,
+            queue_tokens,
+            max_queue_ms,
+            max_batch_queue_ms,
+            cache_bytes,
+        } = self;
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
@@ -245,6 +269,20 @@ impl RawEncoder {
             let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
             bail!("encoder.batch_tokens: {batch_tokens} is out of range {least}..={most}");
         }
+        if !QUEUE_TOKENS.contains(&queue_tokens) {
+            let (least, most) = (QUEUE_TOKENS.start(), QUEUE_TOKENS.end());
+            bail!("encoder.queue_tokens: {queue_tokens} is out of range {least}..={most}");
+        }
+        for (key, value) in [("max_queue_ms", max_queue_ms), ("max_batch_queue_ms", max_batch_queue_ms)] {
+            if !QUEUE_MILLIS.contains(&value) {
+                let (least, most) = (QUEUE_MILLIS.start(), QUEUE_MILLIS.end());
+                bail!("encoder.{key}: {value} is out of range {least}..={most}");
+            }
+        }
+        let patience = Patience {
+            single: std::time::Duration::from_millis(max_queue_ms),
+            several: std::time::Duration::from_millis(max_batch_queue_ms),
+        };
         let options = LoadOptions {
             max_batch_tokens: batch_tokens,
             encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
@@ -256,7 +294,7 @@ impl RawEncoder {
             threads: if threads == 0 { available_threads() } else { threads },
             pin,
         };
-        Ok((options, EncoderLimits { queue_capacity, cache_bytes, batch_tokens }))
+        Ok((options, EncoderLimits { queue_capacity, queue_tokens, patience, cache_bytes, batch_tokens }))
     }
 }
 
@@ -294,6 +332,7 @@ impl Default for RawConfig {
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),
             gaps: GapPolicy::default(),
+            limits: Limits::default(),
             snapshots: RawSnapshots::default(),
             access: RawAccess::default(),
             traces: RawTraces::default(),
@@ -337,6 +376,8 @@ pub struct Config {
     pub catalog: CatalogPolicy,
     /// What is kept of unmet intents.
     pub gaps: GapPolicy,
+    /// What a principal may ask for that has no limits of its own.
+    pub limits: Limits,
     /// Where snapshots are written.
     pub snapshots_dir: PathBuf,
     /// The document of who may what; `None`: nobody is asked who they are.
@@ -493,6 +534,7 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            limits,
             snapshots: RawSnapshots { dir: snapshots_dir },
             access: RawAccess { file: access },
             traces,
@@ -521,8 +563,12 @@ impl TryFrom<RawConfig> for Config {
         if drain_seconds > 3600 {
             bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
         }
-        if let Some(fault) =
-            ranking.fault().or_else(|| feedback.fault()).or_else(|| catalog.fault()).or_else(|| gaps.fault())
+        if let Some(fault) = ranking
+            .fault()
+            .or_else(|| feedback.fault())
+            .or_else(|| catalog.fault())
+            .or_else(|| gaps.fault())
+            .or_else(|| limits.fault())
         {
             bail!("{fault}");
         }
@@ -567,6 +613,7 @@ impl TryFrom<RawConfig> for Config {
             gaps,
             access,
             traces,
+            limits,
         })
     }
 }
@@ -646,6 +693,11 @@ mod tests {
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
         check("[encoder]\npin = \"yes\"", "pin");
+        check("[encoder]\nqueue_tokens = 0", "encoder.queue_tokens: 0 is out of range");
+        check("[encoder]\nmax_queue_ms = 0", "encoder.max_queue_ms: 0 is out of range");
+        check("[limits]\nburst = 5", "limits.requests_per_second");
+        check("[limits]\nper_minute = 5", "per_minute");
+        check("[limits]\nconcurrent = 99999999", "limits.concurrent");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");

@@ -33,7 +33,7 @@ use tower::ServiceBuilder;
 
 use crate::config::Config;
 use crate::gate::{AccessStore, GateLayer};
-use crate::limits::Limits;
+use crate::limits::{Book, LimitLayer};
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
@@ -163,13 +163,15 @@ pub async fn serve(
     report_health(&reporter, ServingStatus::NotServing).await;
     let gate = match &access {
         None => GateLayer::open(),
-        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), Limits::default()),
+        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), config.limits),
     };
     let calls = ServiceBuilder::new()
         .layer(call_meters)
         .layer(traces)
         .layer(EdgeLayer)
         .layer(gate)
+        // Behind the gate, which says who calls.
+        .layer(LimitLayer::new(Book::new(config.limits)))
         .service(services(&config, &engine, limits, &stopping)?.add_service(health).prepare());
     let reload = Reload::default();
     let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));

@@ -8,6 +8,7 @@ mod audit;
 mod bundle;
 mod catalog;
 mod certification;
+mod context;
 mod convert;
 mod edge;
 mod evaluation;
@@ -42,7 +43,7 @@ pub use self::model::put_comparison;
 pub(crate) use self::slot::EngineSlot;
 pub use self::slot::Tenants;
 pub(crate) use self::snapshot::SnapshotService;
-pub(crate) use self::status::{denied, unauthenticated};
+pub(crate) use self::status::{denied, limit_exceeded, unauthenticated};
 
 /// Intents of one batch at most.
 const MAX_BATCH: usize = 256;

@@ -25,6 +25,7 @@ mod migrate;
 mod near_duplicates;
 mod network;
 mod operations;
+mod overload;
 mod python;
 mod second_stage;
 mod snapshot;

@@ -115,7 +115,7 @@ pub(super) fn examine(flags: &ConfigFlags, server: &ServerFlags) -> anyhow::Resu
     checks.push(checks::file_limit());
     checks.push(checks::memory());
     checks.push(checks::clock(&config.data_dir));
-    checks.push(checks::address(&config, is_running));
+    checks.push(super::client_runtime()?.block_on(checks::address(&config, is_running)));
     checks.push(daemon);
     Ok(checks)
 }

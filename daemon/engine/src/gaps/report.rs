@@ -12,6 +12,7 @@ use super::GapText;
 use super::book::{Book, Day, IntentKey, KeptGap, KeptIntent, Tally, day_of, place};
 use super::draft::{Draft, Surroundings, draft};
 use super::log::kept_text;
+use crate::admission::{CallContext, WorkClass};
 use crate::audit::{Act, Author};
 use crate::decisions::DecidedIntent;
 use crate::engine::{Engine, Shared};
@@ -354,7 +355,8 @@ impl Engine {
 
     /// How an intent is answered now, and by which component where that is promised. Remembered nowhere.
     async fn ask_again(&self, intent: String) -> Result<(Outcome, Option<String>), EngineError> {
-        let answer = self.match_intent(MatchQuery { intent, top_k: 1, ..MatchQuery::default() }).await?;
+        let context = CallContext::own(WorkClass::Several);
+        let answer = self.match_intent(MatchQuery { intent, top_k: 1, context, ..MatchQuery::default() }).await?;
         let promised = answer.candidates.first().filter(|best| best.is_match);
         Ok((answer.outcome, promised.map(|best| best.version.card.name.to_string())))
     }

@@ -1,6 +1,6 @@
 //! Every metric's name, kind and help, and the buckets of the histograms. `docs/operations.md` has the same table.
 
-use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
+use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES, OVERLOAD_REFUSED};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const BUILD_INFO: &str = "fitment_build_info";
@@ -21,6 +21,13 @@ pub(super) const PHASE_SECONDS: &str = "fitment_match_phase_seconds";
 pub(super) const ENCODER_INFO: &str = "fitment_encoder_info";
 pub(super) const QUEUE_JOBS: &str = "fitment_encoder_queue_jobs";
 pub(super) const QUEUE_CAPACITY: &str = "fitment_encoder_queue_capacity_jobs";
+pub(super) const QUEUE_TOKENS: &str = "fitment_encoder_queue_tokens";
+pub(super) const QUEUE_TOKENS_CAPACITY: &str = "fitment_encoder_queue_capacity_tokens";
+pub(super) const QUEUE_WAIT: &str = "fitment_encoder_estimated_wait_seconds";
+pub(super) const ENCODER_RATE: &str = "fitment_encoder_tokens_per_second";
+pub(super) const GATE_WAITING: &str = "fitment_computations_waiting";
+pub(super) const GATE_CAPACITY: &str = "fitment_computations_waiting_capacity";
+pub(super) const GATE_WAIT: &str = "fitment_computations_estimated_wait_seconds";
 pub(super) const CACHE_HITS: &str = "fitment_vector_cache_hits_total";
 pub(super) const CACHE_MISSES: &str = "fitment_vector_cache_misses_total";
 pub(super) const CACHE_ENTRIES: &str = "fitment_vector_cache_entries";
@@ -98,6 +105,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (TLS_RELOADS, "Times that TLS certificates were read again."),
     (TLS_RELOAD_FAILURES, "Times that TLS certificates could not be read again, so that the ones from before stayed."),
     (MATCHES, "Answered intents, by outcome."),
+    (
+        OVERLOAD_REFUSED,
+        "Work that was refused because it could not be done in time or had no room, by queue and cause.",
+    ),
     (CACHE_HITS, "Texts whose vector was remembered."),
     (CACHE_MISSES, "Texts whose vector had to be made."),
     (
@@ -120,6 +131,13 @@ const GAUGES: &[(&str, &str)] = &[
     (ENCODER_INFO, "1; the model and what computes it are in the labels."),
     (QUEUE_JOBS, "Jobs that wait for the encoder."),
     (QUEUE_CAPACITY, "Interactive jobs that may wait; more are refused."),
+    (QUEUE_TOKENS, "Tokens of the interactive jobs that wait for the encoder."),
+    (QUEUE_TOKENS_CAPACITY, "Tokens that may wait; more are refused."),
+    (QUEUE_WAIT, "Seconds until what waits for the encoder now will be encoded, estimated."),
+    (ENCODER_RATE, "Tokens a second of the encoder's latest passes; 0 before the first."),
+    (GATE_WAITING, "Computations that wait for a thread: searches of matches, and others."),
+    (GATE_CAPACITY, "Computations that may wait; more are refused."),
+    (GATE_WAIT, "Seconds until the computations that wait now will have begun, estimated."),
     (CACHE_ENTRIES, "Vectors that are remembered."),
     (CACHE_BYTES, "Bytes of the remembered vectors and their texts, about."),
     (CACHE_CAPACITY, "Bytes that remembered vectors may take; 0: none are remembered."),

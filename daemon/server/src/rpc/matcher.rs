@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES, MatchAnswer, MatchQuery};
+use fitment_engine::{CallContext, Engine, EngineError, MAX_INTENT_BYTES, MatchAnswer, MatchQuery};
 use fitment_models::TextRole;
 use fitment_proto::v1;
 use futures_util::future::join_all;
@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::context::Asker;
 use super::edge::explain_transport;
 use super::status::{item_status_of, status_of};
 use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
@@ -33,7 +34,8 @@ pub(crate) struct MatcherService {
 impl v1::matcher_service_server::MatcherService for MatcherService {
     async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
         let asking = self.asking(&request)?;
-        asking.answer(request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let context = asking.asker.single();
+        asking.answer(request.into_inner(), context).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
     async fn batch_match(
@@ -47,15 +49,19 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
             return Err(status_of(&EngineError::field("requests", fault)));
         }
         let mut items = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter().peekable();
+        let mut requests = requests.into_iter().enumerate().peekable();
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
-            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|request| asking.answer(request));
+            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|(at, request)| {
+                // The first one was counted with the call.
+                let context = if at == 0 { Ok(asking.asker.several()) } else { asking.asker.counted() };
+                asking.item(request, context)
+            });
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {
                         Ok(response) => v1::batch_match_item::Result::Response(response),
-                        Err(error) => v1::batch_match_item::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::batch_match_item::Result::Error(status),
                     }),
                 });
             }
@@ -77,9 +83,10 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let asking = self.asking(&request)?;
+        let context = asking.asker.single();
         let request = request.into_inner().request.unwrap_or_default();
         let explained = async {
-            let query = MatchQuery { explain: true, ..convert::match_query(request)? };
+            let query = MatchQuery { explain: true, context, ..convert::match_query(request)? };
             let mut answer = asking.ask(query).await?;
             let explanation = answer.explanation.take();
             let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer));
@@ -90,7 +97,8 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
 
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
         let engine = self.engine.of(&request)?;
-        embed(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let context = Asker::of(&request).several();
+        embed(&engine, request.into_inner(), &context).await.map(Response::new).map_err(|error| status_of(&error))
     }
 }
 
@@ -99,6 +107,7 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
 struct Asking {
     engine: Engine,
     meters: MatchMeters,
+    asker: Asker,
     /// `None`: the call is not traced.
     notes: Option<CallNotes>,
 }
@@ -106,15 +115,25 @@ struct Asking {
 impl MatcherService {
     fn asking<T>(&self, request: &Request<T>) -> Result<Asking, Status> {
         let engine = self.engine.of(request)?;
-        Ok(Asking { engine, meters: self.meters.clone(), notes: request.extensions().get().cloned() })
+        let asker = Asker::of(request);
+        Ok(Asking { engine, meters: self.meters.clone(), asker, notes: request.extensions().get().cloned() })
     }
 }
 
 impl Asking {
-    async fn answer(&self, request: v1::MatchRequest) -> Result<v1::MatchResponse, EngineError> {
-        let query = MatchQuery { remember: true, ..convert::match_query(request)? };
+    async fn answer(&self, request: v1::MatchRequest, context: CallContext) -> Result<v1::MatchResponse, EngineError> {
+        let query = MatchQuery { remember: true, context, ..convert::match_query(request)? };
         let answer = self.ask(query).await?;
         Ok(convert::match_response(answer, &self.engine))
+    }
+
+    /// One item of a batch or a stream, unless it was one too many.
+    async fn item(
+        &self,
+        request: v1::MatchRequest,
+        context: Result<CallContext, v1::ItemStatus>,
+    ) -> Result<v1::MatchResponse, v1::ItemStatus> {
+        self.answer(request, context?).await.map_err(|error| item_status_of(&error))
     }
 
     async fn ask(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
@@ -150,18 +169,17 @@ async fn pump(
             }
             Some(Ok(v1::StreamMatchRequest { id, request })) => {
                 let (asking, answers) = (asking.clone(), answers.clone());
+                let context = asking.asker.counted();
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
-                        Err(EngineError::field(
-                            "id",
-                            format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
-                        ))
+                        let fault = format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len());
+                        Err(item_status_of(&EngineError::field("id", fault)))
                     } else {
-                        asking.answer(request.unwrap_or_default()).await
+                        asking.item(request.unwrap_or_default(), context).await
                     };
                     let result = match result {
                         Ok(response) => v1::stream_match_response::Result::Response(response),
-                        Err(error) => v1::stream_match_response::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::stream_match_response::Result::Error(status),
                     };
                     drop(answers.send(Ok(v1::StreamMatchResponse { id, result: Some(result) })).await);
                 });
@@ -171,7 +189,11 @@ async fn pump(
     while running.join_next().await.is_some() {}
 }
 
-async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedResponse, EngineError> {
+async fn embed(
+    engine: &Engine,
+    request: v1::EmbedRequest,
+    context: &CallContext,
+) -> Result<v1::EmbedResponse, EngineError> {
     let v1::EmbedRequest { texts, role } = request;
     let role = match v1::TextRole::try_from(role) {
         Ok(v1::TextRole::Unspecified | v1::TextRole::Query) => TextRole::Query,
@@ -185,8 +207,7 @@ async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedRe
         let fault = format!("is {} bytes long, at most {MAX_INTENT_BYTES} are taken", text.len());
         return Err(EngineError::field(format!("texts[{position}]"), fault));
     }
-    let tokens = texts.iter().map(|text| engine.count_tokens(text)).collect::<Result<Vec<usize>, _>>()?;
-    let encoded = engine.embed(texts, role).await?;
+    let (encoded, tokens) = engine.embed(texts, role, context).await?;
     Ok(v1::EmbedResponse {
         embeddings: encoded
             .vectors

@@ -195,15 +195,25 @@ pub(super) fn clock(data_dir: &Path) -> Check {
     }
 }
 
-/// The address to serve.
-pub(super) fn address(config: &Config, is_running: bool) -> Check {
+/// The addresses to serve, the certificate and the document of who may what: all that a start reads before it listens.
+pub(super) async fn address(config: &Config, is_running: bool) -> Check {
     const NAME: &str = "address";
-    let address = config.listen;
-    match std::net::TcpListener::bind(address) {
-        Ok(_listener) => Check::ok(NAME, format!("{address} is free")),
-        Err(_taken) if is_running => Check::ok(NAME, format!("{address} is taken, by a daemon")),
-        Err(error) => Check::failure(NAME, format!("{address} cannot be had: {error}"), "choose another with `listen`"),
+    let addresses: Vec<String> = config.transport.listen.iter().map(ToString::to_string).collect();
+    let addresses = addresses.join(", ");
+    match fitment_server::daemon::bind(config).await {
+        Ok(listeners) => {
+            let tls = if listeners.is_tls() { "; the certificate can be used" } else { "" };
+            let access = if config.access.is_some() { "; the access document can be used" } else { "" };
+            Check::ok(NAME, format!("{addresses} can be had{tls}{access}"))
+        }
+        Err(error) if is_running && is_taken(&error) => Check::ok(NAME, format!("{addresses}: a daemon has it")),
+        Err(error) => Check::failure(NAME, format!("{error:#}"), "mend what it names, or choose another with `listen`"),
     }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(taken))
 }
 
 /// A daemon that runs already.
