@@ -87,7 +87,8 @@ fn a_decision_is_explained() -> anyhow::Result<()> {
     assert_eq!(said["allowed"], false);
     assert_eq!(said["because"][0], "forbidden by the policy `office-hours`");
     assert!(explain(0, &["match"])?.contains("for some components"));
-    assert!(explain(8, &["review-labels"])?.contains("concerns the whole catalogue"));
+    // What denies a part denies what concerns the whole.
+    assert!(explain(8, &["review-labels"])?.contains("denied by the grant"));
     assert!(explain(3, &["/fitment.v1.Other/Call"])?.contains("there is no call"));
     let said = ends(folder.path(), 3, &["access", "explain", "access.yaml", "--principal", "eve", "--rpc", "match"])?;
     assert!(said.contains("lists no principal `eve`"), "{said}");
