@@ -28,7 +28,8 @@ async fn a_unix_socket_is_served_beside_tcp_and_knows_who_calls() -> anyhow::Res
         ensure!(output.status.success(), "{server}: {}", text(&output.stderr));
     }
     // Somebody answers there, so a second daemon does not take it.
-    let second = fitment()?.args(["serve", "--listen", &address, "--data-dir"]).arg(folder.path().join("b")).output()?;
+    let second =
+        fitment()?.args(["serve", "--listen", &address, "--data-dir"]).arg(folder.path().join("b")).output()?;
     assert!(text(&second.stderr).contains("somebody answers there"), "{}", text(&second.stderr));
     daemon.terminate()?;
     let (status, log) = daemon.wait().await?;
