@@ -161,7 +161,8 @@ pub(crate) struct Unreachable {
     detail: String,
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+/// What is behind an error and everything that wraps it.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

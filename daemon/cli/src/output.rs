@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::cli::Interrupted;
-use crate::client::Unreachable;
+use crate::client::{Unreachable, root_cause};
 
 /// Width of tables where the output is no terminal.
 const PLAIN_WIDTH: u16 = 140;
@@ -52,7 +52,9 @@ pub(crate) fn report_failure(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     if let Some(status) = error.downcast_ref::<Status>() {
         // Nothing can be done about a closed standard error.
-        drop(writeln!(stderr, "error: {}", status.message()));
+        // What broke a connection is behind the status that a call on it ends with.
+        let cause = std::error::Error::source(status).map(|source| format!(": {}", root_cause(source)));
+        drop(writeln!(stderr, "error: {}{}", status.message(), cause.unwrap_or_default()));
         let details = status.get_error_details();
         for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
             if !status.message().contains(&violation.description) {

@@ -87,16 +87,16 @@ impl Provider for TextVariables {
         let mut set = Dict::new();
         for key in TEXT_KEYS {
             let Some(value) = variable(key) else { continue };
-            match key.split_once("__") {
-                None => set.insert(key.to_owned(), value.into()),
+            let (keys, key) = match key.split_once("__") {
+                None => (&mut set, key),
                 Some((section, key)) => {
-                    let of_section = set.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
-                    if let Value::Dict(_, keys) = of_section {
-                        keys.insert(key.to_owned(), value.into());
-                    }
-                    continue;
+                    let section = set.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+                    // Each of them was made here.
+                    let Value::Dict(_, keys) = section else { continue };
+                    (keys, key)
                 }
             };
+            keys.insert(key.to_owned(), value.into());
         }
         Ok(Map::from([(Profile::Default, set)]))
     }

@@ -8,9 +8,11 @@ mod unix;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fitment_proto::v1;
 use fitment_tests::Daemon;
+
+use crate::metrics::get;
 
 /// A daemon with this configuration.
 fn serve(folder: &Path, config: &str) -> anyhow::Result<Daemon> {
@@ -42,6 +44,21 @@ async fn while_others_are_served<T: Send + 'static>(
             }
         }
     }
+}
+
+/// Looks at the metrics, each of which takes about a millisecond.
+const MOST_LOOKS: usize = 100_000;
+
+/// Reads the metrics until they say this. Returns the page.
+fn until_metrics_say(daemon: &Daemon, expect: &str) -> anyhow::Result<String> {
+    let address = daemon.metrics().context("metrics are on")?;
+    for _ in 0..MOST_LOOKS {
+        let page = get(address, "/metrics")?;
+        if page.contains(expect) {
+            return Ok(page);
+        }
+    }
+    bail!("the metrics never said {expect}")
 }
 
 /// The most memory that a daemon has had, bytes.

@@ -13,7 +13,7 @@ use super::peer::Transport;
 enum Origin {
     V4([u8; 4]),
     /// A /64 network: a host has all of its addresses to itself.
-    V6([u8; 8]),
+    V6([u16; 4]),
     User(u32),
 }
 
@@ -24,8 +24,8 @@ impl Origin {
             Transport::Tcp(address) => match address.ip().to_canonical() {
                 IpAddr::V4(address) => Self::V4(address.octets()),
                 IpAddr::V6(address) => {
-                    let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                    Self::V6([a, b, c, d, e, f, g, h])
+                    let [first, second, third, fourth, ..] = address.segments();
+                    Self::V6([first, second, third, fourth])
                 }
             },
         }

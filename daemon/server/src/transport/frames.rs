@@ -18,7 +18,7 @@ pub(super) mod kind {
     pub(in super::super) const WINDOW_UPDATE: u8 = 0x8;
 }
 
-/// END_STREAM of DATA and HEADERS.
+/// `END_STREAM` of DATA and HEADERS.
 const END_STREAM: u8 = 0x1;
 /// ACK of SETTINGS.
 const ACK: u8 = 0x1;

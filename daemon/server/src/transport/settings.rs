@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::address::ListenAddress;
 use super::peer::TlsVersion;
 
+/// The largest window (RFC 9113, section 6.9.1).
+const MOST_WINDOW: u32 = (1 << 31) - 1;
+
 /// What must be said to speak without TLS on an address that is reachable from the network.
 pub const PLAINTEXT_SENTENCE: &str = "anyone on the network can read and change what is sent";
 /// What must be said to let everybody in who reaches such an address.
@@ -307,7 +310,7 @@ impl Default for RawHttp2 {
             max_age_seconds: 3600,
             age_grace_seconds: 600,
             max_pending_reset_streams: 20,
-            max_local_reset_streams: 128,
+            max_local_reset_streams: 1024,
             control_frames_per_second: 1000,
             write_stall_seconds: 20,
             answer_stall_seconds: 60,
@@ -340,8 +343,6 @@ impl RawHttp2 {
             answer_stall_seconds,
             message_seconds,
         } = self;
-        /// The largest window (RFC 9113, section 6.9.1).
-        const MOST_WINDOW: u32 = (1 << 31) - 1;
         let seconds = |key, value, range| within(key, value, range).map(Duration::from_secs);
         Ok(Http2Limits {
             max_connections: within("max_connections", max_connections, 1..=1_000_000)?,

@@ -13,6 +13,9 @@ const MOST: usize = 2_000_000;
 /// What a flood may cost for a moment; without limits each of these costs gigabytes, or goes on for ever.
 const MEMORY: u64 = 128 << 20;
 
+/// What is sent, by how often something was sent before.
+type Bytes = fn(usize) -> Vec<u8>;
+
 /// A stream of a client, by number.
 fn stream(number: usize) -> u32 {
     u32::try_from(2 * number + 1).unwrap_or(u32::MAX)
@@ -24,14 +27,14 @@ async fn floods_of_frames_are_cut_off_and_cost_others_nothing() -> anyhow::Resul
     let daemon = serve(folder.path(), "")?;
     let address = daemon.address().to_owned();
     let before = peak_memory(&daemon)?;
-    type Bytes = fn(usize) -> Vec<u8>;
     let floods: [(&str, Bytes); 9] = [
         ("rapid reset (CVE-2023-44487)", |number| {
             [head(stream(number), INFO, END_HEADERS), frame(RST_STREAM, 0, stream(number), &[0, 0, 0, 8])].concat()
         }),
         ("the server made to reset (CVE-2025-8671)", |number| {
-            // A window update of nothing is a fault of its stream alone.
-            [head(stream(number), WATCH, END_HEADERS), frame(WINDOW_UPDATE, 0, stream(number), &[0; 4])].concat()
+            // A window that grows beyond 2^31-1 is a fault of its stream alone.
+            let growth = frame(WINDOW_UPDATE, 0, stream(number), &[0x7f, 0xff, 0xff, 0xff]);
+            [head(stream(number), WATCH, END_HEADERS), growth].concat()
         }),
         ("pings (CVE-2019-9512)", |_| frame(PING, 0, 0, &[7; 8])),
         ("settings (CVE-2019-9515)", |_| frame(SETTINGS, 0, 0, &[])),
@@ -55,10 +58,10 @@ async fn floods_of_frames_are_cut_off_and_cost_others_nothing() -> anyhow::Resul
         let flood = move || Raw::greet(&address, &[])?.flood(MOST, bytes);
         let (sent, answers) = while_others_are_served(&daemon, flood).await?;
         let sent = sent.with_context(|| format!("{name}: not cut off"))?;
-        println!("{name}: cut off after {sent} writes; {answers} answers to others meanwhile");
+        eprintln!("{name}: cut off after {sent} writes; {answers} answers to others meanwhile");
     }
     let grown = peak_memory(&daemon)?.saturating_sub(before);
-    println!("memory grew by {} KiB at most", grown / 1024);
+    eprintln!("memory grew by {} KiB at most", grown / 1024);
     assert!(grown < MEMORY, "{grown} bytes");
     Ok(())
 }

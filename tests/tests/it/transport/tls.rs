@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use fitment_tests::{Daemon, fitment, manifest, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs;
@@ -16,11 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::raw::{connect, is_end};
-use super::serve;
-use crate::metrics::get;
-
-/// Looks at the metrics, each of which takes about a millisecond.
-const MOST_LOOKS: usize = 100_000;
+use super::{serve, until_metrics_say};
 
 /// A certificate authority.
 struct Authority {
@@ -183,9 +179,9 @@ async fn tls_1_2_and_1_3_are_spoken_and_nothing_else() -> anyhow::Result<()> {
         assert_eq!(agreed, Some(expect));
     }
     files.handshake(&daemon, rustls::ALL_VERSIONS, &[b"http/1.1"]).await.expect_err("HTTP/2 must be offered");
-    // A fatal alert (2): protocol_version (70).
+    // An alert (0x15) that is fatal (2); which one it is depends on what else such a client cannot do.
     let refusal = answer(&daemon, &hello_of_tls_1_1())?;
-    assert_eq!((refusal.first(), &refusal[5..]), (Some(&0x15), &[2, 70][..]), "{refusal:?}");
+    assert_eq!((refusal.first(), refusal.get(5)), (Some(&0x15), Some(&2)), "{refusal:?}");
     let refusal = answer(&daemon, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     assert!(refusal.is_empty() || refusal[0] == 0x15, "{refusal:?}");
     let output = files.list(&daemon, None)?;
@@ -254,18 +250,6 @@ impl Drop for Watch {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// Reads the metrics until they say this.
-fn until_metrics_say(daemon: &Daemon, expect: &str) -> anyhow::Result<String> {
-    let address = daemon.metrics().context("metrics are on")?;
-    for _ in 0..MOST_LOOKS {
-        let page = get(address, "/metrics")?;
-        if page.contains(expect) {
-            return Ok(page);
-        }
-    }
-    bail!("the metrics never said {expect}")
 }
 
 #[tokio::test]
