@@ -83,8 +83,14 @@ impl Default for EncoderLimits {
     }
 }
 
-/// Encodes texts on a thread of its own.
+/// Encodes texts on a thread of its own, and remembers intents.
 pub(crate) struct Encoder {
+    core: Arc<Core>,
+    cache: VectorCache,
+}
+
+/// What catalogues that one model serves may share: nothing in it tells whose a text is.
+struct Core {
     name: &'static str,
     embedder: Arc<dyn Embedder>,
     queue: Arc<Queue<Job>>,
@@ -92,10 +98,9 @@ pub(crate) struct Encoder {
     readers: Gate,
     limits: EncoderLimits,
     refused: AtomicU64,
-    cache: VectorCache,
 }
 
-impl Drop for Encoder {
+impl Drop for Core {
     fn drop(&mut self) {
         self.queue.close();
     }
@@ -138,7 +143,7 @@ impl Encoder {
             })
             .map_err(|source| EngineError::Io { path: "encoder thread".into(), source })?;
         adoption.recv().map_err(|_ended| EngineError::Stopping)??;
-        Ok(Self {
+        let core = Core {
             name,
             embedder,
             queue,
@@ -146,36 +151,42 @@ impl Encoder {
             readers: Gate::new("reading", READERS, READERS_WAITING, limits.patience),
             limits,
             refused: AtomicU64::new(0),
-            cache: VectorCache::new(limits.cache_bytes),
-        })
+        };
+        Ok(Self { core: Arc::new(core), cache: VectorCache::new(limits.cache_bytes) })
+    }
+
+    /// Another one on the same thread and model, which remembers for itself: how long an answer takes tells nothing about what
+    /// others asked.
+    pub(crate) fn beside(&self) -> Self {
+        Self { core: Arc::clone(&self.core), cache: VectorCache::new(self.core.limits.cache_bytes) }
     }
 
     /// What the model is.
     pub(crate) fn info(&self) -> &ModelInfo {
-        self.embedder.info()
+        self.core.embedder.info()
     }
 
     /// Length of a text in tokens after truncation, and whether it fills the model's window.
     pub(crate) fn count_tokens(&self, text: &str) -> Result<(usize, bool), EngineError> {
-        let tokens = self.embedder.count_tokens(text)?;
+        let tokens = self.core.embedder.count_tokens(text)?;
         Ok((tokens, tokens >= self.info().max_tokens))
     }
 
     /// How many interactive jobs may wait.
     pub(crate) fn capacity(&self) -> usize {
-        self.limits.queue_capacity
+        self.core.limits.queue_capacity
     }
 
     /// How it stands.
     pub(crate) fn figures(&self) -> EncoderFigures {
-        let Standing { jobs, tokens, bulk, wait, tokens_per_second } = self.queue.standing(Instant::now());
+        let Standing { jobs, tokens, bulk, wait, tokens_per_second } = self.core.queue.standing(Instant::now());
         EncoderFigures {
-            name: self.name,
+            name: self.core.name,
             interactive_waiting: jobs,
             tokens_waiting: tokens,
             bulk_waiting: bulk,
-            queue_capacity: self.limits.queue_capacity,
-            queue_tokens: self.limits.queue_tokens,
+            queue_capacity: self.core.limits.queue_capacity,
+            queue_tokens: self.core.limits.queue_tokens,
             estimated_wait: wait,
             tokens_per_second,
             cache: self.cache_use(),
@@ -200,11 +211,14 @@ impl Encoder {
         let (mut queued, mut encoding) = (Duration::ZERO, Duration::ZERO);
         if !missing.is_empty() {
             let lane = LaneKey { principal: Arc::clone(&context.principal), work: context.work };
-            let wait = Wait { most: self.limits.patience.of(context.work), deadline: context.deadline };
+            let wait = Wait { most: self.core.limits.patience.of(context.work), deadline: context.deadline };
             // A text has two tokens at the least: who is too late for those need not be read.
-            self.queue.check(&lane, missing.len() * 2, wait, Instant::now()).map_err(|cause| self.refuse(cause))?;
+            self.core
+                .queue
+                .check(&lane, missing.len() * 2, wait, Instant::now())
+                .map_err(|cause| self.refuse(cause))?;
             // Threads that sleep wake while the text is read.
-            self.embedder.expect_batch();
+            self.core.embedder.expect_batch();
             let wanted: Vec<String> = missing.iter().map(|&text| texts[text].clone()).collect();
             let read = self.read(wanted, role, context).await?;
             if let Some(budget) = &context.budget {
@@ -251,10 +265,10 @@ impl Encoder {
         read: impl FnOnce(&dyn Embedder) -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, EngineError> {
         if bytes <= READ_AT_ONCE {
-            return Ok(read(&*self.embedder)?);
+            return Ok(read(&*self.core.embedder)?);
         }
-        let pass = self.readers.enter(context).await?;
-        let embedder = Arc::clone(&self.embedder);
+        let pass = self.core.readers.enter(context).await?;
+        let embedder = Arc::clone(&self.core.embedder);
         let reading = tokio::task::spawn_blocking(move || {
             let _pass = pass;
             read(&*embedder)
@@ -263,7 +277,7 @@ impl Encoder {
     }
 
     async fn ask(&self, read: Vec<Tokens>, lane: &LaneKey, wait: Wait) -> Result<Encoded, EngineError> {
-        let most = PIECE_TOKENS.min(self.limits.batch_tokens);
+        let most = PIECE_TOKENS.min(self.core.limits.batch_tokens);
         let (work, answers): (Vec<Waiting<Job>>, Vec<Answer>) = pieces(read, most, MAX_BATCH)
             .into_iter()
             .map(|(tokens, texts)| {
@@ -271,11 +285,11 @@ impl Encoder {
                 (Waiting { tokens, item }, answer)
             })
             .unzip();
-        let displaced = self.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(cause))?;
+        let displaced = self.core.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(cause))?;
         for job in displaced {
-            let length = self.queue.standing(Instant::now()).wait;
-            refused(self.name, OverloadCause::Displaced);
-            job.refuse(self.name, OverloadCause::Displaced, retry_after(length, self.turn()));
+            let length = self.core.queue.standing(Instant::now()).wait;
+            refused(self.core.name, OverloadCause::Displaced);
+            job.refuse(self.core.name, OverloadCause::Displaced, retry_after(length, self.turn()));
         }
         let mut all = Encoded { vectors: Vec::new(), queued: Duration::ZERO, encoding: Duration::ZERO };
         for answer in answers {
@@ -291,16 +305,16 @@ impl Encoder {
         match cause {
             Refused::Closed => EngineError::Stopping,
             Refused::Overloaded(cause, excess) => {
-                refused(self.name, cause);
+                refused(self.core.name, cause);
                 let retry_after = retry_after(excess, self.turn());
-                EngineError::Overloaded { queue: self.name, cause, retry_after }
+                EngineError::Overloaded { queue: self.core.name, cause, retry_after }
             }
         }
     }
 
     /// How many were refused before.
     fn turn(&self) -> u64 {
-        self.refused.fetch_add(1, Ordering::Relaxed)
+        self.core.refused.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Encodes any number of texts behind all interactive work, waiting for room.
@@ -311,7 +325,7 @@ impl Encoder {
         let mut vectors: Vec<Option<UnitVector>> = vec![None; texts.len()];
         let mut pending = Vec::new();
         for chunk in order.chunks(BULK_CHUNK) {
-            let permit = self.bulk_permits.acquire().await.map_err(|_closed| EngineError::Stopping)?;
+            let permit = self.core.bulk_permits.acquire().await.map_err(|_closed| EngineError::Stopping)?;
             let unread = chunk.iter().map(|&text| texts[text].clone()).collect();
             pending.push((chunk, self.offer_bulk(unread, role)?, permit));
             // Half of the room is left to other writers.
@@ -346,7 +360,7 @@ impl Encoder {
 
     fn offer_bulk(&self, texts: Vec<String>, role: TextRole) -> Result<Answer, EngineError> {
         let (job, answer) = Job::new(Texts::Unread(texts, role), None);
-        self.queue.offer_bulk(job).map_err(|cause| self.refuse(cause))?;
+        self.core.queue.offer_bulk(job).map_err(|cause| self.refuse(cause))?;
         Ok(answer)
     }
 }

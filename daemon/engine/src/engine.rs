@@ -140,6 +140,18 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
+        let encoder = Encoder::start(embedder, "first", options.encoder)?;
+        Self::open_with(options, encoder, on_progress)
+    }
+
+    /// The same beside another engine, on whose encoder's thread and model this one's texts are encoded. They share nothing
+    /// else.
+    pub fn open_beside(options: EngineOptions, other: &Self, on_progress: OnProgress<'_>) -> Result<Self, EngineError> {
+        let encoder = other.shared().encoder.beside();
+        Self::open_with(options, encoder, on_progress)
+    }
+
+    fn open_with(options: EngineOptions, encoder: Encoder, on_progress: OnProgress<'_>) -> Result<Self, EngineError> {
         let EngineOptions {
             data_dir,
             store,
@@ -161,9 +173,9 @@ impl Engine {
         }
         let store = Arc::new(store.map_or_else(|| Store::open(&path), Ok)?);
         sweep_indexes(&data_dir)?;
-        store.bind_model(embedder.info())?;
-        let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
-        let encoder = Arc::new(Encoder::start(embedder, "first", limits)?);
+        store.bind_model(encoder.info())?;
+        let index = LiveIndex::open(&store, &caches, encoder.info(), &ranking.fields, on_progress)?;
+        let encoder = Arc::new(encoder);
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
         let second = second_embedder.map(|embedder| SecondStage::start(embedder, limits, budget)).transpose()?;
         let (second, woken) = second.unzip();

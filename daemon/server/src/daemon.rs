@@ -64,12 +64,16 @@ const SERVICES: [&str; 12] = [
 
 /// Opens the model and the catalogue. Blocks.
 pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
+    open_catalog(config, None, on_progress)
+}
+
+/// The same; with the encoder of an engine that is open already, where that has the catalogue's model.
+fn open_catalog(config: &Config, beside: Option<&Engine>, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
     let (store, stored) =
         if config.model_is_chosen { (None, None) } else { fitment_engine::stored_model(&config.data_dir)? };
     let name = stored.map(|stored| stored.name).filter(|name| !name.is_empty()).unwrap_or_else(|| config.model.clone());
     let model = ModelCache::new(&config.models_dir).get(&name)?;
-    let embedder = fitment_models::load(&model, &config.encoder)?;
     let second = &config.ranking.second_stage;
     let second_embedder = second
         .is_on()
@@ -90,17 +94,21 @@ pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Resu
         catalog: config.catalog,
         gaps: config.gaps,
     };
-    Ok(Engine::open(options, embedder, on_progress)?)
+    Ok(match beside.filter(|other| other.model().name == name) {
+        Some(other) => Engine::open_beside(options, other, on_progress)?,
+        None => Engine::open(options, fitment_models::load(&model, &config.encoder)?, on_progress)?,
+    })
 }
 
 /// Opens the catalogues of all tenants. Blocks.
 pub fn open_tenants(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Tenants> {
     let Some(file) = &config.access else { return Ok(Tenants::open_to_all(open_engine(config, on_progress)?)) };
     let access = AccessStore::open(file)?.current();
-    let mut engines = BTreeMap::new();
+    let mut engines: BTreeMap<Arc<str>, Engine> = BTreeMap::new();
     for tenant in access.tenants() {
         let config = config.of_tenant(tenant);
-        let engine = open_engine(&config, on_progress).with_context(|| format!("tenant {tenant}"))?;
+        let beside = engines.values().next();
+        let engine = open_catalog(&config, beside, on_progress).with_context(|| format!("tenant {tenant}"))?;
         engines.insert(Arc::from(tenant), engine);
     }
     Ok(Tenants::guarded(engines))

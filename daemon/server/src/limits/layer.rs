@@ -189,7 +189,7 @@ mod tests {
         });
         let mut limited = LimitLayer::new(book).layer(counted);
         let request = |path: &str, principal: &str| {
-            let caller = Caller { principal: principal.into(), limits: None };
+            let caller = Caller { principal: principal.into(), tenant: "default".into(), permit: None, limits: None };
             Request::builder().uri(path).extension(caller).body(Body::empty()).expect("a request")
         };
         let matching = "/fitment.v1.MatcherService/Match";
