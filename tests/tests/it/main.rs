@@ -17,6 +17,7 @@ mod eval_cli;
 mod evaluation;
 mod feedback;
 mod gaps;
+mod gate;
 mod kills;
 mod lifecycle;
 mod matching;
