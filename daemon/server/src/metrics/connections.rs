@@ -18,6 +18,7 @@ impl OpenConnection {
     /// Ends, for this reason.
     pub(crate) fn end(self, reason: &'static str) {
         metrics::counter!(CONNECTIONS_ENDED, "reason" => reason).increment(1);
+        drop(self);
     }
 }
 

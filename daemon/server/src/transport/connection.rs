@@ -114,7 +114,7 @@ where
         }
     }
 
-    /// Serves one connection to its end. age_factor: of the age that it may have, 0.9 to 1.1.
+    /// Serves one connection to its end. `age_factor`: of the age that it may have, 0.9 to 1.1.
     pub(super) async fn serve(
         &self,
         stream: Box<dyn Bytes>,

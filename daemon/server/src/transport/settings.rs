@@ -104,7 +104,7 @@ impl<'a> Consent<'a> {
         Ok(Self { key, sentence, given: !said.is_empty() })
     }
 
-    /// Errors: it was not said. danger: what is the case. way_out: what to do instead.
+    /// Errors: it was not said. danger: what is the case. `way_out`: what to do instead.
     pub(crate) fn required(&self, danger: &str, way_out: &str) -> anyhow::Result<()> {
         if self.given {
             return Ok(());

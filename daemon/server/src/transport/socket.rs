@@ -33,7 +33,7 @@ pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
 
 impl Socket {
-    /// Listens. unix_mode: permissions of a Unix socket.
+    /// Listens. `unix_mode`: permissions of a Unix socket.
     ///
     /// Errors: the address is taken or not ours, the folder of a Unix socket is open to others.
     pub async fn bind(address: &ListenAddress, unix_mode: u32) -> anyhow::Result<Self> {
@@ -77,7 +77,7 @@ impl Socket {
     }
 }
 
-/// Listens on an address of TCP. way_out: how to choose another one.
+/// Listens on an address of TCP. `way_out`: how to choose another one.
 pub(crate) async fn bind_tcp(address: SocketAddr, way_out: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; is a daemon running there already? choose another with {way_out}")

@@ -62,7 +62,7 @@ async fn a_byte_of_window_now_and_then_is_no_progress() {
         wire.read(&frame(kind::WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()), at).expect("a window");
         rounds += 1;
     }
-    assert_eq!(rounds, 5, "ten seconds of waiting each, of sixty");
+    assert_eq!(rounds, 6, "ten seconds of waiting each, of sixty and what six bytes are worth");
 }
 
 #[tokio::test(start_paused = true)]
