@@ -53,6 +53,9 @@ pub(crate) struct OverloadArguments {
     /// The daemon's process, to tell its memory.
     #[arg(long)]
     pid: Option<u32>,
+    /// How often each intent's words are repeated: long intents load the encoder more than the connections.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    repeat: u16,
     /// Number of the first intent: runs against one daemon should not ask the same ones.
     #[arg(long, default_value_t = 0)]
     first: usize,
@@ -111,17 +114,21 @@ fn spread(micros: &[u64]) -> anyhow::Result<String> {
 
 /// Intents that nobody asked before.
 #[derive(Clone)]
-struct Fresh(Arc<AtomicUsize>);
+struct Fresh {
+    number: Arc<AtomicUsize>,
+    repeat: usize,
+}
 
 impl Fresh {
     fn next(&self) -> v1::MatchRequest {
-        v1::MatchRequest { intent: texts::intent(self.0.fetch_add(1, Ordering::Relaxed)), ..Default::default() }
+        let intent = texts::intent(self.number.fetch_add(1, Ordering::Relaxed));
+        v1::MatchRequest { intent: vec![intent; self.repeat].join(", "), ..Default::default() }
     }
 }
 
 pub(crate) async fn run(endpoint: &Endpoint, arguments: &OverloadArguments) -> anyhow::Result<()> {
     let span = Duration::from_secs(arguments.seconds);
-    let fresh = Fresh(Arc::new(AtomicUsize::new(arguments.first)));
+    let fresh = Fresh { number: Arc::new(AtomicUsize::new(arguments.first)), repeat: usize::from(arguments.repeat) };
     let mut channels = Vec::new();
     for _ in 0..arguments.clients {
         channels.push(connect(endpoint).await?);

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// What an older pass still counts when a newer one is recorded: some thirty passes decide.
 const MEMORY: f64 = 0.97;
 
+/// Tokens that a pass may always have: a few short intents.
+const LEAST_PASS: usize = 64;
+
 /// Least squares over passes, older ones counting less and less.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
@@ -54,6 +57,19 @@ impl Pace {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
+    /// Tokens of a pass that takes at most so long, though not so few that its fixed time is most of it; without end before
+    /// anything was measured.
+    pub(super) fn tokens_within(&self, limit: Duration) -> usize {
+        let (fixed, each) = self.terms();
+        if each <= 0.0 {
+            return usize::MAX;
+        }
+        let tokens = (limit.as_secs_f64() - fixed).max(fixed) / each;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is no less than 0")]
+        let tokens = tokens as usize;
+        tokens.max(LEAST_PASS)
+    }
+
     fn seconds_for(&self, tokens: usize, passes: usize) -> f64 {
         let (fixed, each) = self.terms();
         fixed * passes as f64 + each * tokens as f64
@@ -96,6 +112,8 @@ mod tests {
         }
         let wait = pace.wait(1000, 500, now).as_secs_f64();
         assert!((wait - 0.054).abs() < 1e-4, "{wait}");
+        assert!((459..=460).contains(&pace.tokens_within(Duration::from_millis(25))));
+        assert_eq!(pace.tokens_within(Duration::ZERO), LEAST_PASS);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::pace::Pace;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::admission::OverloadCause;
 
+/// How long a pass of several pieces of work may take: who comes meanwhile waits for its end, and larger ones gain little.
+const PASS_TIME: Duration = Duration::from_millis(25);
+
 /// What a queue may hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -70,6 +73,12 @@ struct State<T> {
     closed: bool,
 }
 
+impl<T> State<T> {
+    fn wait(&self, tokens: usize, bounds: Bounds, now: Instant) -> Duration {
+        self.pace.wait(tokens, bounds.pass_tokens.min(self.pace.tokens_within(PASS_TIME)), now)
+    }
+}
+
 impl<T> Queue<T> {
     pub(super) fn new(bounds: Bounds) -> Self {
         let state = State { lanes: Lanes::new(), bulk: VecDeque::new(), pace: Pace::default(), closed: false };
@@ -99,7 +108,7 @@ impl<T> Queue<T> {
                 Some(victim) => displaced.push(victim),
                 None => {
                     let full = OverloadCause::Full { jobs: state.lanes.jobs(), tokens: state.lanes.tokens() };
-                    let length = state.pace.wait(state.lanes.tokens(), self.bounds.pass_tokens, now);
+                    let length = state.wait(state.lanes.tokens(), self.bounds, now);
                     for (key, work) in displaced.into_iter().rev() {
                         state.lanes.push(key, work);
                     }
@@ -124,14 +133,14 @@ impl<T> Queue<T> {
             return Err(Refused::Closed);
         }
         let ahead = state.lanes.ahead_of(key, tokens);
-        let begun = state.pace.wait(ahead, self.bounds.pass_tokens, now);
+        let begun = state.wait(ahead, self.bounds, now);
         if let Some(allowed) = wait.most.filter(|most| begun > *most) {
             let excess = begun.saturating_sub(allowed);
             return Err(Refused::Overloaded(OverloadCause::Wait { wait: begun, allowed }, excess));
         }
         if let Some(deadline) = wait.deadline {
             let left = deadline.saturating_duration_since(now);
-            let done = state.pace.wait(ahead + tokens, self.bounds.pass_tokens, now);
+            let done = state.wait(ahead + tokens, self.bounds, now);
             if left.is_zero() || done > left {
                 return Err(Refused::Overloaded(OverloadCause::Deadline { wait: done, left }, begun));
             }
@@ -174,6 +183,11 @@ impl<T> Queue<T> {
         if state.closed { None } else { state.lanes.pop(most) }
     }
 
+    /// Tokens of the next pass at most.
+    pub(super) fn pass_tokens(&self) -> usize {
+        self.bounds.pass_tokens.min(self.state().pace.tokens_within(PASS_TIME))
+    }
+
     /// A pass begins.
     pub(super) fn began(&self, tokens: usize, now: Instant) {
         self.state().pace.began(tokens, now);
@@ -186,7 +200,7 @@ impl<T> Queue<T> {
 
     /// How long so many tokens take from now on, were they next.
     pub(super) fn time_of(&self, tokens: usize, now: Instant) -> Duration {
-        self.state().pace.wait(tokens, self.bounds.pass_tokens, now)
+        self.state().wait(tokens, self.bounds, now)
     }
 
     /// Takes no more work, and drops what waits.
@@ -207,7 +221,7 @@ impl<T> Queue<T> {
             jobs: state.lanes.jobs(),
             tokens,
             bulk: state.bulk.len(),
-            wait: state.pace.wait(tokens, self.bounds.pass_tokens, now),
+            wait: state.wait(tokens, self.bounds, now),
             tokens_per_second: state.pace.tokens_per_second(),
         }
     }

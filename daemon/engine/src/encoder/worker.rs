@@ -40,8 +40,9 @@ impl Worker {
         if batch.is_empty() {
             (texts, tokens) = (0, 0);
         }
-        while texts < MAX_BATCH && tokens < self.batch_tokens {
-            let Some(Waiting { tokens: more, item: job }) = self.queue.more(self.batch_tokens - tokens) else { break };
+        let most = self.queue.pass_tokens();
+        while texts < MAX_BATCH && tokens < most {
+            let Some(Waiting { tokens: more, item: job }) = self.queue.more(most - tokens) else { break };
             let Some(job) = self.wanted(job, tokens + more) else { continue };
             texts += job.texts.len();
             tokens += more;
