@@ -30,6 +30,7 @@ mod overload;
 mod python;
 mod second_stage;
 mod snapshot;
+mod threat_model;
 mod traces;
 mod transport;
 mod versions;
