@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::audit::{Act, Author};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::writes::Import;
 
 /// Denials recorded in a minute by the daemon's clock.
 const A_MINUTE: u32 = 60;
@@ -26,6 +27,17 @@ pub(crate) struct Asked {
     pub(crate) subject: String,
     /// Who asked.
     pub(crate) author: Author,
+}
+
+impl Asked {
+    /// To write a manifest that was refused before it was looked at further.
+    pub(crate) fn create(item: &Import, refused: &EngineError) -> Self {
+        let subject = match refused {
+            EngineError::Forbidden { what } | EngineError::CertifyingForbidden { what } => what.clone(),
+            _ => item.source.clone(),
+        };
+        Self { act: "component.create", subject, author: item.author.clone() }
+    }
 }
 
 /// How many there were lately.

@@ -10,6 +10,7 @@ use semver::Version;
 use crate::audit::{Act, Author};
 use crate::bundle::Fate;
 use crate::calibration::Calibration;
+use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::limits::page_size;
@@ -256,7 +257,10 @@ impl Engine {
             .map(|item| {
                 let manifest = match self.check_manifest(&item) {
                     Ok(manifest) => manifest,
-                    Err(error) => return Ok(Checked::Done(Box::new(Err(error)))),
+                    Err(error) => {
+                        shared.record_denial(&Asked::create(&item, &error), &error);
+                        return Ok(Checked::Done(Box::new(Err(error))));
+                    }
                 };
                 let standing = match item.standing.as_slice() {
                     [] => None,

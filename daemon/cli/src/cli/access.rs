@@ -179,13 +179,14 @@ fn create_key(principal: &str, expires_days: Option<u32>, json: bool) -> anyhow:
     let lasts = expires_days.map(|days| SignedDuration::from_hours(24 * i64::from(days)));
     let expires = lasts.map(|lasts| created.checked_add(lasts)).transpose()?;
     if json {
-        return output::json(&json!({
-            "key": key.reveal(),
-            "entry": {
-                "prefix": key.prefix(), "sha256": key.sha256(), "principal": principal,
-                "created": created.to_string(), "expires": expires.map(|expires| expires.to_string()),
-            },
-        }));
+        let mut entry = json!({
+            "prefix": key.prefix(), "sha256": key.sha256(), "principal": principal, "created": created.to_string(),
+        });
+        // An entry is a part of a document, where what is absent is left out.
+        if let Some(expires) = expires {
+            entry["expires"] = expires.to_string().into();
+        }
+        return output::json(&json!({"key": key.reveal(), "entry": entry}));
     }
     output::line(key.reveal())?;
     output::line("\n# Above: the key, shown this once. Below: its entry for `api_keys`.")?;

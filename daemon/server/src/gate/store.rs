@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use fitment_access::{Access, MAX_DOCUMENT_BYTES};
-use metrics::Counter;
 use parking_lot::Mutex;
 
 use crate::metrics::names::ACCESS_RELOAD_FAILURES;
@@ -25,7 +24,6 @@ pub(crate) struct AccessStore {
     current: ArcSwap<Access>,
     /// The files that were read last, well or not, and what they looked like then.
     seen: Mutex<Vec<Seen>>,
-    failures: Counter,
 }
 
 /// A file and what tells two states of it apart without reading it.
@@ -39,8 +37,7 @@ impl AccessStore {
     pub(crate) fn open(file: &Path) -> anyhow::Result<Self> {
         let (access, seen) = read(file);
         let current = ArcSwap::from_pointee(access.context("access.file")?);
-        let failures = metrics::counter!(ACCESS_RELOAD_FAILURES);
-        Ok(Self { file: file.to_path_buf(), current, seen: Mutex::new(seen), failures })
+        Ok(Self { file: file.to_path_buf(), current, seen: Mutex::new(seen) })
     }
 
     /// What calls that begin now are asked by.
@@ -87,7 +84,8 @@ impl AccessStore {
                 tracing::info!(file = %self.file.display(), "the access document was read again");
             }
             Err(error) => {
-                self.failures.increment(1);
+                // Looked up here: the document is read before anything records.
+                metrics::counter!(ACCESS_RELOAD_FAILURES).increment(1);
                 tracing::error!(
                     error = format!("{error:#}"),
                     "the access document cannot be used; what was read before stays in force"

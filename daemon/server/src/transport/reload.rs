@@ -50,7 +50,7 @@ impl Reloads {
     /// Waits for the next request; for ever once nobody can ask any more.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         }
     }
 }
