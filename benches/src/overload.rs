@@ -107,7 +107,9 @@ impl Phase {
 
 fn spread(micros: &[u64]) -> anyhow::Result<String> {
     let mut histogram = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3)?;
-    micros.iter().for_each(|&one| histogram.saturating_record(one));
+    for &one in micros {
+        histogram.saturating_record(one);
+    }
     let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     Ok(format!("p50 {:8.2} ms   p99 {:8.2} ms   longest {:8.2} ms", at(0.5), at(0.99), at(1.0)))
 }
@@ -148,12 +150,11 @@ pub(crate) async fn run(endpoint: &Endpoint, arguments: &OverloadArguments) -> a
     let health = Health::watch(connect(endpoint).await?);
     closed(&channels[..1], span, &fresh).await?.show("unloaded, 1 client", span.as_secs_f64())?;
     health.show()?;
-    let capacity = match arguments.capacity {
-        Some(capacity) => capacity,
-        None => {
-            let name = format!("closed loop, {} clients", arguments.clients);
-            closed(&channels, span, &fresh).await?.show(&name, span.as_secs_f64())?
-        }
+    let capacity = if let Some(capacity) = arguments.capacity {
+        capacity
+    } else {
+        let name = format!("closed loop, {} clients", arguments.clients);
+        closed(&channels, span, &fresh).await?.show(&name, span.as_secs_f64())?
     };
     health.show()?;
     memory("after the closed loop")?;

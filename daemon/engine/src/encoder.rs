@@ -216,7 +216,7 @@ impl Encoder {
             self.core
                 .queue
                 .check(&lane, missing.len() * 2, wait, Instant::now())
-                .map_err(|cause| self.refuse(cause))?;
+                .map_err(|cause| self.refuse(&cause))?;
             // Threads that sleep wake while the text is read.
             self.core.embedder.expect_batch();
             let wanted: Vec<String> = missing.iter().map(|&text| texts[text].clone()).collect();
@@ -285,7 +285,7 @@ impl Encoder {
                 (Waiting { tokens, item }, answer)
             })
             .unzip();
-        let displaced = self.core.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(cause))?;
+        let displaced = self.core.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(&cause))?;
         for job in displaced {
             let length = self.core.queue.standing(Instant::now()).wait;
             refused(self.core.name, OverloadCause::Displaced);
@@ -301,8 +301,8 @@ impl Encoder {
         Ok(all)
     }
 
-    fn refuse(&self, cause: Refused) -> EngineError {
-        match cause {
+    fn refuse(&self, cause: &Refused) -> EngineError {
+        match *cause {
             Refused::Closed => EngineError::Stopping,
             Refused::Overloaded(cause, excess) => {
                 refused(self.core.name, cause);
@@ -360,7 +360,7 @@ impl Encoder {
 
     fn offer_bulk(&self, texts: Vec<String>, role: TextRole) -> Result<Answer, EngineError> {
         let (job, answer) = Job::new(Texts::Unread(texts, role), None);
-        self.core.queue.offer_bulk(job).map_err(|cause| self.refuse(cause))?;
+        self.core.queue.offer_bulk(job).map_err(|cause| self.refuse(&cause))?;
         Ok(answer)
     }
 }

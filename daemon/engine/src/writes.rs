@@ -221,7 +221,7 @@ impl Engine {
                 .compute(move |shared| {
                     let searched = shared.index.revision();
                     let near = shared.indexed_near(&versions, &viewer)?;
-                    Ok(Batch { near, versions, allowed, searched, viewer })
+                    Ok(Batch { versions, allowed, near, searched, viewer })
                 })
                 .await?;
             let (shared, author) = (engine.shared(), author.clone());

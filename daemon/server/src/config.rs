@@ -118,7 +118,7 @@ pub struct RawConfig {
     model: String,
     max_request_bytes: usize,
     queue_capacity: usize,
-    drain_seconds: u64,
+    drain_seconds: usize,
     log: String,
     log_format: LogFormat,
     metrics: RawMetrics,
@@ -555,13 +555,11 @@ impl TryFrom<RawConfig> for Config {
         for (key, value, range) in [
             ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
             ("queue_capacity", queue_capacity, 1..=65_536),
+            ("drain_seconds", drain_seconds, 0..=3600),
         ] {
             if !range.contains(&value) {
                 bail!("{key}: {value} is out of range {}..={}", range.start(), range.end());
             }
-        }
-        if drain_seconds > 3600 {
-            bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
         }
         if let Some(fault) = ranking
             .fault()
@@ -572,16 +570,14 @@ impl TryFrom<RawConfig> for Config {
         {
             bail!("{fault}");
         }
-        let second = &ranking.second_stage;
-        if second.is_on() && !fitment_models::is_model_name(&second.model) {
-            bail!(
-                "ranking.second_stage.model: `{}` is no name of a model; `fitment model list` shows them",
-                second.model
-            );
-        }
         crate::telemetry::filter(&log)?;
-        if !fitment_models::is_model_name(&model) {
-            bail!("model: `{model}` is no name of a model; `fitment model list` shows them");
+        let second = &ranking.second_stage;
+        for (key, name) in
+            [("model", Some(&model)), ("ranking.second_stage.model", second.is_on().then_some(&second.model))]
+        {
+            if let Some(name) = name.filter(|name| !fitment_models::is_model_name(name)) {
+                bail!("{key}: `{name}` is no name of a model; `fitment model list` shows them");
+            }
         }
         for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir), ("snapshots.dir", &snapshots_dir)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
@@ -601,7 +597,7 @@ impl TryFrom<RawConfig> for Config {
             model,
             model_is_chosen: true,
             max_request_bytes,
-            drain: std::time::Duration::from_secs(drain_seconds),
+            drain: std::time::Duration::from_secs(drain_seconds as u64),
             log,
             log_format,
             metrics,

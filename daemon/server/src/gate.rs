@@ -15,7 +15,7 @@ use fitment_access::{Access, CERTIFY_COMPONENT, Presented, Principal, Rpc, UnixP
 use fitment_engine::{ComponentFacts, Permit, Viewer};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::header::AUTHORIZATION;
+use tonic::codegen::http::header::{AUTHORIZATION, HeaderValue};
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
@@ -128,7 +128,7 @@ impl Guard {
 
 fn authenticate(access: &Access, request: &Request<Body>) -> Result<Arc<Principal>, fitment_access::Unauthenticated> {
     let authorization: Vec<&[u8]> =
-        request.headers().get_all(AUTHORIZATION).iter().map(|value| value.as_bytes()).collect();
+        request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
     let peer = request.extensions().get::<Arc<Peer>>();
     let certificate = peer.and_then(|peer| peer.tls.as_ref()).and_then(|tls| tls.client_leaf_der.as_deref());
     let unix = peer.and_then(|peer| match peer.transport {

@@ -69,7 +69,10 @@ impl Guarded {
         std::fs::write(folder.path().join("access.json"), document.to_string())?;
         let config = folder.path().join("fitment.toml");
         let access = folder.path().join("access.json");
-        std::fs::write(&config, format!("[access]\nfile = {access:?}\n[metrics]\nlisten = \"127.0.0.1:0\"\n"))?;
+        std::fs::write(
+            &config,
+            format!("[access]\nfile = \"{}\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n", access.display()),
+        )?;
         let data = folder.path().join("data");
         let daemon = Daemon::serve(&data, &["--config", config.to_str().context("a path")?])?;
         Ok(Self { folder, daemon, keys })

@@ -20,7 +20,7 @@ const INTENT: &str = "charge the visitor's card";
 /// Serves with traces and asks one intent as a part of somebody's trace. Returns the file of spans.
 async fn traced(folder: &Path, more: &str) -> anyhow::Result<String> {
     let (config, file) = (folder.join("fitment.toml"), folder.join("spans.jsonl"));
-    std::fs::write(&config, format!("{more}\n[traces]\nfile = {file:?}\nratio = 0.0\n"))?;
+    std::fs::write(&config, format!("{more}\n[traces]\nfile = \"{}\"\nratio = 0.0\n", file.display()))?;
     let daemon = Daemon::serve(&folder.join("data"), &["--config", config.to_str().context("a path")?])?;
     create(&mut daemon.catalog().await?, manifest("payments/cards", "1.0.0", "Takes card payments")).await?;
     let mut request = Request::new(intent(INTENT));

@@ -22,7 +22,7 @@ Examples:
 
 The sample catalogue is kept in the folder `demo` of the data folder, so that a second start is quick.")]
 pub(super) struct DemoArguments {
-    /// Address to serve, IP:PORT or unix:/PATH [default: 127.0.0.1:7411]; port 0 takes a free one.
+    /// Address to serve, IP:PORT or `unix:/PATH` [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Print what is served and what to try as one line of JSON.

@@ -17,7 +17,7 @@ Each address that is served is printed on standard output as `listening on ADDR`
 metrics as `metrics on URL` where they are on (`metrics.listen`), and `ready` once intents are answered. SIGTERM and Ctrl-C drain and end with code 0;
 a second one ends at once. SIGHUP has certificates read again.")]
 pub(super) struct ServeArguments {
-    /// Address to serve, IP:PORT or unix:/PATH [default: 127.0.0.1:7411]; port 0 takes a free one.
+    /// Address to serve, IP:PORT or `unix:/PATH` [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }

@@ -20,7 +20,7 @@ pub(super) struct LaneKey {
 
 /// Everything that waits.
 pub(super) struct Lanes<T> {
-    lanes: HashMap<LaneKey, Lane<T>>,
+    by_key: HashMap<LaneKey, Lane<T>>,
     /// Keys of all lanes; the first one has been given its quantum.
     turns: VecDeque<LaneKey>,
     tokens: usize,
@@ -41,7 +41,7 @@ pub(super) struct Waiting<T> {
 
 impl<T> Lanes<T> {
     pub(super) fn new() -> Self {
-        Self { lanes: HashMap::new(), turns: VecDeque::new(), tokens: 0, jobs: 0 }
+        Self { by_key: HashMap::new(), turns: VecDeque::new(), tokens: 0, jobs: 0 }
     }
 
     /// Jobs that wait.
@@ -56,9 +56,9 @@ impl<T> Lanes<T> {
 
     /// Tokens that are encoded before `more` of this lane, where lanes take turns: of others no more than of itself.
     pub(super) fn ahead_of(&self, key: &LaneKey, more: usize) -> usize {
-        let own = self.lanes.get(key).map_or(0, |lane| lane.tokens);
+        let own = self.by_key.get(key).map_or(0, |lane| lane.tokens);
         let turns = own + more.max(QUANTUM);
-        let all: usize = self.lanes.values().map(|lane| lane.tokens.min(turns)).sum();
+        let all: usize = self.by_key.values().map(|lane| lane.tokens.min(turns)).sum();
         // Its own are ahead whole; the sum has them, since they are fewer than `turns`.
         all
     }
@@ -66,21 +66,21 @@ impl<T> Lanes<T> {
     pub(super) fn push(&mut self, key: LaneKey, work: Waiting<T>) {
         self.tokens += work.tokens;
         self.jobs += 1;
-        if let Some(lane) = self.lanes.get_mut(&key) {
+        if let Some(lane) = self.by_key.get_mut(&key) {
             lane.tokens += work.tokens;
             lane.jobs.push_back(work);
             return;
         }
         let credit = if self.turns.is_empty() { QUANTUM } else { 0 };
         self.turns.push_back(key.clone());
-        self.lanes.insert(key, Lane { tokens: work.tokens, jobs: VecDeque::from([work]), credit });
+        self.by_key.insert(key, Lane { tokens: work.tokens, jobs: VecDeque::from([work]), credit });
     }
 
     /// The next piece of work, when it is of at most `most` tokens.
     pub(super) fn pop(&mut self, most: usize) -> Option<Waiting<T>> {
         loop {
             let key = self.turns.front()?;
-            let lane = self.lanes.get_mut(key)?;
+            let lane = self.by_key.get_mut(key)?;
             let head = lane.jobs.front()?.tokens;
             if head > lane.credit {
                 self.turn();
@@ -97,7 +97,7 @@ impl<T> Lanes<T> {
             if lane.jobs.is_empty() {
                 // What it has left is forfeited: a lane does not save up while it wants nothing.
                 if let Some(key) = self.turns.pop_front() {
-                    self.lanes.remove(&key);
+                    self.by_key.remove(&key);
                 }
                 self.grant();
             }
@@ -115,17 +115,17 @@ impl<T> Lanes<T> {
 
     /// Gives the first lane its quantum.
     fn grant(&mut self) {
-        if let Some(lane) = self.turns.front().and_then(|key| self.lanes.get_mut(key)) {
+        if let Some(lane) = self.turns.front().and_then(|key| self.by_key.get_mut(key)) {
             lane.credit += QUANTUM;
         }
     }
 
     /// Takes the newest work of the longest lane out, when that lane is longer than `key`'s would be with `more` tokens.
     pub(super) fn displace(&mut self, key: &LaneKey, more: usize) -> Option<(LaneKey, Waiting<T>)> {
-        let own = self.lanes.get(key).map_or(0, |lane| lane.tokens) + more;
+        let own = self.by_key.get(key).map_or(0, |lane| lane.tokens) + more;
         // In the order of turns, so that the choice does not hang on the map's.
-        let longest = self.turns.iter().max_by_key(|key| self.lanes.get(*key).map_or(0, |lane| lane.tokens))?.clone();
-        let lane = self.lanes.get_mut(&longest).filter(|lane| lane.tokens > own)?;
+        let longest = self.turns.iter().max_by_key(|key| self.by_key.get(*key).map_or(0, |lane| lane.tokens))?.clone();
+        let lane = self.by_key.get_mut(&longest).filter(|lane| lane.tokens > own)?;
         let work = lane.jobs.pop_back()?;
         lane.tokens -= work.tokens;
         self.tokens -= work.tokens;
@@ -133,7 +133,7 @@ impl<T> Lanes<T> {
         if lane.jobs.is_empty() {
             let was_first = self.turns.front() == Some(&longest);
             self.turns.retain(|key| *key != longest);
-            self.lanes.remove(&longest);
+            self.by_key.remove(&longest);
             if was_first {
                 self.grant();
             }

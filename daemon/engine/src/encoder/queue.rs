@@ -104,17 +104,15 @@ impl<T> Queue<T> {
         let mut displaced = Vec::new();
         // Work that is larger than the queue is taken when nothing else waits.
         while state.lanes.jobs() > 0 && !self.fits(&state, work.len(), tokens) {
-            match state.lanes.displace(key, tokens) {
-                Some(victim) => displaced.push(victim),
-                None => {
-                    let full = OverloadCause::Full { jobs: state.lanes.jobs(), tokens: state.lanes.tokens() };
-                    let length = state.wait(state.lanes.tokens(), self.bounds, now);
-                    for (key, work) in displaced.into_iter().rev() {
-                        state.lanes.push(key, work);
-                    }
-                    return Err(Refused::Overloaded(full, length));
+            let Some(victim) = state.lanes.displace(key, tokens) else {
+                let full = OverloadCause::Full { jobs: state.lanes.jobs(), tokens: state.lanes.tokens() };
+                let length = state.wait(state.lanes.tokens(), self.bounds, now);
+                for (key, work) in displaced.into_iter().rev() {
+                    state.lanes.push(key, work);
                 }
-            }
+                return Err(Refused::Overloaded(full, length));
+            };
+            displaced.push(victim);
         }
         for work in work {
             state.lanes.push(key.clone(), work);

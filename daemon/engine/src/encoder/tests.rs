@@ -215,8 +215,8 @@ async fn what_would_be_late_is_refused_before_it_waits() {
     // A pass of 8 tokens takes a second.
     for _ in 0..20 {
         let now = Instant::now();
-        encoder.queue.began(8, now);
-        encoder.queue.ended(8, Some(Duration::from_secs(1)));
+        encoder.core.queue.began(8, now);
+        encoder.core.queue.ended(8, Some(Duration::from_secs(1)));
     }
     let running = ask(&encoder, "running");
     settle().await;

@@ -15,7 +15,7 @@ const REMEMBERED: usize = 64;
 /// Versions by the facts that permits are asked about.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    classes: Postings<ComponentFacts>,
+    by_facts: Postings<ComponentFacts>,
     /// Counts the changes, so that a remembered set is known to be old.
     changes: u64,
     remembered: Mutex<BTreeMap<String, Remembered>>,
@@ -30,12 +30,12 @@ struct Remembered {
 impl Classes {
     pub(super) fn insert(&mut self, facts: ComponentFacts, doc: DocId) {
         self.changes += 1;
-        self.classes.insert(facts, doc);
+        self.by_facts.insert(facts, doc);
     }
 
     pub(super) fn remove(&mut self, facts: &ComponentFacts, doc: DocId) {
         self.changes += 1;
-        self.classes.remove(facts, doc);
+        self.by_facts.remove(facts, doc);
     }
 
     /// The versions that a permit lets through.
@@ -44,7 +44,7 @@ impl Classes {
             return Arc::clone(&known.docs);
         }
         let mut docs = DocSet::new();
-        for (facts, class) in &self.classes.0 {
+        for (facts, class) in &self.by_facts.0 {
             if permit.permits(facts) {
                 docs.union(class);
             }
