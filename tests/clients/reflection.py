@@ -86,7 +86,9 @@ def main():
             match(request(intent="restore the database " * 100), timeout=0.00001)
             raise AssertionError("there was no time for an answer")
         except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+            # Refused at once where the daemon knows already how long a text takes it.
+            in_vain = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert error.code() in in_vain, error
 
         stream_request, stream = client.method("fitment.v1.MatcherService", "StreamMatch")
         sent = [stream_request(id=str(n), request=request(intent="restore the database")) for n in range(5)]

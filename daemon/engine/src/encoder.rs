@@ -11,6 +11,7 @@ mod job;
 mod lanes;
 mod pace;
 mod queue;
+mod strain;
 mod worker;
 
 /// The locks of the queue.

@@ -214,12 +214,15 @@ impl Engine {
     async fn answer(&self, intent: String, query: MatchQuery, started: Instant) -> Result<MatchAnswer, EngineError> {
         let shared = self.shared();
         self.reached(query.min_revision)?;
-        // In this order: what is known from the words alone is worked out while the encoder is at work.
-        let (encoded, second, words) =
-            tokio::join!(self.vector_of(&intent, &query), self.second_view_of(&intent, &query, started), async {
-                (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name))
-            });
-        let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
+        // In this order: what is known from the words alone is worked out while the encoder is at work, and not at all for
+        // an intent that it refuses.
+        let words = async { Ok((stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name))) };
+        let ((vector, mut timings), second, (stems, foreign_language)) = tokio::try_join!(
+            biased;
+            self.vector_of(&intent, &query),
+            self.second_view_of(&intent, &query, started),
+            words
+        )?;
         let viewer = self.viewer().clone();
         let context = query.context.clone();
         self.search(&context, move |shared| {

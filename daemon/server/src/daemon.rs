@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::gate::{AccessStore, GateLayer};
 use crate::limits::{Book, LimitLayer};
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
+use crate::reread::{ConfigSource, DefaultLimits};
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
     EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
@@ -139,13 +140,14 @@ impl Listeners {
     }
 }
 
-/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`, or until a second SIGTERM or
+/// Serves what `source` has configured until `shutdown` completes, then waits for calls in flight, at most `config.drain`, or until a second SIGTERM or
 /// Ctrl-C. SIGHUP has files read again that can be.
 ///
 /// `open` runs on a thread of its own while the listener already answers that the engine is loading; its failure ends
 /// the daemon. `ready` runs once everything is served.
 pub async fn serve(
     config: Config,
+    source: ConfigSource,
     listeners: Listeners,
     open: impl FnOnce(&Config) -> anyhow::Result<Tenants> + Send + 'static,
     ready: impl FnOnce(&Tenants),
@@ -169,9 +171,10 @@ pub async fn serve(
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
+    let principals = DefaultLimits::new(config.limits);
     let gate = match &access {
         None => GateLayer::open(),
-        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), config.limits),
+        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), principals.clone()),
     };
     let calls = ServiceBuilder::new()
         .layer(call_meters)
@@ -179,10 +182,11 @@ pub async fn serve(
         .layer(EdgeLayer)
         .layer(gate)
         // Behind the gate, which says who calls.
-        .layer(LimitLayer::new(Book::new(config.limits)))
+        .layer(LimitLayer::new(Book::new(principals.clone())))
         .service(services(&config, &engine, limits, &stopping)?.add_service(health).prepare());
     let reload = Reload::default();
     let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));
+    let _settings = Owned(tokio::spawn(source.follow(principals, reload.listen())));
     let _certificates = tls.clone().map(|tls| Owned(tokio::spawn(tls.keep_up(reload.listen()))));
     let _principals = access.map(|access| Owned(tokio::spawn(access.follow(reload.listen()))));
     let mut serving = Owned(tokio::spawn(transport::serve(grpc, tls, config.transport.http2, calls, stopping)));

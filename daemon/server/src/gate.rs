@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 pub(crate) use self::store::AccessStore;
 use crate::caller::Caller;
 use crate::limits::Limits;
+use crate::reread::DefaultLimits;
 use crate::rpc::{EngineSlot, denied, unauthenticated};
 use crate::traces::CallNotes;
 use crate::transport::{Peer, Transport};
@@ -37,7 +38,7 @@ struct Guard {
     /// Denials are recorded in the trail of whom they concern.
     engines: EngineSlot,
     /// Of principals whose document says nothing else.
-    limits: Limits,
+    limits: DefaultLimits,
 }
 
 impl GateLayer {
@@ -47,7 +48,7 @@ impl GateLayer {
     }
 
     /// Lets through who may.
-    pub(crate) fn guarded(access: Arc<AccessStore>, engines: EngineSlot, limits: Limits) -> Self {
+    pub(crate) fn guarded(access: Arc<AccessStore>, engines: EngineSlot, limits: DefaultLimits) -> Self {
         Self(Some(Guard { access, engines, limits }))
     }
 }
@@ -104,7 +105,7 @@ impl Guard {
             unauthenticated(refused)
         })?;
         let path = request.uri().path();
-        let caller = caller_of(&access, &principal, path, self.limits).map_err(|refused| {
+        let caller = caller_of(&access, &principal, path, self.limits.current()).map_err(|refused| {
             self.record(&principal, path, &refused);
             denied(&refused)
         })?;

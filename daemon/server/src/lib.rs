@@ -10,6 +10,7 @@ mod ending;
 mod gate;
 pub mod limits;
 mod metrics;
+pub mod reread;
 mod rpc;
 pub mod telemetry;
 pub mod traces;

@@ -28,6 +28,7 @@ mod network;
 mod operations;
 mod overload;
 mod python;
+mod reread;
 mod second_stage;
 mod snapshot;
 mod threat_model;

@@ -120,7 +120,8 @@ async fn an_answer_over_its_budget_is_made_without() -> anyhow::Result<()> {
     let (response, candidates) = explain(&daemon, &long).await?;
     assert_eq!(said(&response), "over budget");
     let timings = response.timings.expect("timings");
-    assert!((1_000..timings.total_us).contains(&timings.second_stage_us), "{timings:?}");
+    // The budget's millisecond, or less where its model's queue says at once that it would not do.
+    assert!((1..timings.total_us).contains(&timings.second_stage_us), "{timings:?}");
     assert_eq!(response.provenance.expect("provenance").second_stage_model_digest, "");
     assert_eq!(candidates[0].0, "storage/backup");
     for (name, _, second) in candidates {

@@ -11,6 +11,7 @@ use fitment_models::{ModelCache, TerminalBar};
 
 use crate::output::Steps;
 use fitment_server::config::{Config, ConfigFlags, DEFAULT_LISTEN};
+use fitment_server::reread::ConfigSource;
 use fitment_server::transport::ListenAddress;
 use fitment_server::{Tenants, daemon, telemetry};
 
@@ -44,7 +45,7 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
         ..flags
     };
     let mut config = quiet.load()?;
-    telemetry::start(&config)?;
+    let source = ConfigSource::new(quiet, telemetry::start(&config)?)?;
     config.data_dir = config.data_dir.join("demo").join(sample_digest());
     let cache = ModelCache::new(&config.models_dir);
     if cache.get(&config.model).is_err() {
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
             let Some(engine) = tenants.first() else { return };
             if json { print_json(engine, &address, metrics) } else { print_guide(engine, &address, metrics) }
         };
-        daemon::serve(config, listeners, open, ready, termination).await
+        daemon::serve(config, source, listeners, open, ready, termination).await
     })?;
     if !arguments.json {
         crate::output::line("stopped")?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::output::Steps;
 use fitment_server::config::ConfigFlags;
+use fitment_server::reread::ConfigSource;
 use fitment_server::{Tenants, daemon, telemetry};
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,7 @@ Examples:
 
 Each address that is served is printed on standard output as `listening on ADDR` as soon as calls are taken, that of the
 metrics as `metrics on URL` where they are on (`metrics.listen`), and `ready` once intents are answered. SIGTERM and Ctrl-C drain and end with code 0;
-a second one ends at once. SIGHUP has certificates read again.")]
+a second one ends at once. SIGHUP has certificates, the access document, limits and the log's filter read again.")]
 pub(super) struct ServeArguments {
     /// Address to serve, IP:PORT or `unix:/PATH` [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
@@ -23,8 +24,9 @@ pub(super) struct ServeArguments {
 }
 
 pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Result<ExitCode> {
-    let config = ConfigFlags { listen: arguments.listen, ..flags }.load()?;
-    telemetry::start(&config)?;
+    let flags = ConfigFlags { listen: arguments.listen, ..flags };
+    let config = flags.load()?;
+    let source = ConfigSource::new(flags, telemetry::start(&config)?)?;
     super::run_daemon(async {
         // A signal that comes while the engine is loading must be heard too.
         let termination = daemon::termination();
@@ -60,7 +62,7 @@ pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Resu
             // A closed standard output does not stop a daemon.
             drop(std::io::Write::write_all(&mut std::io::stdout(), b"ready\n"));
         };
-        daemon::serve(config, listeners, open, ready, termination).await
+        daemon::serve(config, source, listeners, open, ready, termination).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use shuttle::thread;
 
 use self::queue::{Bounds, Next, Queue, Refused, Wait};
 use super::lanes::{self, LaneKey, Waiting};
-use super::pace;
+use super::{pace, strain};
 use crate::admission::WorkClass;
 
 /// The locks of the checker.

@@ -48,6 +48,11 @@ impl Pace {
         if self.seconds > 0.0 { self.tokens / self.seconds } else { 0.0 }
     }
 
+    /// What a pass takes, whatever it holds; 0 before the first one.
+    pub(super) fn pass_time(&self) -> Duration {
+        if self.weight == 0.0 { Duration::ZERO } else { Duration::from_secs_f64(self.seconds / self.weight) }
+    }
+
     /// How long it takes until so many tokens, in passes of at most `pass_tokens`, are encoded behind the pass that runs; 0
     /// before anything was measured.
     pub(super) fn wait(&self, tokens: usize, pass_tokens: usize, now: Instant) -> Duration {

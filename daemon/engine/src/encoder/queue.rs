@@ -9,11 +9,20 @@ use std::time::{Duration, Instant};
 
 use super::lanes::{LaneKey, Lanes, Waiting};
 use super::pace::Pace;
+use super::strain::Strain;
 use super::sync::{Condvar, Mutex, MutexGuard};
-use crate::admission::OverloadCause;
+use crate::admission::{OverloadCause, WorkClass};
 
 /// How long a pass of several pieces of work may take: who comes meanwhile waits for its end, and larger ones gain little.
 const PASS_TIME: Duration = Duration::from_millis(25);
+/// The same under strain.
+const STRAINED_PASS_TIME: Duration = Duration::from_millis(6);
+/// A wait that is strain, where a deadline did not allow for it: of a deadline that is shorter, others need not suffer.
+const STRAINING_WAIT: Duration = Duration::from_millis(50);
+/// How long a single intent may wait under strain, where a pass and a half is not longer.
+const STRAINED_WAIT: Duration = Duration::from_millis(8);
+/// The same in passes.
+const STRAINED_PASSES: f64 = 1.5;
 
 /// What a queue may hold.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +79,7 @@ struct State<T> {
     lanes: Lanes<T>,
     bulk: VecDeque<T>,
     pace: Pace,
+    strain: Strain,
     closed: bool,
 }
 
@@ -77,17 +87,33 @@ impl<T> State<T> {
     fn wait(&self, tokens: usize, bounds: Bounds, now: Instant) -> Duration {
         self.pace.wait(tokens, bounds.pass_tokens.min(self.pace.tokens_within(PASS_TIME)), now)
     }
+
+    /// How long work may wait as things stand. Bundles have patience.
+    fn allowed(&mut self, key: &LaneKey, most: Option<Duration>, now: Instant) -> Option<Duration> {
+        if key.work != WorkClass::Single || !self.strain.lasts(now) {
+            return most;
+        }
+        let short = STRAINED_WAIT.max(self.pace.pass_time().mul_f64(STRAINED_PASSES));
+        most.map(|most| most.min(short))
+    }
+
+    /// Work of a lane was refused, for want of room or time.
+    fn refused(&mut self, key: &LaneKey, now: Instant) {
+        if key.work == WorkClass::Single {
+            self.strain.refused(now);
+        }
+    }
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(bounds: Bounds) -> Self {
-        let state = State { lanes: Lanes::new(), bulk: VecDeque::new(), pace: Pace::default(), closed: false };
+        let state = State { lanes: Lanes::new(), bulk: VecDeque::new(), pace: Pace::default(), strain: Strain::default(), closed: false };
         Self { state: Mutex::new(state), work: Condvar::new(), bounds }
     }
 
     /// Whether work of at least so many tokens would be refused now; nothing is taken.
     pub(super) fn check(&self, key: &LaneKey, least: usize, wait: Wait, now: Instant) -> Result<(), Refused> {
-        self.in_time(&self.state(), key, least, wait, now)
+        self.in_time(&mut self.state(), key, least, wait, now)
     }
 
     /// Takes all of it or nothing. Returns what had to make room for it.
@@ -100,7 +126,7 @@ impl<T> Queue<T> {
     ) -> Result<Vec<T>, Refused> {
         let mut state = self.state();
         let tokens = work.iter().map(|work| work.tokens).sum();
-        self.in_time(&state, key, tokens, wait, now)?;
+        self.in_time(&mut state, key, tokens, wait, now)?;
         let mut displaced = Vec::new();
         // Work that is larger than the queue is taken when nothing else waits.
         while state.lanes.jobs() > 0 && !self.fits(&state, work.len(), tokens) {
@@ -110,6 +136,7 @@ impl<T> Queue<T> {
                 for (key, work) in displaced.into_iter().rev() {
                     state.lanes.push(key, work);
                 }
+                state.refused(key, now);
                 return Err(Refused::Overloaded(full, length));
             };
             displaced.push(victim);
@@ -126,13 +153,14 @@ impl<T> Queue<T> {
         state.lanes.jobs() + jobs <= self.bounds.jobs && state.lanes.tokens() + tokens <= self.bounds.tokens
     }
 
-    fn in_time(&self, state: &State<T>, key: &LaneKey, tokens: usize, wait: Wait, now: Instant) -> Result<(), Refused> {
+    fn in_time(&self, state: &mut State<T>, key: &LaneKey, tokens: usize, wait: Wait, now: Instant) -> Result<(), Refused> {
         if state.closed {
             return Err(Refused::Closed);
         }
         let ahead = state.lanes.ahead_of(key, tokens);
         let begun = state.wait(ahead, self.bounds, now);
-        if let Some(allowed) = wait.most.filter(|most| begun > *most) {
+        if let Some(allowed) = state.allowed(key, wait.most, now).filter(|most| begun > *most) {
+            state.refused(key, now);
             let excess = begun.saturating_sub(allowed);
             return Err(Refused::Overloaded(OverloadCause::Wait { wait: begun, allowed }, excess));
         }
@@ -140,6 +168,9 @@ impl<T> Queue<T> {
             let left = deadline.saturating_duration_since(now);
             let done = state.wait(ahead + tokens, self.bounds, now);
             if left.is_zero() || done > left {
+                if begun > STRAINING_WAIT {
+                    state.refused(key, now);
+                }
                 return Err(Refused::Overloaded(OverloadCause::Deadline { wait: done, left }, begun));
             }
         }
@@ -166,8 +197,10 @@ impl<T> Queue<T> {
                 return None;
             }
             if let Some(Waiting { tokens, item }) = state.lanes.pop(usize::MAX) {
+                state.strain.busy(Instant::now());
                 return Some(Next::Interactive { tokens, item });
             }
+            state.strain.idle(Instant::now());
             if let Some(item) = state.bulk.pop_front() {
                 return Some(Next::Bulk(item));
             }
@@ -178,12 +211,18 @@ impl<T> Queue<T> {
     /// The next work that somebody waits for, when it is there and of at most `most` tokens.
     pub(super) fn more(&self, most: usize) -> Option<Waiting<T>> {
         let mut state = self.state();
-        if state.closed { None } else { state.lanes.pop(most) }
+        let work = if state.closed { None } else { state.lanes.pop(most) };
+        if work.is_some() {
+            state.strain.busy(Instant::now());
+        }
+        work
     }
 
     /// Tokens of the next pass at most.
     pub(super) fn pass_tokens(&self) -> usize {
-        self.bounds.pass_tokens.min(self.state().pace.tokens_within(PASS_TIME))
+        let mut state = self.state();
+        let time = if state.strain.lasts(Instant::now()) { STRAINED_PASS_TIME } else { PASS_TIME };
+        self.bounds.pass_tokens.min(state.pace.tokens_within(time))
     }
 
     /// A pass begins.

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use parking_lot::Mutex;
 
+use super::queue::Next;
 use super::*;
 use crate::admission::WorkClass;
 
@@ -287,4 +288,32 @@ async fn tokens_are_paid_for_unless_they_are_remembered() {
     }
     let refused = encoder.encode(vec!["more".into()], TextRole::Query, &context).await.expect_err("nothing left");
     assert!(matches!(refused, EngineError::RateLimited { what: "tokens", .. }), "{refused}");
+}
+
+#[test]
+fn a_load_that_lasts_makes_the_queue_short_until_there_is_leisure() {
+    let queue = Queue::new(Bounds { jobs: 10_000, tokens: 1_000_000, pass_tokens: 4096 });
+    let intent = || vec![Waiting { tokens: 16, item: () }];
+    let wait = |millis| Wait { most: Some(Duration::from_millis(millis)), deadline: None };
+    let key = |work| LaneKey { principal: "a".into(), work };
+    let now = Instant::now();
+    for _ in 0..5 {
+        queue.began(100, now);
+        queue.ended(100, Some(Duration::from_millis(10)));
+    }
+    // Ten tokens a millisecond; how many intents of 16 tokens are taken, at most 1000.
+    let fill = |now| {
+        let offer = |_: &usize| queue.offer(&key(WorkClass::Single), intent(), wait(250), now).is_ok();
+        let taken = (0..1000).take_while(offer).count();
+        while queue.more(usize::MAX).is_some() {}
+        taken
+    };
+    assert_eq!(fill(now), 157, "250 ms");
+    assert_eq!(fill(now), 10, "a pass and a half from the first refusal on");
+    let bundle = (0..1000).map_while(|_| queue.offer(&key(WorkClass::Several), intent(), wait(1000), now).ok()).count();
+    assert_eq!(bundle, 626, "bundles have patience");
+    while queue.more(usize::MAX).is_some() {}
+    queue.offer_bulk(()).expect("open");
+    assert!(matches!(queue.next(), Some(Next::Bulk(()))), "nothing else waits");
+    assert_eq!(fill(Instant::now() + Duration::from_millis(200)), 157);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{Account, Limits};
+use crate::reread::DefaultLimits;
 
 /// Accounts that are kept at most.
 const MOST: usize = 10_000;
@@ -15,27 +16,27 @@ const IDLE: Duration = Duration::from_secs(120);
 
 /// Every principal's account.
 pub(crate) struct Book {
-    defaults: Limits,
+    defaults: DefaultLimits,
     most: usize,
     accounts: Mutex<HashMap<Arc<str>, Arc<Account>>>,
     /// Counts for whoever finds no room: a flood of new names shares one account.
-    overflow: Arc<Account>,
+    overflow: Mutex<Arc<Account>>,
 }
 
 impl Book {
     /// No accounts; `defaults` are for those without limits of their own.
-    pub(crate) fn new(defaults: Limits) -> Self {
+    pub(crate) fn new(defaults: DefaultLimits) -> Self {
         Self::of_size(defaults, MOST)
     }
 
-    fn of_size(defaults: Limits, most: usize) -> Self {
-        let overflow = Arc::new(Account::new(defaults, Instant::now()));
+    fn of_size(defaults: DefaultLimits, most: usize) -> Self {
+        let overflow = Mutex::new(Arc::new(Account::new(defaults.current(), Instant::now())));
         Self { defaults, most, accounts: Mutex::default(), overflow }
     }
 
     /// A principal's account. One whose limits were changed begins anew.
     pub(crate) fn account(&self, principal: &Arc<str>, own: Option<Limits>, now: Instant) -> Arc<Account> {
-        let limits = own.unwrap_or(self.defaults);
+        let limits = own.unwrap_or_else(|| self.defaults.current());
         let mut accounts = self.accounts.lock();
         if let Some(account) = accounts.get(principal).filter(|account| account.limits() == limits) {
             account.touch(now);
@@ -44,12 +45,20 @@ impl Book {
         if accounts.len() >= self.most {
             accounts.retain(|_, account| account.idle(now) < IDLE);
             if accounts.len() >= self.most {
-                return Arc::clone(&self.overflow);
+                return self.overflow(now);
             }
         }
         let account = Arc::new(Account::new(limits, now));
         accounts.insert(Arc::clone(principal), Arc::clone(&account));
         account
+    }
+
+    fn overflow(&self, now: Instant) -> Arc<Account> {
+        let (limits, mut overflow) = (self.defaults.current(), self.overflow.lock());
+        if overflow.limits() != limits {
+            *overflow = Arc::new(Account::new(limits, now));
+        }
+        Arc::clone(&overflow)
     }
 }
 
@@ -60,7 +69,7 @@ mod tests {
     #[test]
     fn idle_accounts_make_room_and_a_flood_of_names_shares_one() {
         let limits = Limits { requests_per_second: 1, ..Limits::default() };
-        let book = Book::of_size(limits, 2);
+        let book = Book::of_size(DefaultLimits::new(limits), 2);
         let now = Instant::now();
         let account = |name: &str, now| book.account(&name.into(), None, now);
         let first = account("a", now);
@@ -77,7 +86,7 @@ mod tests {
 
     #[test]
     fn own_limits_go_before_the_defaults_and_a_change_begins_anew() {
-        let book = Book::new(Limits { requests_per_second: 1, ..Limits::default() });
+        let book = Book::new(DefaultLimits::new(Limits { requests_per_second: 1, ..Limits::default() }));
         let now = Instant::now();
         let own = Limits { requests_per_second: 5, ..Limits::default() };
         let account = book.account(&"a".into(), Some(own), now);

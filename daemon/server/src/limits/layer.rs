@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::limits::Limits;
+    use crate::reread::DefaultLimits;
 
     #[test]
     fn peers_are_told_apart_by_address_and_by_network() {
@@ -181,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_much_is_refused_by_principal_and_health_never_is() {
-        let book = Book::new(Limits { concurrent: 1, ..Limits::default() });
+        let book = Book::new(DefaultLimits::new(Limits { concurrent: 1, ..Limits::default() }));
         let counted = service_fn(|request: Request<Body>| async move {
             let exempt = request.uri().path().starts_with("/grpc.health.");
             assert_eq!(request.extensions().get::<Counted>().is_none(), exempt);
