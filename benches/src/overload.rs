@@ -27,6 +27,8 @@ use crate::{connect, print, texts};
 const MOST_OPEN: usize = 20_000;
 /// Time between two questions for health.
 const HEALTH_EVERY: Duration = Duration::from_millis(50);
+/// Time after which an open loop has settled: the queue is long until the first refusal.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Intents that a stalled client sends: their answers are more than any window holds.
 const STALLED_INTENTS: usize = 50_000;
 
@@ -66,6 +68,8 @@ pub(crate) struct OverloadArguments {
 struct Phase {
     /// Microseconds of accepted calls, from the moment at which each should have left.
     accepted: Vec<u64>,
+    /// Those of them that should have left once the load had lasted for a second.
+    settled: Vec<u64>,
     /// The same of the daemon's own account.
     inside: Vec<u64>,
     refused: Vec<u64>,
@@ -96,7 +100,12 @@ impl Phase {
             self.accepted.len(),
             self.by_code
         ));
-        for (what, micros) in [("answered", &self.accepted), ("  inside", &self.inside), ("refused", &self.refused)] {
+        for (what, micros) in [
+            ("answered", &self.accepted),
+            ("  settled", &self.settled),
+            ("  inside", &self.inside),
+            ("refused", &self.refused),
+        ] {
             if !micros.is_empty() {
                 print(&format!("  {what:9} {}", spread(micros)?));
             }
@@ -222,7 +231,11 @@ async fn open(
             request.set_timeout(deadline);
             running.spawn(async move {
                 let answer = matcher.r#match(request).await.map(tonic::Response::into_inner);
-                phase.lock().note(answer, appointed.elapsed());
+                let (took, mut phase) = (appointed.elapsed(), phase.lock());
+                if answer.is_ok() && appointed.duration_since(started) >= SETTLED {
+                    phase.settled.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                }
+                phase.note(answer, took);
             });
             number += 1;
             if number.is_multiple_of(64) {

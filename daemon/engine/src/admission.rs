@@ -121,6 +121,9 @@ pub enum OverloadCause {
     /// Made room for somebody who had less waiting.
     #[error("is full, and others had less waiting than this caller")]
     Displaced,
+    /// Waited when strain began, behind more than waits from then on.
+    #[error("grew longer than can be worked off, and this came last")]
+    Shed,
 }
 
 impl OverloadCause {
@@ -131,6 +134,7 @@ impl OverloadCause {
             Self::Wait { .. } => "wait",
             Self::Deadline { .. } => "deadline",
             Self::Displaced => "displaced",
+            Self::Shed => "shed",
         }
     }
 }

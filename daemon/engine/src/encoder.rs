@@ -287,11 +287,7 @@ impl Encoder {
             })
             .unzip();
         let displaced = self.core.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(&cause))?;
-        for job in displaced {
-            let length = self.core.queue.standing(Instant::now()).wait;
-            refused(self.core.name, OverloadCause::Displaced);
-            job.refuse(self.core.name, OverloadCause::Displaced, retry_after(length, self.turn()));
-        }
+        self.drop_waiting(displaced, OverloadCause::Displaced);
         let mut all = Encoded { vectors: Vec::new(), queued: Duration::ZERO, encoding: Duration::ZERO };
         for answer in answers {
             let Encoded { vectors, queued, encoding } = answer.await.unwrap_or(Err(EngineError::Stopping))?;
@@ -307,9 +303,22 @@ impl Encoder {
             Refused::Closed => EngineError::Stopping,
             Refused::Overloaded(cause, excess) => {
                 refused(self.core.name, cause);
+                self.drop_waiting(self.core.queue.shed(Instant::now()), OverloadCause::Shed);
                 let retry_after = retry_after(excess, self.turn());
                 EngineError::Overloaded { queue: self.core.name, cause, retry_after }
             }
+        }
+    }
+
+    /// Tells those who wait for jobs that these will not be done.
+    fn drop_waiting(&self, jobs: Vec<Job>, cause: OverloadCause) {
+        if jobs.is_empty() {
+            return;
+        }
+        let length = self.core.queue.standing(Instant::now()).wait;
+        for job in jobs {
+            refused(self.core.name, cause);
+            job.refuse(self.core.name, cause, retry_after(length, self.turn()));
         }
     }
 

@@ -120,12 +120,32 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Tokens that wait of a class.
+    pub(super) fn tokens_of(&self, work: WorkClass) -> usize {
+        self.by_key.iter().filter(|(key, _)| key.work == work).map(|(_, lane)| lane.tokens).sum()
+    }
+
     /// Takes the newest work of the longest lane out, when that lane is longer than `key`'s would be with `more` tokens.
     pub(super) fn displace(&mut self, key: &LaneKey, more: usize) -> Option<(LaneKey, Waiting<T>)> {
         let own = self.by_key.get(key).map_or(0, |lane| lane.tokens) + more;
+        self.newest_of_longest(|_| true, own)
+    }
+
+    /// Takes the newest work of the longest lane of a class out.
+    pub(super) fn drop_newest(&mut self, work: WorkClass) -> Option<Waiting<T>> {
+        self.newest_of_longest(|key| key.work == work, 0).map(|(_, work)| work)
+    }
+
+    /// The newest work of the longest lane among some, when that has more than so many tokens.
+    fn newest_of_longest(
+        &mut self,
+        among: impl Fn(&LaneKey) -> bool,
+        more_than: usize,
+    ) -> Option<(LaneKey, Waiting<T>)> {
         // In the order of turns, so that the choice does not hang on the map's.
-        let longest = self.turns.iter().max_by_key(|key| self.by_key.get(*key).map_or(0, |lane| lane.tokens))?.clone();
-        let lane = self.by_key.get_mut(&longest).filter(|lane| lane.tokens > own)?;
+        let keys = self.turns.iter().filter(|key| among(key));
+        let longest = keys.max_by_key(|key| self.by_key.get(*key).map_or(0, |lane| lane.tokens))?.clone();
+        let lane = self.by_key.get_mut(&longest).filter(|lane| lane.tokens > more_than)?;
         let work = lane.jobs.pop_back()?;
         lane.tokens -= work.tokens;
         self.tokens -= work.tokens;

@@ -80,6 +80,8 @@ struct State<T> {
     bulk: VecDeque<T>,
     pace: Pace,
     strain: Strain,
+    /// Strain began, and nothing was shed yet.
+    sheds: bool,
     closed: bool,
 }
 
@@ -90,24 +92,33 @@ impl<T> State<T> {
 
     /// How long work may wait as things stand. Bundles have patience.
     fn allowed(&mut self, key: &LaneKey, most: Option<Duration>, now: Instant) -> Option<Duration> {
-        if key.work != WorkClass::Single || !self.strain.lasts(now) {
-            return most;
-        }
-        let short = STRAINED_WAIT.max(self.pace.pass_time().mul_f64(STRAINED_PASSES));
-        most.map(|most| most.min(short))
+        let strained = key.work == WorkClass::Single && self.strain.lasts(now);
+        most.map(|most| if strained { most.min(self.short_wait()) } else { most })
+    }
+
+    /// How long single intents wait under strain.
+    fn short_wait(&self) -> Duration {
+        STRAINED_WAIT.max(self.pace.pass_time().mul_f64(STRAINED_PASSES))
     }
 
     /// Work of a lane was refused, for want of room or time.
     fn refused(&mut self, key: &LaneKey, now: Instant) {
-        if key.work == WorkClass::Single {
-            self.strain.refused(now);
+        if key.work == WorkClass::Single && self.strain.refused(now) {
+            self.sheds = true;
         }
     }
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(bounds: Bounds) -> Self {
-        let state = State { lanes: Lanes::new(), bulk: VecDeque::new(), pace: Pace::default(), strain: Strain::default(), closed: false };
+        let state = State {
+            lanes: Lanes::new(),
+            bulk: VecDeque::new(),
+            pace: Pace::default(),
+            strain: Strain::default(),
+            sheds: false,
+            closed: false,
+        };
         Self { state: Mutex::new(state), work: Condvar::new(), bounds }
     }
 
@@ -149,11 +160,33 @@ impl<T> Queue<T> {
         Ok(displaced.into_iter().map(|(_, work)| work.item).collect())
     }
 
+    /// What nobody should go on waiting for: where strain has just begun, the newest single intents of who has most of them,
+    /// until the rest has no longer to wait than is allowed from now on. They have waited least, and would wait longest.
+    pub(super) fn shed(&self, now: Instant) -> Vec<T> {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.sheds) {
+            return Vec::new();
+        }
+        let (short, mut shed) = (state.short_wait(), Vec::new());
+        while state.wait(state.lanes.tokens_of(WorkClass::Single), self.bounds, now) > short {
+            let Some(work) = state.lanes.drop_newest(WorkClass::Single) else { break };
+            shed.push(work.item);
+        }
+        shed
+    }
+
     fn fits(&self, state: &State<T>, jobs: usize, tokens: usize) -> bool {
         state.lanes.jobs() + jobs <= self.bounds.jobs && state.lanes.tokens() + tokens <= self.bounds.tokens
     }
 
-    fn in_time(&self, state: &mut State<T>, key: &LaneKey, tokens: usize, wait: Wait, now: Instant) -> Result<(), Refused> {
+    fn in_time(
+        &self,
+        state: &mut State<T>,
+        key: &LaneKey,
+        tokens: usize,
+        wait: Wait,
+        now: Instant,
+    ) -> Result<(), Refused> {
         if state.closed {
             return Err(Refused::Closed);
         }

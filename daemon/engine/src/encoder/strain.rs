@@ -26,11 +26,13 @@ struct Window {
 }
 
 impl Strain {
-    /// Somebody was refused for want of time or room.
-    pub(super) fn refused(&mut self, now: Instant) {
-        if self.window.is_none() {
+    /// Somebody was refused for want of time or room. Returns whether it begins with that.
+    pub(super) fn refused(&mut self, now: Instant) -> bool {
+        let begins = self.window.is_none();
+        if begins {
             self.window = Some(Window { began: now, leisure: Duration::ZERO });
         }
+        begins
     }
 
     /// Nothing waits.

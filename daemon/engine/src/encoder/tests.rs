@@ -301,19 +301,22 @@ fn a_load_that_lasts_makes_the_queue_short_until_there_is_leisure() {
         queue.began(100, now);
         queue.ended(100, Some(Duration::from_millis(10)));
     }
-    // Ten tokens a millisecond; how many intents of 16 tokens are taken, at most 1000.
+    // Ten tokens a millisecond; how many intents of 16 tokens are taken, at most 1000, and how many of them stay.
     let fill = |now| {
         let offer = |_: &usize| queue.offer(&key(WorkClass::Single), intent(), wait(250), now).is_ok();
         let taken = (0..1000).take_while(offer).count();
-        while queue.more(usize::MAX).is_some() {}
-        taken
+        let shed = queue.shed(now).len();
+        let stayed = std::iter::from_fn(|| queue.more(usize::MAX)).count();
+        assert_eq!(taken, shed + stayed);
+        (taken, stayed)
     };
-    assert_eq!(fill(now), 157, "250 ms");
-    assert_eq!(fill(now), 10, "a pass and a half from the first refusal on");
-    let bundle = (0..1000).map_while(|_| queue.offer(&key(WorkClass::Several), intent(), wait(1000), now).ok()).count();
-    assert_eq!(bundle, 626, "bundles have patience");
+    assert_eq!(fill(now), (157, 9), "250 ms, and a pass and a half from the first refusal on");
+    assert_eq!(fill(now), (10, 10));
+    let bundles =
+        (0..1000).map_while(|_| queue.offer(&key(WorkClass::Several), intent(), wait(1000), now).ok()).count();
+    assert_eq!(bundles, 626, "bundles have patience");
     while queue.more(usize::MAX).is_some() {}
     queue.offer_bulk(()).expect("open");
     assert!(matches!(queue.next(), Some(Next::Bulk(()))), "nothing else waits");
-    assert_eq!(fill(Instant::now() + Duration::from_millis(200)), 157);
+    assert_eq!(fill(Instant::now() + Duration::from_millis(200)).0, 157);
 }
