@@ -1,10 +1,14 @@
 //! Clients that take their time, come in numbers, or stay for too long.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use fitment_tests::manifest;
+use fitment_tests::{fitment, manifest};
 
 use super::raw::{DATA, END_HEADERS, GOAWAY, INFO, Raw, WATCH, call, connect, frame, head, is_end};
 use super::{peak_memory, serve, until_metrics_say, while_others_are_served};
@@ -156,5 +160,44 @@ async fn a_second_sigterm_ends_what_the_first_one_waits_for() -> anyhow::Result<
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("a second time"), "{log}");
     drop(held);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_commands_watch_goes_on_when_its_connection_is_cut() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let daemon = serve(folder.path(), "[http2]\nmax_age_seconds = 1\nage_grace_seconds = 1\n")?;
+    let mut watch = fitment()?
+        .args(["catalog", "watch", "--after", "0", "--server", daemon.address()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (said, lines) = mpsc::channel();
+    let streams: [Box<dyn Read + Send>; 2] = [
+        Box::new(watch.stdout.take().context("standard output")?),
+        Box::new(watch.stderr.take().context("standard error")?),
+    ];
+    for stream in streams {
+        let said = said.clone();
+        thread::spawn(move || {
+            BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| said.send(line))
+        });
+    }
+    let mut catalog = daemon.catalog().await?;
+    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+        create(&mut catalog, manifest("storage/backup", version, "Copies databases every night.")).await?;
+        let mut told = 0;
+        let mut cut = false;
+        // Written once, told once, and a cut after it.
+        while told == 0 || !cut {
+            let line = lines.recv_timeout(Duration::from_secs(120))?;
+            told += usize::from(line.contains(&format!("storage/backup@{version}")));
+            cut |= line.contains("connecting again");
+        }
+        ensure!(told == 1, "{version} was told {told} times");
+    }
+    watch.kill()?;
+    watch.wait()?;
     Ok(())
 }

@@ -1,12 +1,21 @@
 //! Where versions stand: moving, deleting, bringing back, and following all of it.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use fitment_proto::v1;
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::super::common::{Common, Named, show_touched, time_text};
 use crate::client::{AuthorFlags, ServerFlags};
 use crate::output;
+
+/// How long a daemon may be away before a watch gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pauses between two tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Change {
@@ -171,16 +180,36 @@ pub(super) async fn history(component: &str, common: &Common) -> anyhow::Result<
 }
 
 pub(super) async fn watch(watch: Watch) -> anyhow::Result<ExitCode> {
+    let interrupted = fitment_server::daemon::termination();
+    tokio::select! {
+        followed = follow(watch) => followed,
+        () = interrupted => Err(super::super::Interrupted.into()),
+    }
+}
+
+/// Prints changes. A connection that is cut, by its age or a restart of the daemon, is made anew after the last change that
+/// was seen, and nothing is missed.
+async fn follow(watch: Watch) -> anyhow::Result<ExitCode> {
     let Watch { after, until_now, json, server } = watch;
     let mut client = server.catalog().await?;
+    let mut seen = match after {
+        Some(place) => place,
+        None => v1::LogPlace { revision: revision(&server).await?, position: u32::MAX },
+    };
     // No deadline: it goes on until somebody ends it.
-    let mut changes = client.watch_catalog(v1::WatchCatalogRequest { after, until_now }).await?.into_inner();
+    let request = |after| v1::WatchCatalogRequest { after: Some(after), until_now };
+    let mut changes = client.watch_catalog(request(seen)).await?.into_inner();
     loop {
-        let change = tokio::select! {
-            change = changes.message() => change?,
-            () = fitment_server::daemon::termination() => return Err(super::super::Interrupted.into()),
+        let change = match changes.message().await {
+            Err(status) if is_cut(&status) => {
+                output::warn(format!("the connection was cut ({}); connecting again", status.message()));
+                changes = again(&server, request(seen)).await?;
+                continue;
+            }
+            change => change?,
         };
         let Some(change) = change else { return Ok(ExitCode::SUCCESS) };
+        seen = change.place.unwrap_or(seen);
         if json {
             output::line(output::message_json("fitment.v1.CatalogChange", &change)?)?;
             continue;
@@ -189,6 +218,41 @@ pub(super) async fn watch(watch: Watch) -> anyhow::Result<ExitCode> {
         let kind = change.kind().as_str_name().trim_start_matches("CATALOG_CHANGE_KIND_").to_lowercase();
         let (name, version, stands) = (&change.name, &change.version, word(change.lifecycle()));
         output::line(format!("{revision}:{position}\t{kind}\t{name}@{version}\t{stands}"))?;
+    }
+}
+
+/// The catalogue's revision now.
+async fn revision(server: &ServerFlags) -> anyhow::Result<u64> {
+    let request = server.request(v1::GetServerInfoRequest {});
+    let info = server.info().await?.get_server_info(request).await?.into_inner();
+    Ok(info.catalog.unwrap_or_default().revision)
+}
+
+/// Whether an error is of the connection, or of a daemon that ends, and not of what was asked: those give reasons.
+fn is_cut(status: &tonic::Status) -> bool {
+    let of_connections =
+        matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::Aborted);
+    status.code() == Code::Unavailable || (of_connections && status.get_details_error_info().is_none())
+}
+
+/// Connects until it is answered, for a minute at most.
+async fn again(
+    server: &ServerFlags,
+    request: v1::WatchCatalogRequest,
+) -> anyhow::Result<tonic::Streaming<v1::CatalogChange>> {
+    let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let answer = async { anyhow::Ok(server.catalog().await?.watch_catalog(request).await?.into_inner()) };
+        match answer.await {
+            Ok(changes) => return Ok(changes),
+            Err(error) if began.elapsed() > PATIENCE => return Err(error),
+            // Refusals are not mended by asking again.
+            Err(error) if error.downcast_ref::<tonic::Status>().is_some_and(|status| !is_cut(status)) => {
+                return Err(error);
+            }
+            Err(_cut) => tokio::time::sleep(pause).await,
+        }
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
