@@ -30,7 +30,7 @@ mkdir -p "$scratch/home/registry"
 cp -r "$home/registry/cache" "$home/registry/index" "$scratch/home/registry/"
 # Another length of path, so that sizes would differ too.
 build again elsewhere/and/deeper/fitment "$scratch/home"
-rm -rf "$scratch/home"
+rm -rf "${scratch:?}/home"
 
 rustc -vV | sed -n 's/^\(rustc\|host\|LLVM\)/\1/p'
 (cd "$scratch" && sha256sum fitment.once fitment.again)
