@@ -76,7 +76,7 @@ sed -i -E -e 's/^#(unix_socket = )/\1/' -e 's/^#(unix_socket_mode = ).*/\1"0666"
 # The traces' block is the last one.
 echo 'ratio = 1.0' >>/etc/fitment/fitment.toml
 systemctl restart fitment
-export FITMENT_SERVER=https://localhost:7411 FITMENT_CA=/try/guard/ca.crt
+export FITMENT_SERVER=https://127.0.0.1:7411 FITMENT_CA=/try/guard/ca.crt
 until [ -S /run/fitment/fitment.sock ]; do sleep 0.5; done
 refused fitment match "take a card payment at checkout"
 export FITMENT_API_KEY_FILE=/try/guard/api-key

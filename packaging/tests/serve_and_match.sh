@@ -13,7 +13,7 @@ shift 2
 inside=(chroot --userspec="$user" "$root")
 server=(--server 127.0.0.1:7411) credentials=()
 if [ -n "${GUARD:-}" ]; then
-    server=(--server https://localhost:7411 --ca "$GUARD/ca.crt") credentials=(--api-key-file "$GUARD/api-key")
+    server=(--server https://127.0.0.1:7411 --ca "$GUARD/ca.crt") credentials=(--api-key-file "$GUARD/api-key")
 fi
 client() {
     "${inside[@]}" /usr/bin/fitment "$@" "${server[@]}" "${credentials[@]}"
