@@ -33,6 +33,7 @@ strip --strip-unneeded --remove-section=.comment --remove-section=.note "$tree/u
 add 644 ../systemd/fitment.service usr/lib/systemd/system/fitment.service
 add 644 ../systemd/sysusers.conf usr/lib/sysusers.d/fitment.conf
 add 644 fitment.toml etc/fitment/fitment.toml
+install -d "$tree/etc/fitment/tls"
 
 # What the binary says of itself.
 completions=usr/share/bash-completion/completions

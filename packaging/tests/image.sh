@@ -2,7 +2,7 @@
 # Builds the image twice, has skopeo and umoci read it, and serves from what umoci unpacks.
 #
 # Usage: image.sh FITMENT MODELS; MODELS is a folder as `fitment model import` leaves it, and holds all-MiniLM-L6-v2.
-# Needs root, skopeo, umoci, iproute2.
+# Needs root, skopeo, umoci, iproute2, openssl.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -32,6 +32,13 @@ args=$(python3 -c 'import json; process = json.load(open("bundle/config.json"))[
 echo "runs: $args"
 # What a runtime would set, but for the PATH, which starts the chroot; and the metrics, which the chart switches on.
 read -ra variables <<<"${args%% /usr/bin/fitment*}"
-env -i "PATH=$PATH" "${variables[@]:1}" FITMENT_METRICS__LISTEN=127.0.0.1:9464 \
-    "$here/in_network_of_its_own.sh" "$here/serve_and_match.sh" bundle/rootfs 65532:65532 \
-    /usr/bin/fitment serve --config /etc/fitment/fitment.toml
+serve() {
+    env -i "PATH=$PATH" "${variables[@]:1}" FITMENT_METRICS__LISTEN=127.0.0.1:9464 "$@" \
+        "$here/in_network_of_its_own.sh" "$here/serve_and_match.sh" bundle/rootfs 65532:65532 \
+        /usr/bin/fitment serve --config /etc/fitment/fitment.toml
+}
+serve
+# The same with TLS and an access document, where the chart mounts them and by the variables that it sets.
+"$here/credentials.sh" fitment bundle/rootfs/guard
+chown -R 65532:65532 bundle/rootfs/guard
+serve GUARD=/guard FITMENT_TLS__CERTIFICATE=/guard/tls.crt FITMENT_TLS__KEY=/guard/tls.key FITMENT_ACCESS__FILE=/guard/access.yaml

@@ -4,7 +4,7 @@
 # Usage: install.sh PACKAGE MODELS [ROOT_TAR]
 #   MODELS    a folder as `fitment model import` leaves it, and holds all-MiniLM-L6-v2
 #   ROOT_TAR  a root file system to start from; without it mmdebstrap makes a minimal one of the release that runs here
-# Needs root, mmdebstrap, iproute2. No systemd runs in the root: the daemon is started by the unit's own ExecStart= as its user.
+# Needs root, mmdebstrap, iproute2, openssl. No systemd runs in the root: the daemon is started by the unit's own ExecStart= as its user.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -36,6 +36,7 @@ echo "$status"
 grep -q 'install ok installed.* /etc/fitment/fitment.toml' <<<"$status"
 stat -c '%U:%G %a %n' "$root/var/lib/fitment" >/dev/null
 [ "$("${inside[@]}" stat -c '%U:%G %a' /var/lib/fitment)" = "fitment:fitment 750" ]
+[ "$("${inside[@]}" stat -c '%U:%G %a' /etc/fitment/tls)" = "root:fitment 750" ]
 echo "user: $("${inside[@]}" getent passwd fitment)"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/fitment.service" ] || { echo "it was enabled" >&2; exit 1; }
 
@@ -76,6 +77,16 @@ chroot --userspec="$user" "$root" fitment --config /etc/fitment/fitment.toml mod
 start=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/fitment.service")
 read -ra command <<<"$start"
 "$here/in_network_of_its_own.sh" "$here/serve_and_match.sh" "$root" "$user" "${command[@]}"
+
+# The same with TLS and an access document, as README.Debian has it; only the lines that the configuration brings along are switched on.
+"$here/credentials.sh" "$root/usr/bin/fitment" "$root/etc/fitment/tls"
+mv "$root/etc/fitment/tls/access.yaml" "$root/etc/fitment/"
+chown -R "root:${user#*:}" "$root/etc/fitment/tls" "$root/etc/fitment/access.yaml"
+chmod 640 "$root/etc/fitment/tls/"{tls.crt,tls.key,ca.crt,api-key} "$root/etc/fitment/access.yaml"
+sed -i -E '/^#\[(tls|access)\]/,/^$/s/^#(\[|[a-z_]+ = )/\1/' "$root/etc/fitment/fitment.toml"
+"${inside[@]}" fitment --config /etc/fitment/fitment.toml config check
+GUARD=/etc/fitment/tls "$here/in_network_of_its_own.sh" "$here/serve_and_match.sh" "$root" "$user" "${command[@]}"
+rm -r "$root/etc/fitment/tls/"* "$root/etc/fitment/access.yaml"
 
 # Installed once more, it keeps what was changed and what was stored.
 echo '# ours' >>"$root/etc/fitment/fitment.toml"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Scores the systemd unit, and holds the system calls that a daemon makes to those that the unit allows.
 #
-# Usage: unit.sh FITMENT; needs systemd-analyze, strace, the default model installed.
+# Usage: unit.sh FITMENT; needs systemd-analyze, strace, openssl, the default model installed.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -35,20 +35,28 @@ sed -n 's/^SystemCallFilter=//p' "$unit" | while read -r names; do
     mv "$scratch/next" "$scratch/allowed"
 done
 
-# From its start with threads on processors, through writes, answers and a snapshot, to its end.
-export FITMENT_METRICS__LISTEN=127.0.0.1:0 FITMENT_ENCODER__PIN=true
+# From its start with threads on processors, through writes, answers over TLS and a Unix socket, files read again, traces and a snapshot, to its end.
+"$here/credentials.sh" "$fitment" "$scratch/guard"
+export FITMENT_METRICS__LISTEN=127.0.0.1:0 FITMENT_ENCODER__PIN=true FITMENT_UNIX_SOCKET="$scratch/fitment.sock" \
+    FITMENT_TLS__CERTIFICATE="$scratch/guard/tls.crt" FITMENT_TLS__KEY="$scratch/guard/tls.key" FITMENT_TLS__WATCH_SECONDS=1 \
+    FITMENT_ACCESS__FILE="$scratch/guard/access.yaml" FITMENT_TRACES__FILE="$scratch/spans.jsonl" FITMENT_TRACES__RATIO=1
 exec 3< <(exec strace -f -qq -c -S name -U name -o "$scratch/calls" timeout --signal=TERM 60 \
     "$fitment" demo --listen 127.0.0.1:0 --data-dir "$scratch/data")
 traced=$!
 until [ -n "${server:-}" ]; do
     read -r line <&3 || { echo "it ended before it served" >&2; exit 1; }
-    server=$(sed -n 's/^Fitment serves .* on \([0-9.:]*\) .*/\1/p' <<<"$line")
+    server=$(sed -n 's/^Fitment serves .* on \(https:[0-9./:]*\) .*/\1/p' <<<"$line")
 done
-"$fitment" match --server "$server" "take a card payment at checkout" >/dev/null
-"$fitment" snapshot create --server "$server" >/dev/null
-"$fitment" catalog export --server "$server" "$scratch/export" >/dev/null 2>&1 || true
-pkill -TERM -P "$(pgrep -P "$traced" timeout)" fitment
+client=(--ca "$scratch/guard/ca.crt" --api-key-file "$scratch/guard/api-key")
+"$fitment" match --server "$server" "${client[@]}" "take a card payment at checkout" >/dev/null
+"$fitment" match --server "unix:$scratch/fitment.sock" "take a card payment at checkout" >/dev/null
+daemon=$(pgrep -P "$(pgrep -P "$traced" timeout)")
+kill -HUP "$daemon"
+"$fitment" snapshot create --server "$server" "${client[@]}" >/dev/null
+"$fitment" catalog export --server "$server" "${client[@]}" "$scratch/export" >/dev/null
+kill -TERM "$daemon"
 wait "$traced"
+[ -s "$scratch/spans.jsonl" ]
 sed '1,2d' "$scratch/calls" | grep -v '^-\|total' | tr -d ' ' | sort -u >"$scratch/made"
 echo "$(wc -l <"$scratch/made") system calls made, $(wc -l <"$scratch/allowed") allowed"
 # The start of the process itself, before the filter is in force, and the tracer's own.

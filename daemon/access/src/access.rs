@@ -112,6 +112,15 @@ pub struct Summary {
     pub policies: Vec<String>,
 }
 
+/// When a key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyEnd<'k> {
+    /// First instant at which it no longer counts.
+    pub at: Timestamp,
+    /// The part of the key that is shown.
+    pub prefix: &'k str,
+}
+
 impl Access {
     /// Reads a document, YAML or JSON, and the files that it names. `file` names the bytes in messages.
     ///
@@ -156,6 +165,19 @@ impl Access {
     pub fn principal(&self, id: &str) -> Option<&Principal> {
         let anonymous = self.credentials.anonymous.as_ref().filter(|anonymous| anonymous.id == id);
         self.principals.get(id).or(anonymous)
+    }
+
+    /// For each principal with API keys, by id: when the last of them ends, and that one's prefix. `None`: one has no end. A key that has not begun
+    /// counts, since it takes over.
+    pub fn key_ends(&self) -> BTreeMap<&str, Option<KeyEnd<'_>>> {
+        let mut ends = BTreeMap::new();
+        for (prefix, entry) in self.credentials.keys.iter().collect::<BTreeMap<_, _>>() {
+            let end = entry.expires.map(|at| KeyEnd { at, prefix });
+            ends.entry(entry.principal.id.as_str())
+                .and_modify(|last: &mut Option<KeyEnd<'_>>| *last = last.zip(end).map(|(last, end)| last.max(end)))
+                .or_insert(end);
+        }
+        ends
     }
 
     /// What the document holds, in numbers.

@@ -18,7 +18,7 @@ mod principal;
 mod rpc;
 mod token;
 
-pub use access::{Access, Presented, Summary, UnixPeer};
+pub use access::{Access, KeyEnd, Presented, Summary, UnixPeer};
 pub use document::{Attached, MAX_DOCUMENT_BYTES};
 pub use error::{AccessError, DenialReason, Denied, Fault, Unauthenticated};
 pub use grant::{ComponentFacts, Effect, Grant, Labels, Role};

@@ -34,7 +34,7 @@ use tower::ServiceBuilder;
 use crate::config::Config;
 use crate::gate::{AccessStore, GateLayer};
 use crate::limits::{Book, LimitLayer};
-use crate::metrics::{self, CallMeterLayer, MatchMeters};
+use crate::metrics::{self, CallMeterLayer, MatchMeters, Watched};
 use crate::reread::{ConfigSource, DefaultLimits};
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
@@ -165,7 +165,8 @@ pub async fn serve(
         CallMeterLayer::off()
     };
     let metrics_page = recording.map(|(listener, handle)| {
-        tokio::spawn(metrics::serve(listener, handle, engine.clone(), stopped(stopping.clone())))
+        let watched = Watched { engine: engine.clone(), access: access.clone() };
+        tokio::spawn(metrics::serve(listener, handle, watched, stopped(stopping.clone())))
     });
     let traces = config.traces.as_ref().map_or_else(|| Ok(TraceLayer::off()), TraceLayer::on)?;
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };

@@ -13,15 +13,16 @@ use std::task::{Context, Poll};
 
 use fitment_access::{Access, CERTIFY_COMPONENT, Presented, Principal, Rpc, UnixPeer, needs_no_principal, rpc_of};
 use fitment_engine::{ComponentFacts, Permit, Viewer};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::header::{AUTHORIZATION, HeaderValue};
 use tonic::codegen::http::{Request, Response};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 pub(crate) use self::store::AccessStore;
 use crate::caller::Caller;
 use crate::limits::Limits;
+use crate::metrics::count_refused;
 use crate::reread::DefaultLimits;
 use crate::rpc::{EngineSlot, denied, unauthenticated};
 use crate::traces::CallNotes;
@@ -102,10 +103,12 @@ impl Guard {
         let access = self.access.current();
         let principal = authenticate(&access, request).map_err(|refused| {
             tracing::debug!(reason = refused.as_str(), "a caller was not authenticated");
+            count_refused(Code::Unauthenticated, refused.as_str());
             unauthenticated(refused)
         })?;
         let path = request.uri().path();
         let caller = caller_of(&access, &principal, path, self.limits.current()).map_err(|refused| {
+            count_refused(Code::PermissionDenied, refused.reason.as_str());
             self.record(&principal, path, &refused);
             denied(&refused)
         })?;

@@ -4,23 +4,26 @@
 //! once; what has a state is read from the engine when somebody asks for the page. Labels are of small fixed sets: rpcs,
 //! codes, phases, reasons; never an intent, a name or an id that callers choose.
 //!
-//! `names` is the table of everything; `calls`, `connections` and `matches` record; `sample` reads the engine; `page` serves.
+//! `names` is the table of everything; `calls`, `connections` and `matches` record; `sample` reads the engine and the access document, `process` the
+//! operating system; `page` serves.
 
 mod calls;
 mod connections;
 mod matches;
 pub(crate) mod names;
 mod page;
+mod process;
 mod sample;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 pub(crate) use self::calls::CallMeterLayer;
 pub(crate) use self::connections::{OpenConnection, TlsMeters, connection_refused};
 pub(crate) use self::matches::{MatchMeters, outcome_name};
-pub(crate) use self::page::serve;
+pub(crate) use self::page::{Watched, serve};
 
 /// Records for this process from now on. Handles that were made earlier record nothing.
 ///
@@ -31,7 +34,12 @@ pub(crate) fn start() -> anyhow::Result<PrometheusHandle> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|error| anyhow::anyhow!("metrics: {error}"))?;
     names::describe();
+    // A counter that comes up with its first increment shows no increase: alerts on a single failure would never fire.
+    for name in names::FROM_ZERO {
+        metrics::counter!(*name).absolute(0);
+    }
     metrics::gauge!(names::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    metrics::gauge!(names::PROCESS_START).set(Timestamp::now().as_duration().as_secs_f64());
     Ok(handle)
 }
 
@@ -44,6 +52,11 @@ fn builder() -> anyhow::Result<PrometheusBuilder> {
 /// Counts an error that goes out to a caller, of a whole call or of one item of it.
 pub(crate) fn count_error(code: Code, reason: &'static str) {
     metrics::counter!(names::ERRORS, "code" => code_name(code), "reason" => reason).increment(1);
+}
+
+/// Counts a call that was refused before anything of it was read. why: one of a fixed set of words.
+pub(crate) fn count_refused(code: Code, why: &'static str) {
+    metrics::counter!(names::ACCESS_REFUSED, "code" => code_name(code), "why" => why).increment(1);
 }
 
 /// The name of a code as the gRPC specification writes it.

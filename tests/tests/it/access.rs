@@ -61,7 +61,11 @@ fn a_key_is_shown_once_and_its_entry_goes_into_the_document() -> anyhow::Result<
     let entry = format!("- prefix{entry}");
     let indented: String = entry.lines().flat_map(|line| ["  ", line, "\n"]).collect();
     std::fs::write(folder.path().join("access.yaml"), format!("{DOCUMENT}api_keys:\n{indented}"))?;
-    assert!(ends(folder.path(), 0, &["access", "check", "access.yaml"])?.contains("1 API keys"));
+    let said = ends(folder.path(), 0, &["access", "check", "access.yaml"])?;
+    assert!(said.contains("1 API keys"), "{said}");
+    assert!(said.contains(&format!("the last API key of `ci`, {}, ends at 2", &key[..20])), "{said}");
+    let said: Value = serde_json::from_str(&ends(folder.path(), 0, &["access", "check", "access.yaml", "--json"])?)?;
+    assert_eq!(said["key_ends"][0]["prefix"], key[..20]);
     let other: Value = serde_json::from_str(&ends(folder.path(), 0, &[&create[..], &["--json"]].concat())?)?;
     assert_ne!(other["key"], key);
     assert_eq!(other["entry"]["principal"], "ci");

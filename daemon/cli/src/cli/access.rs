@@ -147,14 +147,25 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Ends of keys that are shown to people.
+const SHOWN_ENDS: usize = 10;
+
 fn check(path: &Path, json: bool) -> anyhow::Result<()> {
+    let access = load(path)?;
     let Summary { tenants, principals, api_keys, jwt_issuers, certificates, unix, anonymous, policies } =
-        load(path)?.summary();
+        access.summary();
+    // The first to be without a key comes first.
+    let mut ends: Vec<_> = access.key_ends().into_iter().filter_map(|(id, end)| Some((end?, id))).collect();
+    ends.sort();
     if json {
+        let ends: Vec<_> = ends
+            .iter()
+            .map(|(end, id)| json!({"principal": id, "prefix": end.prefix, "at": end.at.to_string()}))
+            .collect();
         return output::json(&json!({
             "valid": true, "tenants": tenants, "principals": principals, "api_keys": api_keys,
             "jwt_issuers": jwt_issuers, "certificates": certificates, "unix": unix, "anonymous": anonymous,
-            "policies": policies,
+            "policies": policies, "key_ends": ends,
         }));
     }
     let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -163,6 +174,9 @@ fn check(path: &Path, json: bool) -> anyhow::Result<()> {
     output::line(format!(
         "{principals} principals, {api_keys} API keys, {certificates} certificate names, {unix} Unix users and groups"
     ))?;
+    for (end, id) in ends.iter().take(SHOWN_ENDS) {
+        output::line(format!("the last API key of `{id}`, {}, ends at {}", end.prefix, end.at))?;
+    }
     output::line(format!("token issuers: {}", listed(&jwt_issuers)))?;
     output::line(format!("Cedar policies: {}", listed(&policies)))?;
     output::line(format!("calls without credentials: {}", if anonymous { "anonymous" } else { "refused" }))

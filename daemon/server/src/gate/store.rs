@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use fitment_access::{Access, MAX_DOCUMENT_BYTES};
 use parking_lot::Mutex;
 
-use crate::metrics::names::ACCESS_RELOAD_FAILURES;
+use crate::metrics::names::{ACCESS_RELOAD_FAILURES, ACCESS_RELOADS};
 use crate::transport::Reloads;
 
 /// How often the files are looked at for changes.
@@ -81,10 +81,11 @@ impl AccessStore {
                     );
                 }
                 self.current.store(Arc::new(access));
+                // Looked up here: the document is read before anything records.
+                metrics::counter!(ACCESS_RELOADS).increment(1);
                 tracing::info!(file = %self.file.display(), "the access document was read again");
             }
             Err(error) => {
-                // Looked up here: the document is read before anything records.
                 metrics::counter!(ACCESS_RELOAD_FAILURES).increment(1);
                 tracing::error!(
                     error = format!("{error:#}"),

@@ -63,9 +63,18 @@ pub(super) const GAP_ASKED: &str = "fitment_gap_asked";
 pub(super) const GAP_INTENTS_LOST: &str = "fitment_gap_intents_lost_total";
 pub(super) const GAP_ANSWERS: &str = "fitment_gap_answers";
 pub(super) const ZERO_SHARE: &str = "fitment_gap_zero_generation_ratio";
+pub(super) const ACCESS_REFUSED: &str = "fitment_access_refused_total";
+pub(super) const KEY_EXPIRY: &str = "fitment_access_key_expiry_timestamp_seconds";
+pub(crate) const ACCESS_RELOADS: &str = "fitment_access_reloads_total";
 pub(crate) const ACCESS_RELOAD_FAILURES: &str = "fitment_access_reload_failures_total";
 pub(crate) const TRACE_SPANS: &str = "fitment_trace_spans_total";
 pub(crate) const TRACE_SPANS_LOST: &str = "fitment_trace_spans_lost_total";
+
+// Of the process, by the names that Prometheus' own clients give them.
+pub(super) const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+pub(super) const PROCESS_OPEN_FDS: &str = "process_open_fds";
+pub(super) const PROCESS_MAX_FDS: &str = "process_max_fds";
+pub(super) const PROCESS_START: &str = "process_start_time_seconds";
 
 /// Upper bounds of calls, in seconds: a match takes milliseconds, a fit minutes.
 const CALL_BOUNDS: &[f64] =
@@ -83,6 +92,10 @@ pub(super) const BUCKETS: &[(&str, &[f64])] = &[
     (BATCH_TOKENS, &[8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0]),
     (BATCH_SECONDS, &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]),
 ];
+
+/// Counters without labels of what may happen once and should be told then.
+pub(super) const FROM_ZERO: &[&str] =
+    &[TLS_RELOADS, TLS_RELOAD_FAILURES, ACCESS_RELOADS, ACCESS_RELOAD_FAILURES, TRACE_SPANS, TRACE_SPANS_LOST];
 
 /// Says of each metric what it is.
 pub(super) fn describe() {
@@ -117,6 +130,8 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (NEAR_DUPLICATES, "Versions that were written though nearly the same as another component, or refused for it."),
     (GAP_INTENTS_LOST, "Unmet intents that were lost before they were kept."),
+    (ACCESS_REFUSED, "Calls that were refused before they were read, by gRPC code and why."),
+    (ACCESS_RELOADS, "Times that the access document was read again."),
     (ACCESS_RELOAD_FAILURES, "Changed access documents that could not be used; what was read before stays in force."),
     (TRACE_SPANS, "Spans that were handed over to be written."),
     (TRACE_SPANS_LOST, "Spans that were lost, since they came faster than the disk takes them."),
@@ -128,6 +143,11 @@ const GAUGES: &[(&str, &str)] = &[
     (REQUESTS_IN_FLIGHT, "Calls that have begun and not ended."),
     (CONNECTIONS, "Connections that are open, by transport."),
     (TLS_EXPIRY, "Unix time at which the certificate expires, or the first of the client CA's."),
+    (KEY_EXPIRY, "Unix time at which the first principal is left without an API key; NaN where none is."),
+    (PROCESS_MEMORY, "Resident memory of the process, in bytes."),
+    (PROCESS_OPEN_FDS, "Descriptors that the process has open."),
+    (PROCESS_MAX_FDS, "Descriptors that it may have open."),
+    (PROCESS_START, "Unix time at which the process began to record."),
     (ENCODER_INFO, "1; the model and what computes it are in the labels."),
     (QUEUE_JOBS, "Jobs that wait for the encoder."),
     (QUEUE_CAPACITY, "Interactive jobs that may wait; more are refused."),
@@ -191,6 +211,30 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Every word of a text that starts as our metrics do.
+    fn named(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.starts_with("fitment_") || word.starts_with("process_")).collect()
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_name_what_there_is_and_leave_nothing_out() {
+        let shown = include_str!("../../../../packaging/observability/dashboard.json");
+        let rules = include_str!("../../../../packaging/observability/alerts.yaml");
+        let metrics: BTreeSet<_> = [COUNTERS, GAUGES, HISTOGRAMS].concat().into_iter().map(|(name, _)| name).collect();
+        let of = |word: &str| {
+            let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|part| word.strip_suffix(part));
+            let histogram = histogram.filter(|base| HISTOGRAMS.iter().any(|(name, _)| name == base));
+            metrics.get(histogram.unwrap_or(word)).copied()
+        };
+        let on_panels: BTreeSet<_> = named(shown).into_iter().filter_map(of).collect();
+        for word in named(shown).union(&named(rules)) {
+            assert!(of(word).is_some(), "{word} is no metric of the daemon");
+        }
+        let left_out: Vec<_> = metrics.difference(&on_panels).collect();
+        assert!(left_out.is_empty(), "on no panel: {left_out:?}");
+    }
 
     #[test]
     fn every_name_is_described_once_and_written_down() {

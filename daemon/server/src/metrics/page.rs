@@ -15,12 +15,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::sample::sample;
+use super::process;
+use super::sample::{sample, sample_access};
+use crate::gate::AccessStore;
 use crate::rpc::EngineSlot;
 
 /// The page.
@@ -44,11 +47,19 @@ const UPKEEP: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be taken, for example for want of file descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// What is asked for each page.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) engine: EngineSlot,
+    /// `None`: nobody is asked who they are.
+    pub(crate) access: Option<Arc<AccessStore>>,
+}
+
 /// Serves the page until `stop` completes, then ends what is open within its limit.
 pub(crate) async fn serve(
     listener: TcpListener,
     handle: PrometheusHandle,
-    engine: EngineSlot,
+    watched: Watched,
     stop: impl Future<Output = ()> + Send,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -66,7 +77,7 @@ pub(crate) async fn serve(
             Some(_) = open.join_next() => {}
             (accepted, permit) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let connection = answer_one(stream, handle.clone(), engine.clone());
+                    let connection = answer_one(stream, handle.clone(), watched.clone());
                     open.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -83,10 +94,10 @@ pub(crate) async fn serve(
     while open.join_next().await.is_some() {}
 }
 
-async fn answer_one(stream: TcpStream, handle: PrometheusHandle, engine: EngineSlot) {
+async fn answer_one(stream: TcpStream, handle: PrometheusHandle, watched: Watched) {
     let service = service_fn(move |request| {
-        let (handle, engine) = (handle.clone(), engine.clone());
-        async move { Ok::<_, Infallible>(answer(&request, handle, engine).await) }
+        let (handle, watched) = (handle.clone(), watched.clone());
+        async move { Ok::<_, Infallible>(answer(&request, handle, watched).await) }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -102,7 +113,7 @@ async fn answer_one(stream: TcpStream, handle: PrometheusHandle, engine: EngineS
     }
 }
 
-async fn answer(request: &Request<Incoming>, handle: PrometheusHandle, engine: EngineSlot) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, handle: PrometheusHandle, watched: Watched) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if ![PATH, LIVE, READY].contains(&path) {
         return plain(StatusCode::NOT_FOUND, format!("only {PATH}, {LIVE} and {READY} are served here\n"));
@@ -115,12 +126,16 @@ async fn answer(request: &Request<Incoming>, handle: PrometheusHandle, engine: E
     match path {
         // That this is answered says it: the process runs and its runtime turns.
         LIVE => return plain(StatusCode::OK, "alive\n".to_owned()),
-        READY if engine.is_ready() => return plain(StatusCode::OK, "ready\n".to_owned()),
+        READY if watched.engine.is_ready() => return plain(StatusCode::OK, "ready\n".to_owned()),
         READY => return plain(StatusCode::SERVICE_UNAVAILABLE, "loading or shutting down\n".to_owned()),
         _ => {}
     }
     let page = tokio::task::spawn_blocking(move || {
-        sample(engine.first().as_ref());
+        sample(watched.engine.first().as_ref());
+        if let Some(access) = watched.access {
+            sample_access(&access.current(), Timestamp::now());
+        }
+        process::sample();
         handle.render()
     });
     match page.await {

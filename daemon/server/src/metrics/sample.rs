@@ -2,10 +2,12 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
+use fitment_access::Access;
 use fitment_engine::{
     CalibrationStanding, EXPIRY_DAYS, EncoderFigures, Engine, EngineFigures, GapFigures, GateFigures, IntentDrift,
 };
 use fitment_models::ModelInfo;
+use jiff::Timestamp;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
 
@@ -24,6 +26,14 @@ pub(super) fn sample(engine: Option<&Engine>) {
         // Old figures are worth more than no page; the log says so.
         Err(error) => tracing::warn!(%error, "the engine's figures cannot be read"),
     }
+}
+
+/// What of the access document is worth watching.
+pub(super) fn sample_access(access: &Access, now: Timestamp) {
+    let ends = access.key_ends().into_values().flatten().map(|end| end.at);
+    // Who was left without a key long ago is missed by nobody any more.
+    let next = ends.filter(|end| *end > now).min();
+    gauge!(names::KEY_EXPIRY).set(next.map_or(f64::NAN, |next| next.as_duration().as_secs_f64()));
 }
 
 /// The model that serves; one that served before this page's predecessor is taken back.
@@ -184,4 +194,47 @@ fn intent_drift(drift: &IntentDrift) {
         gauge!(names::DRIFT_PSI, "signal" => signal).set(psi.unwrap_or(f64::NAN));
     }
     gauge!(names::DRIFT_DISTANCE).set(measured.and_then(|measured| measured.mean_distance).unwrap_or(f64::NAN));
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn the_first_principal_without_a_key_is_told_in_time() {
+        // Of `ci` the second key takes over; `old` has had none for long; `open` has one without an end.
+        let key = |i: usize, principal: &str, created: &str, expires: &str| {
+            let expires =
+                if expires.is_empty() { String::new() } else { format!(", expires: \"{expires}T00:00:00Z\"") };
+            format!(
+                "- {{prefix: fitment_aaaaaaaaaaa{i}, sha256: \"{i:064}\", principal: {principal}, created: \"{created}T00:00:00Z\"{expires}}}\n"
+            )
+        };
+        let keys = [
+            key(1, "ci", "2026-01-01", "2026-02-01"),
+            key(2, "ci", "2026-01-20", "2026-03-01"),
+            key(3, "old", "2025-01-01", "2025-02-01"),
+            key(4, "open", "2026-01-01", "2026-01-15"),
+            key(5, "open", "2026-01-01", ""),
+        ];
+        let principals = "principals: [{id: ci}, {id: old}, {id: open}]";
+        let document = format!("version: 1\n{principals}\napi_keys:\n{}", keys.concat());
+        let access = Access::load("a.yaml", document.as_bytes(), &|_| Err(String::new())).expect("a document");
+        let ends: Vec<_> = access.key_ends().into_iter().map(|(id, end)| (id, end.map(|end| end.prefix))).collect();
+        assert_eq!(ends, [("ci", Some("fitment_aaaaaaaaaaa2")), ("old", Some("fitment_aaaaaaaaaaa3")), ("open", None)]);
+
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let at = |now: &str| {
+            let now = now.parse().expect("an instant");
+            metrics::with_local_recorder(&recorder, || sample_access(&access, now));
+            recorder.handle().render()
+        };
+        let march: Timestamp = "2026-03-01T00:00:00Z".parse().expect("an instant");
+        let page = at("2026-01-10T00:00:00Z");
+        assert!(page.contains(&format!("{} {}\n", names::KEY_EXPIRY, march.as_second())), "{page}");
+        let page = at("2026-03-01T00:00:00Z");
+        assert!(page.contains(&format!("{} NaN\n", names::KEY_EXPIRY)), "{page}");
+    }
 }
