@@ -135,7 +135,6 @@ pub async fn serve(
     let metrics_page = recording.map(|(listener, handle)| {
         tokio::spawn(metrics::serve(listener, handle, engine.clone(), stopped(stopping.clone())))
     });
-    let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
     let router = Server::builder()
@@ -145,7 +144,7 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .layer(call_meters)
         .layer(EdgeLayer)
-        .add_routes(services(&config, &engine, limits, &stopping)?)
+        .add_routes(routes(&config, &engine, &stopping)?)
         .add_service(health);
     let serving = tokio::spawn(router.serve_with_incoming_shutdown(
         // Answers are one small frame: waiting for more to send would cost 40 ms.
@@ -185,14 +184,14 @@ pub async fn serve(
 }
 
 /// Every service of the protocol, each bounded in the size of its messages, and reflection.
-fn services(
+pub(crate) fn routes(
     config: &Config,
     engine: &EngineSlot,
-    limits: WireLimits,
     stopping: &watch::Receiver<bool>,
 ) -> anyhow::Result<Routes> {
     /// Bytes of a message beside the one large field that it is about.
     const REST: usize = 2 << 20;
+    let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     macro_rules! bounded {
         ($service:expr) => {
             bounded!($service, 0)

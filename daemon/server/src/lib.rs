@@ -7,7 +7,11 @@ pub mod config;
 pub mod daemon;
 mod metrics;
 mod rpc;
+#[cfg(test)]
+mod sequences;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use rpc::{bundle_result, put_comparison};
 

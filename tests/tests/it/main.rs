@@ -26,4 +26,5 @@ mod operations;
 mod python;
 mod second_stage;
 mod snapshot;
+mod unsafe_code;
 mod versions;

@@ -160,6 +160,8 @@ pub(super) fn put_in(
                         continue;
                     }
                     if record.deleted.take().is_none() {
+                        // What it said was so: sent again after a deletion, it must not write.
+                        remember_put(&mut meta, &mut requests, &mut request_order, version, doc, revision)?;
                         results.push(Written::Unchanged(DocId(doc), Box::new(record)));
                         continue;
                     }
