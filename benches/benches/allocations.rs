@@ -77,7 +77,7 @@ fn allocations(embedder: Box<dyn Embedder>) {
         store: None,
         ranking: Ranking::default(),
         second_embedder: None,
-        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 64 << 20, batch_tokens: 4096 },
+        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 64 << 20, ..EncoderLimits::default() },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
         catalog: CatalogPolicy::default(),

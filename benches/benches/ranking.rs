@@ -127,7 +127,7 @@ async fn filled(folder: &std::path::Path, components: usize) -> Engine {
         store: None,
         ranking: Ranking::default(),
         second_embedder: None,
-        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, batch_tokens: 4096 },
+        encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, ..EncoderLimits::default() },
         clock: Arc::new(system_clock),
         feedback: FeedbackPolicy::default(),
         catalog: CatalogPolicy::default(),

@@ -7,6 +7,7 @@ mod calls;
 mod forward;
 mod import;
 mod index;
+mod overload;
 mod read;
 mod recall;
 mod texts;
@@ -23,6 +24,7 @@ Examples:
   fitment-load import --tsv packages.tsv --name-column 0 --summary-column 4 --count 100000
   fitment-load match --clients 32 --count 2000
   fitment-load match --clients 32 --rate 400 --count 4000
+  fitment-load overload --factor 10 --deadline-ms 1000 --pid 4711
   fitment-load assemblies --count 10000 --parts 50
   fitment-load forward --tokens 16,128 --batches 1,32
   fitment-load read --tokens 16,128
@@ -45,6 +47,8 @@ enum Command {
     Embed(calls::LoadArguments),
     /// Import components made from the names and summaries of a table.
     Import(import::ImportArguments),
+    /// Send more than a daemon can take, and say what it accepts, refuses and costs.
+    Overload(overload::OverloadArguments),
     /// Keep many assemblies, and time who is touched by a version.
     Assemblies(assemblies::AssembliesArguments),
     /// Time the encoder in this process, without a daemon.
@@ -67,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
     match arguments.command {
         Command::Match(arguments) => calls::run(calls::Call::Match, &endpoint, &arguments).await,
         Command::Embed(arguments) => calls::run(calls::Call::Embed, &endpoint, &arguments).await,
+        Command::Overload(arguments) => overload::run(&endpoint, &arguments).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
         Command::Assemblies(arguments) => assemblies::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),

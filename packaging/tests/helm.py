@@ -12,7 +12,10 @@ import kubernetes_validate
 import yaml
 
 CHART = pathlib.Path(__file__).resolve().parents[1] / "helm" / "fitment"
-ACCEPT = {"allowUnauthenticatedNetwork": True}
+ACCEPT = {
+    "insecurePlaintextOnNetwork": "anyone on the network can read and change what is sent",
+    "insecureAnonymousOnNetwork": "anyone who reaches this address can do everything",
+}
 CASES = {
     "least": ACCEPT,
     "everything": {
@@ -50,6 +53,8 @@ CASES = {
 }
 REFUSED = {
     "nobody accepted an open network": {},
+    "only one of its dangers was accepted": {"insecurePlaintextOnNetwork": ACCEPT["insecurePlaintextOnNetwork"]},
+    "something else was said": {**ACCEPT, "insecureAnonymousOnNetwork": "yes"},
     "a misspelt value": {**ACCEPT, "storge": {}},
     "a number of replicas": {**ACCEPT, "replicas": 2},
     "a digest that is none": {**ACCEPT, "image": {"digest": "latest"}},

@@ -48,11 +48,12 @@ fn build() -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test.parent().and_then(Path::parent).context("the test binary lies in no target folder")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--workspace", "--bin", "fitment"]).current_dir(workspace());
+    // With a test named, dependencies have the features that `cargo test` gave them: nothing is compiled a second time.
+    cargo.args(["build", "--workspace", "--bin", "fitment", "--test", "it"]).current_dir(workspace());
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    ensure!(cargo.status()?.success(), "`cargo build --workspace --bin fitment` failed");
+    ensure!(cargo.status()?.success(), "`cargo build --workspace --bin fitment --test it` failed");
     Ok(profile.join("fitment"))
 }
 
@@ -208,7 +209,16 @@ impl Daemon {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.signal("-TERM")
+    }
+
+    /// SIGHUP, without waiting.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        self.signal("-HUP")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
         ensure!(status.success(), "kill failed");
         Ok(())
     }

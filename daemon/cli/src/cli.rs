@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod access;
 mod assembly;
 mod audit;
 mod bundle;
@@ -9,6 +10,7 @@ mod certify;
 mod common;
 mod configuration;
 mod demo;
+mod doctor;
 mod eval;
 mod feedback;
 mod fit;
@@ -21,6 +23,8 @@ mod ranker;
 mod remote;
 mod serve;
 mod snapshot;
+mod support;
+mod traces;
 mod trust;
 
 use std::process::ExitCode;
@@ -57,7 +61,8 @@ Examples:
 Exit codes:
   0 done   1 failure   2 wrong command line   3 invalid input   4 not found   5 unavailable
   6 the state forbids it (another model, store in use, name taken)   7 damaged data
-  8 an assembly, a configuration or a tree does not pass   130 interrupted";
+  8 an assembly, a configuration, a tree or an installation does not pass
+  9 no valid credentials, or they do not cover the call   130 interrupted";
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
@@ -96,6 +101,14 @@ enum Command {
     Certify(certify::CertifyArguments),
     /// Check and show trust roots; files only.
     Trust(trust::TrustArguments),
+    /// Check who may what, make API keys, explain decisions; files only.
+    Access(access::AccessArguments),
+    /// Say whether this installation would serve, and what to do where it would not.
+    Doctor(doctor::DoctorArguments),
+    /// Write a file with what finds a fault, without secrets.
+    SupportDump(support::SupportArguments),
+    /// Send the daemon's traces on to a collector.
+    Traces(traces::TraceArguments),
     /// Check and show the configuration.
     Config(configuration::ConfigArguments),
     /// Print a completion script for a shell.
@@ -134,6 +147,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Bundle(arguments) => bundle::run(arguments, &config),
         Command::Certify(arguments) => certify::run(arguments),
         Command::Trust(arguments) => trust::run(arguments),
+        Command::Access(arguments) => access::run(arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, &config),
+        Command::SupportDump(arguments) => support::run(&arguments, &config),
+        Command::Traces(arguments) => traces::run(arguments),
         Command::Config(arguments) => configuration::run(&arguments, &config),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,8 +1,10 @@
 //! Connecting to a running daemon.
 
+mod connector;
+mod credentials;
+
 use std::time::Duration;
 
-use anyhow::Context;
 use fitment_proto::v1::assembly_service_client::AssemblyServiceClient;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
 use fitment_proto::v1::bundle_service_client::BundleServiceClient;
@@ -15,9 +17,10 @@ use fitment_proto::v1::info_service_client::InfoServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use fitment_proto::v1::model_service_client::ModelServiceClient;
 use fitment_proto::v1::snapshot_service_client::SnapshotServiceClient;
-use tonic::transport::{Channel, Endpoint};
-
 use fitment_server::config::DEFAULT_LISTEN;
+
+pub(crate) use self::connector::Connection;
+pub(crate) use self::credentials::CredentialFlags;
 
 /// Largest message in either direction.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
@@ -25,12 +28,14 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Which daemon to talk to.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ServerFlags {
-    /// Address of the daemon.
+    /// Address of the daemon: `HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`.
     #[arg(long, value_name = "ADDR", env = "FITMENT_SERVER", default_value = DEFAULT_LISTEN)]
     server: String,
     /// Give up after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
+    #[command(flatten)]
+    credentials: CredentialFlags,
 }
 
 /// Who asks, and why: kept in the audit trail.
@@ -46,98 +51,92 @@ pub(crate) struct AuthorFlags {
 
 impl ServerFlags {
     /// The flags of a command that asks a daemon only on demand. address: `None`: the usual one.
-    pub(crate) fn at(address: Option<String>) -> Self {
+    pub(crate) fn at(address: Option<String>, credentials: CredentialFlags) -> Self {
         let usual = || std::env::var("FITMENT_SERVER").unwrap_or_else(|_absent| DEFAULT_LISTEN.to_owned());
-        Self { server: address.unwrap_or_else(usual), timeout: 30 }
+        Self { server: address.unwrap_or_else(usual), timeout: 30, credentials }
     }
 
-    async fn connect(&self) -> anyhow::Result<Channel> {
-        let address = if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
-        let endpoint = Endpoint::from_shared(address)
-            .with_context(|| format!("`{}` is no address; write HOST:PORT", self.server))?
-            .connect_timeout(Duration::from_secs(5));
-        endpoint.connect().await.map_err(|error| {
-            anyhow::Error::new(Unreachable { address: self.server.clone(), detail: root_cause(&error) })
-        })
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        connector::connect(&self.server, &self.credentials).await
     }
 
     /// A client for intents, with a deadline on every call.
-    pub(crate) async fn matcher(&self) -> anyhow::Result<MatcherServiceClient<Channel>> {
+    pub(crate) async fn matcher(&self) -> anyhow::Result<MatcherServiceClient<Connection>> {
         Ok(MatcherServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for the catalogue.
-    pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Channel>> {
+    pub(crate) async fn catalog(&self) -> anyhow::Result<CatalogServiceClient<Connection>> {
         Ok(CatalogServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for certificates.
-    pub(crate) async fn certification(&self) -> anyhow::Result<CertificationServiceClient<Channel>> {
+    pub(crate) async fn certification(&self) -> anyhow::Result<CertificationServiceClient<Connection>> {
         Ok(CertificationServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for the audit trail.
-    pub(crate) async fn audit(&self) -> anyhow::Result<AuditServiceClient<Channel>> {
+    pub(crate) async fn audit(&self) -> anyhow::Result<AuditServiceClient<Connection>> {
         Ok(AuditServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for verdicts and what comes of them.
-    pub(crate) async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Channel>> {
+    pub(crate) async fn feedback(&self) -> anyhow::Result<FeedbackServiceClient<Connection>> {
         Ok(FeedbackServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for gaps.
-    pub(crate) async fn gaps(&self) -> anyhow::Result<GapServiceClient<Channel>> {
+    pub(crate) async fn gaps(&self) -> anyhow::Result<GapServiceClient<Connection>> {
         Ok(GapServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for assemblies.
-    pub(crate) async fn assemblies(&self) -> anyhow::Result<AssemblyServiceClient<Channel>> {
+    pub(crate) async fn assemblies(&self) -> anyhow::Result<AssemblyServiceClient<Connection>> {
         Ok(AssemblyServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for learning and measuring.
-    pub(crate) async fn evaluation(&self) -> anyhow::Result<EvaluationServiceClient<Channel>> {
+    pub(crate) async fn evaluation(&self) -> anyhow::Result<EvaluationServiceClient<Connection>> {
         Ok(EvaluationServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for what the daemon says of itself.
-    pub(crate) async fn info(&self) -> anyhow::Result<InfoServiceClient<Channel>> {
+    pub(crate) async fn info(&self) -> anyhow::Result<InfoServiceClient<Connection>> {
         Ok(InfoServiceClient::new(self.connect().await?))
     }
 
     /// A client for snapshots.
-    pub(crate) async fn snapshots(&self) -> anyhow::Result<SnapshotServiceClient<Channel>> {
+    pub(crate) async fn snapshots(&self) -> anyhow::Result<SnapshotServiceClient<Connection>> {
         Ok(SnapshotServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for changes of the model.
-    pub(crate) async fn models(&self) -> anyhow::Result<ModelServiceClient<Channel>> {
+    pub(crate) async fn models(&self) -> anyhow::Result<ModelServiceClient<Connection>> {
         Ok(ModelServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 
     /// A client for bundles.
-    pub(crate) async fn bundles(&self) -> anyhow::Result<BundleServiceClient<Channel>> {
+    pub(crate) async fn bundles(&self) -> anyhow::Result<BundleServiceClient<Connection>> {
         Ok(BundleServiceClient::new(self.connect().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             // A manifest of the largest size and what is around it.
@@ -162,7 +161,8 @@ pub(crate) struct Unreachable {
     detail: String,
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+/// What is behind an error and everything that wraps it.
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::cli::Interrupted;
-use crate::client::Unreachable;
+use crate::client::{Unreachable, root_cause};
 
 /// Width of tables where the output is no terminal.
 const PLAIN_WIDTH: u16 = 140;
@@ -35,8 +35,10 @@ pub(crate) enum Exit {
     Precondition = 6,
     /// Stored or fetched bytes are damaged.
     Damaged = 7,
-    /// An assembly, a configuration or a tree that was checked does not pass.
+    /// An assembly, a configuration or a tree that was checked does not pass, or what was asked about is denied.
     Findings = 8,
+    /// No valid credentials, or what they allow does not cover the call.
+    Denied = 9,
     /// Ctrl-C.
     Interrupted = 130,
     /// Anything else.
@@ -50,7 +52,9 @@ pub(crate) fn report_failure(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     if let Some(status) = error.downcast_ref::<Status>() {
         // Nothing can be done about a closed standard error.
-        drop(writeln!(stderr, "error: {}", status.message()));
+        // What broke a connection is behind the status that a call on it ends with.
+        let cause = std::error::Error::source(status).map(|source| format!(": {}", root_cause(source)));
+        drop(writeln!(stderr, "error: {}{}", status.message(), cause.unwrap_or_default()));
         let details = status.get_error_details();
         for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
             if !status.message().contains(&violation.description) {
@@ -105,6 +109,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if error.downcast_ref::<fitment_catalog::CatalogError>().is_some()
         || error.downcast_ref::<fitment_assembly::AssemblyError>().is_some()
+        || error.downcast_ref::<fitment_access::AccessError>().is_some()
     {
         return Exit::InvalidInput;
     }
@@ -118,6 +123,7 @@ fn exit_of_io(error: &std::io::Error) -> Exit {
 fn exit_of_kind(kind: ErrorKind) -> Exit {
     match kind {
         ErrorKind::InvalidArgument => Exit::InvalidInput,
+        ErrorKind::PermissionDenied => Exit::Denied,
         ErrorKind::NotFound => Exit::NotFound,
         ErrorKind::AlreadyExists | ErrorKind::FailedPrecondition | ErrorKind::Aborted => Exit::Precondition,
         ErrorKind::ResourceExhausted | ErrorKind::Unavailable => Exit::Unavailable,
@@ -143,6 +149,7 @@ fn exit_of_code(code: Code) -> Exit {
         Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => Exit::Precondition,
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled => Exit::Unavailable,
         Code::DataLoss => Exit::Damaged,
+        Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
         _ => Exit::Failure,
     }
 }
@@ -150,6 +157,12 @@ fn exit_of_code(code: Code) -> Exit {
 /// Prints a line to standard output; a reader that left early is no failure.
 pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     ok_if_closed(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// Prints a line to standard error, for people who watch.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    // Nothing can be done about a closed standard error.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 fn ok_if_closed(written: std::io::Result<()>) -> anyhow::Result<()> {

@@ -145,6 +145,7 @@ impl Engine {
         earlier_roots: bool,
         author: Author,
     ) -> Result<Recorded, EngineError> {
+        let viewer = self.viewer().clone();
         self.change_asked(of_envelope("certificate.add", &envelope, &author), move |shared| {
             let root = shared.trust_root()?;
             let certificate = match root.verify(&envelope) {
@@ -169,7 +170,9 @@ impl Engine {
             let address = Digest::of(&envelope);
             let (mut versions, mut known) = (Vec::new(), true);
             for digest in certificate.statement().subjects().iter().filter_map(|subject| subject.digest) {
-                if let Some(doc) = reader.by_digest(&digest)? {
+                if let Some(doc) = reader.by_digest(&digest)?
+                    && reader.version_or_deleted(doc)?.is_some_and(|stored| viewer.sees(&stored.card))
+                {
                     let there = reader.certificates_of(&digest)?;
                     let is_there = there.iter().any(|stored| Digest::of(stored.envelope.as_bytes()) == address);
                     known &= is_there;

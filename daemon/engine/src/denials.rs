@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::audit::{Act, Author};
-use crate::engine::Shared;
+use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::writes::Import;
 
 /// Denials recorded in a minute by the daemon's clock.
 const A_MINUTE: u32 = 60;
@@ -26,6 +27,17 @@ pub(crate) struct Asked {
     pub(crate) subject: String,
     /// Who asked.
     pub(crate) author: Author,
+}
+
+impl Asked {
+    /// To write a manifest that was refused before it was looked at further.
+    pub(crate) fn create(item: &Import, refused: &EngineError) -> Self {
+        let subject = match refused {
+            EngineError::Forbidden { what } | EngineError::CertifyingForbidden { what } => what.clone(),
+            _ => item.source.clone(),
+        };
+        Self { act: "component.create", subject, author: item.author.clone() }
+    }
 }
 
 /// How many there were lately.
@@ -63,7 +75,9 @@ impl EngineError {
             | Self::NoTrustRoot
             | Self::VersionTaken { .. }
             | Self::NearDuplicate { .. }
-            | Self::BundleRefused { .. } => true,
+            | Self::BundleRefused { .. }
+            | Self::Forbidden { .. }
+            | Self::CertifyingForbidden { .. } => true,
             Self::Trust(error) => error.kind() == TrustErrorKind::Precondition,
             _ => false,
         }
@@ -73,13 +87,16 @@ impl EngineError {
 impl Shared {
     /// Records that this was denied, where it was. Blocks. What cannot be recorded is logged: the answer is the same.
     pub(crate) fn record_denial(&self, asked: &Asked, error: &EngineError) {
-        if !error.is_denial() {
-            return;
+        if error.is_denial() {
+            self.record_denied(asked, error.classify().1, &error.to_string());
         }
+    }
+
+    fn record_denied(&self, asked: &Asked, denied_by: &str, why: &str) {
         let now = (self.clock)();
         let Some(left_out) = self.denials.0.lock().admit(now.as_second().div_euclid(60)) else { return };
-        let why: String = error.to_string().chars().take(WHY_CHARS).collect();
-        let mut detail = json!({"asked": asked.act, "denied_by": error.classify().1, "why": why});
+        let why: String = why.chars().take(WHY_CHARS).collect();
+        let mut detail = json!({"asked": asked.act, "denied_by": denied_by, "why": why});
         if left_out > 0 {
             detail["not_recorded_before"] = left_out.into();
         }
@@ -102,6 +119,16 @@ impl Shared {
                 self.record_denial(&Asked { act, subject, author: author.clone() }, error);
             }
         }
+    }
+}
+
+impl Engine {
+    /// Records that the viewer was refused a call before anything of it was looked at. Blocks. `denied_by`: a stable word; `why`:
+    /// the same in words.
+    pub fn record_denied_call(&self, action: &'static str, rpc: &str, denied_by: &str, why: &str) {
+        let actor = self.viewer().principal.as_deref().unwrap_or_default().to_owned();
+        let author = Author { actor, reason: String::new() };
+        self.shared().record_denied(&Asked { act: action, subject: rpc.to_owned(), author }, denied_by, why);
     }
 }
 

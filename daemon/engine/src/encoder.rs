@@ -1,98 +1,108 @@
-//! The encoder's thread and its two bounded queues.
+//! The encoder's thread and its bounded queue.
 //!
 //! async waits, this thread computes. Interactive work (intents) goes before bulk work (component texts), what waits is
 //! encoded in one batch, and what nobody waits for any more is dropped before it is encoded. Intents are read into tokens by
-//! their own callers, and one whose vector is remembered never gets here.
+//! their own callers, and one whose vector is remembered never gets here. What could not be encoded in time is refused
+//! before it waits, most of it even before it is read.
+//!
+//! `queue` holds what waits, in `lanes`; `pace` knows how long it takes; `worker` is the thread; `job` what passes between.
 
-use std::borrow::Cow;
+mod job;
+mod lanes;
+mod pace;
+mod queue;
+mod worker;
+
+/// The locks of the queue.
+mod sync {
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select, unbounded};
+use crossbeam_channel::bounded;
 use fitment_models::{Embedder, ModelError, ModelInfo, TextRole, Tokens, UnitVector};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
+pub use self::job::Encoded;
+use self::job::{Answer, Job, Texts, pieces};
+use self::lanes::{LaneKey, Waiting};
+use self::queue::{Bounds, Queue, Refused, Standing, Wait};
+use self::worker::Worker;
+use crate::admission::gate::Gate;
+use crate::admission::{CallContext, OverloadCause, Patience, retry_after};
 use crate::error::EngineError;
 use crate::figures::EncoderFigures;
-use crate::meters::BatchMeters;
+use crate::meters::{BatchMeters, refused};
 use crate::vector_cache::{CacheUse, VectorCache};
 
 /// Intents encoded in one batch at most.
 const MAX_BATCH: usize = 32;
-/// Texts of a bulk job: small, so that an intent never waits long behind one.
+/// Tokens of one call that are encoded before others get their turn.
+const PIECE_TOKENS: usize = 512;
+/// Texts of a bulk job.
 const BULK_CHUNK: usize = 16;
+/// Tokens of a forward pass of bulk work: small, since an intent that comes meanwhile waits for its end.
+const BULK_PASS_TOKENS: usize = 256;
 /// Bulk jobs that may wait.
 const BULK_CAPACITY: usize = 64;
+/// Bytes of texts that are read where they came in; more would hold that thread up.
+const READ_AT_ONCE: usize = 4096;
+/// Calls with more whose texts are read at once.
+const READERS: usize = 2;
+/// Such calls that may wait for it.
+const READERS_WAITING: usize = 16;
 
 /// What an encoder may take.
 #[derive(Clone, Copy, Debug)]
 pub struct EncoderLimits {
-    /// Intents that may wait; at least 1.
+    /// Pieces of work that may wait, intents mostly; at least 1.
     pub queue_capacity: usize,
+    /// Tokens that may wait; larger work is taken when nothing else waits.
+    pub queue_tokens: usize,
+    /// Longest waits.
+    pub patience: Patience,
     /// Bytes that remembered vectors of intents may take; 0: none are remembered.
     pub cache_bytes: usize,
     /// Tokens of a forward pass at most, at least 1; a longer text has one for itself.
     pub batch_tokens: usize,
 }
 
-/// Encodes texts on a thread of its own.
+impl Default for EncoderLimits {
+    fn default() -> Self {
+        Self {
+            queue_capacity: 256,
+            queue_tokens: 65_536,
+            patience: Patience { single: Duration::from_millis(250), several: Duration::from_secs(10) },
+            cache_bytes: 64 * 1024 * 1024,
+            batch_tokens: 4096,
+        }
+    }
+}
+
+/// Encodes texts on a thread of its own, and remembers intents.
 pub(crate) struct Encoder {
-    name: &'static str,
-    embedder: Arc<dyn Embedder>,
-    interactive: Sender<Job>,
-    bulk: Sender<Job>,
-    bulk_permits: Semaphore,
-    capacity: usize,
+    core: Arc<Core>,
     cache: VectorCache,
 }
 
-/// Vectors and where their time went.
-#[derive(Debug)]
-pub struct Encoded {
-    /// One unit vector a text, in order.
-    pub vectors: Vec<UnitVector>,
-    /// Time spent waiting.
-    pub queued: Duration,
-    /// Time of the forward pass that the texts were part of.
-    pub encoding: Duration,
+/// What catalogues that one model serves may share: nothing in it tells whose a text is.
+struct Core {
+    name: &'static str,
+    embedder: Arc<dyn Embedder>,
+    queue: Arc<Queue<Job>>,
+    bulk_permits: Semaphore,
+    readers: Gate,
+    limits: EncoderLimits,
+    refused: AtomicU64,
 }
 
-struct Job {
-    texts: Texts,
-    enqueued: Instant,
-    reply: oneshot::Sender<Result<Encoded, EngineError>>,
-}
-
-/// What a job encodes.
-enum Texts {
-    /// Read by whoever asks.
-    Read(Vec<Tokens>),
-    /// Many and long: read by the encoder's thread.
-    Unread(Vec<String>, TextRole),
-}
-
-impl Texts {
-    fn len(&self) -> usize {
-        match self {
-            Self::Read(texts) => texts.len(),
-            Self::Unread(texts, _) => texts.len(),
-        }
-    }
-
-    /// Tokens of the texts that were read.
-    fn tokens(&self) -> usize {
-        match self {
-            Self::Read(texts) => texts.iter().map(|text| text.ids().len()).sum(),
-            Self::Unread(..) => 0,
-        }
-    }
-
-    fn read(&self, embedder: &dyn Embedder) -> Result<Cow<'_, [Tokens]>, ModelError> {
-        match self {
-            Self::Read(texts) => Ok(Cow::Borrowed(texts)),
-            Self::Unread(texts, role) => texts.iter().map(|text| embedder.read(text, *role)).collect(),
-        }
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -104,15 +114,19 @@ impl Encoder {
         limits: EncoderLimits,
     ) -> Result<Self, EngineError> {
         let embedder: Arc<dyn Embedder> = embedder.into();
-        let capacity = limits.queue_capacity.max(1);
-        let (interactive, interactive_jobs) = bounded(capacity);
-        // Bounded by `bulk_permits`.
-        let (bulk, bulk_jobs) = unbounded();
-        let worker = Worker {
-            embedder: Arc::clone(&embedder),
-            interactive: interactive_jobs,
-            bulk: bulk_jobs,
+        let limits = EncoderLimits {
+            queue_capacity: limits.queue_capacity.max(1),
             batch_tokens: limits.batch_tokens.max(1),
+            ..limits
+        };
+        let bounds =
+            Bounds { jobs: limits.queue_capacity, tokens: limits.queue_tokens, pass_tokens: limits.batch_tokens };
+        let queue = Arc::new(Queue::new(bounds));
+        let worker = Worker {
+            name,
+            embedder: Arc::clone(&embedder),
+            queue: Arc::clone(&queue),
+            batch_tokens: limits.batch_tokens,
             interactive_meters: BatchMeters::new(name, "interactive"),
             bulk_meters: BatchMeters::new(name, "bulk"),
         };
@@ -129,33 +143,52 @@ impl Encoder {
             })
             .map_err(|source| EngineError::Io { path: "encoder thread".into(), source })?;
         adoption.recv().map_err(|_ended| EngineError::Stopping)??;
-        let cache = VectorCache::new(limits.cache_bytes);
-        Ok(Self { name, embedder, interactive, bulk, bulk_permits: Semaphore::new(BULK_CAPACITY), capacity, cache })
+        let core = Core {
+            name,
+            embedder,
+            queue,
+            bulk_permits: Semaphore::new(BULK_CAPACITY),
+            readers: Gate::new("reading", READERS, READERS_WAITING, limits.patience),
+            limits,
+            refused: AtomicU64::new(0),
+        };
+        Ok(Self { core: Arc::new(core), cache: VectorCache::new(limits.cache_bytes) })
+    }
+
+    /// Another one on the same thread and model, which remembers for itself: how long an answer takes tells nothing about what
+    /// others asked.
+    pub(crate) fn beside(&self) -> Self {
+        Self { core: Arc::clone(&self.core), cache: VectorCache::new(self.core.limits.cache_bytes) }
     }
 
     /// What the model is.
     pub(crate) fn info(&self) -> &ModelInfo {
-        self.embedder.info()
+        self.core.embedder.info()
     }
 
     /// Length of a text in tokens after truncation, and whether it fills the model's window.
     pub(crate) fn count_tokens(&self, text: &str) -> Result<(usize, bool), EngineError> {
-        let tokens = self.embedder.count_tokens(text)?;
+        let tokens = self.core.embedder.count_tokens(text)?;
         Ok((tokens, tokens >= self.info().max_tokens))
     }
 
     /// How many interactive jobs may wait.
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.core.limits.queue_capacity
     }
 
     /// How it stands.
     pub(crate) fn figures(&self) -> EncoderFigures {
+        let Standing { jobs, tokens, bulk, wait, tokens_per_second } = self.core.queue.standing(Instant::now());
         EncoderFigures {
-            name: self.name,
-            interactive_waiting: self.interactive.len(),
-            bulk_waiting: self.bulk.len(),
-            queue_capacity: self.capacity,
+            name: self.core.name,
+            interactive_waiting: jobs,
+            tokens_waiting: tokens,
+            bulk_waiting: bulk,
+            queue_capacity: self.core.limits.queue_capacity,
+            queue_tokens: self.core.limits.queue_tokens,
+            estimated_wait: wait,
+            tokens_per_second,
             cache: self.cache_use(),
         }
     }
@@ -165,16 +198,34 @@ impl Encoder {
         self.cache.used()
     }
 
-    /// Encodes texts that somebody waits for. Refused at once when the queue is full; dropping the future drops the work.
-    pub(crate) async fn encode(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
+    /// Encodes texts that somebody waits for. Refused at once when that cannot be done in time; dropping the future drops
+    /// the work.
+    pub(crate) async fn encode(
+        &self,
+        texts: Vec<String>,
+        role: TextRole,
+        context: &CallContext,
+    ) -> Result<Encoded, EngineError> {
         let mut vectors: Vec<Option<UnitVector>> = texts.iter().map(|text| self.cache.get(role, text)).collect();
         let missing: Vec<usize> = (0..texts.len()).filter(|&text| vectors[text].is_none()).collect();
         let (mut queued, mut encoding) = (Duration::ZERO, Duration::ZERO);
         if !missing.is_empty() {
+            let lane = LaneKey { principal: Arc::clone(&context.principal), work: context.work };
+            let wait = Wait { most: self.core.limits.patience.of(context.work), deadline: context.deadline };
+            // A text has two tokens at the least: who is too late for those need not be read.
+            self.core
+                .queue
+                .check(&lane, missing.len() * 2, wait, Instant::now())
+                .map_err(|cause| self.refuse(&cause))?;
             // Threads that sleep wake while the text is read.
-            self.embedder.expect_batch();
-            let read = missing.iter().map(|&text| self.embedder.read(&texts[text], role)).collect::<Result<_, _>>()?;
-            let encoded = self.ask(Texts::Read(read)).await?;
+            self.core.embedder.expect_batch();
+            let wanted: Vec<String> = missing.iter().map(|&text| texts[text].clone()).collect();
+            let read = self.read(wanted, role, context).await?;
+            if let Some(budget) = &context.budget {
+                let tokens = read.iter().map(|text| text.ids().len()).sum();
+                budget.take(tokens).map_err(|retry_after| EngineError::RateLimited { what: "tokens", retry_after })?;
+            }
+            let encoded = self.ask(read, &lane, wait).await?;
             (queued, encoding) = (encoded.queued, encoded.encoding);
             for (text, vector) in missing.into_iter().zip(encoded.vectors) {
                 self.cache.put(role, &texts[text], &vector);
@@ -188,17 +239,82 @@ impl Encoder {
         Ok(Encoded { vectors, queued, encoding })
     }
 
-    async fn ask(&self, texts: Texts) -> Result<Encoded, EngineError> {
-        let (job, answer) = Job::new(texts);
-        self.interactive.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => EngineError::Overloaded {
-                queue: "encoder",
-                capacity: self.capacity,
-                retry_after: Duration::from_millis(250),
-            },
-            TrySendError::Disconnected(_) => EngineError::Stopping,
-        })?;
-        answer.await.unwrap_or(Err(EngineError::Stopping))
+    /// Lengths of texts in tokens after truncation.
+    pub(crate) async fn count_all(&self, texts: Vec<String>, context: &CallContext) -> Result<Vec<usize>, EngineError> {
+        let bytes = texts.iter().map(String::len).sum();
+        let count = move |embedder: &dyn Embedder| texts.iter().map(|text| embedder.count_tokens(text)).collect();
+        self.reading(bytes, context, count).await
+    }
+
+    async fn read(
+        &self,
+        texts: Vec<String>,
+        role: TextRole,
+        context: &CallContext,
+    ) -> Result<Vec<Tokens>, EngineError> {
+        let bytes = texts.iter().map(String::len).sum();
+        let read = move |embedder: &dyn Embedder| texts.iter().map(|text| embedder.read(text, role)).collect();
+        self.reading(bytes, context, read).await
+    }
+
+    /// Reads short texts here, and more on a thread that may be held up.
+    async fn reading<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        context: &CallContext,
+        read: impl FnOnce(&dyn Embedder) -> Result<T, ModelError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        if bytes <= READ_AT_ONCE {
+            return Ok(read(&*self.core.embedder)?);
+        }
+        let pass = self.core.readers.enter(context).await?;
+        let embedder = Arc::clone(&self.core.embedder);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _pass = pass;
+            read(&*embedder)
+        });
+        Ok(reading.await.map_err(|error| EngineError::Internal(format!("a text was left unread: {error}")))??)
+    }
+
+    async fn ask(&self, read: Vec<Tokens>, lane: &LaneKey, wait: Wait) -> Result<Encoded, EngineError> {
+        let most = PIECE_TOKENS.min(self.core.limits.batch_tokens);
+        let (work, answers): (Vec<Waiting<Job>>, Vec<Answer>) = pieces(read, most, MAX_BATCH)
+            .into_iter()
+            .map(|(tokens, texts)| {
+                let (item, answer) = Job::new(Texts::Read(texts), wait.deadline);
+                (Waiting { tokens, item }, answer)
+            })
+            .unzip();
+        let displaced = self.core.queue.offer(lane, work, wait, Instant::now()).map_err(|cause| self.refuse(&cause))?;
+        for job in displaced {
+            let length = self.core.queue.standing(Instant::now()).wait;
+            refused(self.core.name, OverloadCause::Displaced);
+            job.refuse(self.core.name, OverloadCause::Displaced, retry_after(length, self.turn()));
+        }
+        let mut all = Encoded { vectors: Vec::new(), queued: Duration::ZERO, encoding: Duration::ZERO };
+        for answer in answers {
+            let Encoded { vectors, queued, encoding } = answer.await.unwrap_or(Err(EngineError::Stopping))?;
+            all.vectors.extend(vectors);
+            all.queued = all.queued.max(queued);
+            all.encoding += encoding;
+        }
+        Ok(all)
+    }
+
+    fn refuse(&self, cause: &Refused) -> EngineError {
+        match *cause {
+            Refused::Closed => EngineError::Stopping,
+            Refused::Overloaded(cause, excess) => {
+                refused(self.core.name, cause);
+                let retry_after = retry_after(excess, self.turn());
+                EngineError::Overloaded { queue: self.core.name, cause, retry_after }
+            }
+        }
+    }
+
+    /// How many were refused before.
+    fn turn(&self) -> u64 {
+        self.core.refused.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Encodes any number of texts behind all interactive work, waiting for room.
@@ -209,11 +325,9 @@ impl Encoder {
         let mut vectors: Vec<Option<UnitVector>> = vec![None; texts.len()];
         let mut pending = Vec::new();
         for chunk in order.chunks(BULK_CHUNK) {
-            let permit = self.bulk_permits.acquire().await.map_err(|_closed| EngineError::Stopping)?;
+            let permit = self.core.bulk_permits.acquire().await.map_err(|_closed| EngineError::Stopping)?;
             let unread = chunk.iter().map(|&text| texts[text].clone()).collect();
-            let (job, answer) = Job::new(Texts::Unread(unread, role));
-            self.bulk.send(job).map_err(|_closed| EngineError::Stopping)?;
-            pending.push((chunk, answer, permit));
+            pending.push((chunk, self.offer_bulk(unread, role)?, permit));
             // Half of the room is left to other writers.
             if pending.len() >= BULK_CAPACITY / 2 {
                 collect(pending.remove(0), &mut vectors).await?;
@@ -238,15 +352,20 @@ impl Encoder {
         let mut vectors = Vec::with_capacity(texts.len());
         for chunk in texts.chunks(at_once) {
             // One job at a time: the queue needs no permit for it.
-            let (job, answer) = Job::new(Texts::Unread(chunk.to_vec(), role));
-            self.bulk.send(job).map_err(|_closed| EngineError::Stopping)?;
+            let answer = self.offer_bulk(chunk.to_vec(), role)?;
             vectors.extend(answer.blocking_recv().unwrap_or(Err(EngineError::Stopping))?.vectors);
         }
         Ok(vectors)
     }
+
+    fn offer_bulk(&self, texts: Vec<String>, role: TextRole) -> Result<Answer, EngineError> {
+        let (job, answer) = Job::new(Texts::Unread(texts, role), None);
+        self.core.queue.offer_bulk(job).map_err(|cause| self.refuse(&cause))?;
+        Ok(answer)
+    }
 }
 
-type PendingJob<'a> = (&'a [usize], oneshot::Receiver<Result<Encoded, EngineError>>, tokio::sync::SemaphorePermit<'a>);
+type PendingJob<'a> = (&'a [usize], Answer, tokio::sync::SemaphorePermit<'a>);
 
 async fn collect(job: PendingJob<'_>, vectors: &mut [Option<UnitVector>]) -> Result<(), EngineError> {
     let (texts, answer, _permit) = job;
@@ -257,306 +376,7 @@ async fn collect(job: PendingJob<'_>, vectors: &mut [Option<UnitVector>]) -> Res
     Ok(())
 }
 
-impl Job {
-    fn new(texts: Texts) -> (Self, oneshot::Receiver<Result<Encoded, EngineError>>) {
-        let (reply, answer) = oneshot::channel();
-        (Self { texts, enqueued: Instant::now(), reply }, answer)
-    }
-}
-
-enum Next {
-    Interactive(Job),
-    Bulk(Job),
-}
-
-struct Worker {
-    embedder: Arc<dyn Embedder>,
-    interactive: Receiver<Job>,
-    bulk: Receiver<Job>,
-    batch_tokens: usize,
-    interactive_meters: BatchMeters,
-    bulk_meters: BatchMeters,
-}
-
-impl Worker {
-    fn run(self) {
-        loop {
-            // Intents first; the queues close together when the encoder is dropped.
-            let next = self.interactive.try_recv().map(Next::Interactive).or_else(|_empty| {
-                select! {
-                    recv(self.interactive) -> job => job.map(Next::Interactive),
-                    recv(self.bulk) -> job => job.map(Next::Bulk),
-                }
-            });
-            match next {
-                Ok(Next::Interactive(first)) => self.encode_waiting(first),
-                Ok(Next::Bulk(job)) => self.encode(vec![job], &self.bulk_meters),
-                Err(_closed) => return,
-            }
-        }
-    }
-
-    /// Encodes a job together with those that wait behind it.
-    fn encode_waiting(&self, first: Job) {
-        let (mut texts, mut tokens) = (first.texts.len(), first.texts.tokens());
-        let mut batch = vec![first];
-        while texts < MAX_BATCH && tokens < self.batch_tokens {
-            let Ok(job) = self.interactive.try_recv() else { break };
-            let (more_texts, more_tokens) = (job.texts.len(), job.texts.tokens());
-            if texts + more_texts > MAX_BATCH || tokens + more_tokens > self.batch_tokens {
-                self.encode(std::mem::take(&mut batch), &self.interactive_meters);
-                (texts, tokens) = (0, 0);
-            }
-            texts += more_texts;
-            tokens += more_tokens;
-            batch.push(job);
-        }
-        self.encode(batch, &self.interactive_meters);
-    }
-
-    /// Encodes jobs in one batch, or in several where they are more tokens than one may have.
-    fn encode(&self, mut batch: Vec<Job>, meters: &BatchMeters) {
-        batch.retain(|job| !job.reply.is_closed());
-        if batch.is_empty() {
-            return;
-        }
-        let started = Instant::now();
-        let read: Result<Vec<_>, _> = batch.iter().map(|job| job.texts.read(&*self.embedder)).collect();
-        let vectors = read.and_then(|read| {
-            let texts: Vec<&Tokens> = read.iter().flat_map(|texts| texts.iter()).collect();
-            self.embed(&texts, meters)
-        });
-        match vectors {
-            Ok(vectors) => {
-                let encoding = started.elapsed();
-                let mut vectors = vectors.into_iter();
-                for job in batch {
-                    let encoded = Encoded {
-                        vectors: vectors.by_ref().take(job.texts.len()).collect(),
-                        queued: started.duration_since(job.enqueued),
-                        encoding,
-                    };
-                    // A caller that left in the meantime is nobody's loss.
-                    drop(job.reply.send(Ok(encoded)));
-                }
-            }
-            // One text must not fail its neighbours: each job is tried alone.
-            Err(_) if batch.len() > 1 => {
-                for job in batch {
-                    self.encode(vec![job], meters);
-                }
-            }
-            Err(error) => {
-                if let Some(job) = batch.pop() {
-                    drop(job.reply.send(Err(error.into())));
-                }
-            }
-        }
-    }
-
-    /// Encodes texts in as many forward passes as the tokens of one allow.
-    fn embed(&self, texts: &[&Tokens], meters: &BatchMeters) -> Result<Vec<UnitVector>, ModelError> {
-        let mut vectors = Vec::with_capacity(texts.len());
-        let mut rest = texts;
-        while !rest.is_empty() {
-            let started = Instant::now();
-            let (count, tokens) = pass_of(rest, self.batch_tokens);
-            let (now, later) = rest.split_at(count);
-            vectors.append(&mut self.embedder.embed_tokens(now)?);
-            meters.encoded(count, tokens, started.elapsed());
-            rest = later;
-        }
-        Ok(vectors)
-    }
-}
-
-/// How many of the first texts make up a forward pass of at most `batch_tokens` tokens, at least one, and their tokens.
-fn pass_of(texts: &[&Tokens], batch_tokens: usize) -> (usize, usize) {
-    let (mut count, mut tokens) = (0, 0);
-    for text in texts {
-        let more = text.ids().len();
-        if count > 0 && tokens + more > batch_tokens {
-            break;
-        }
-        count += 1;
-        tokens += more;
-    }
-    (count, tokens)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use parking_lot::Mutex;
-
-    use super::*;
-
-    /// Notes every batch, and waits at a gate before it answers.
-    struct Gated {
-        info: ModelInfo,
-        gate: Mutex<mpsc::Receiver<()>>,
-        batches: mpsc::Sender<Vec<String>>,
-    }
-
-    impl Embedder for Gated {
-        fn info(&self) -> &ModelInfo {
-            &self.info
-        }
-
-        fn tokenize(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-            Ok(text.bytes().map(u32::from).collect())
-        }
-
-        fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError> {
-            let text = |tokens: &&Tokens| tokens.ids().iter().filter_map(|&id| char::from_u32(id)).collect();
-            self.batches.send(texts.iter().map(text).collect()).expect("the test listens");
-            self.gate.lock().recv().expect("the test opens the gate");
-            texts.iter().map(|_| UnitVector::new(vec![1.0, 0.0])).collect()
-        }
-    }
-
-    fn gated(capacity: usize) -> (Arc<Encoder>, mpsc::Sender<()>, mpsc::Receiver<Vec<String>>) {
-        gated_within(capacity, 4096)
-    }
-
-    fn gated_within(
-        capacity: usize,
-        batch_tokens: usize,
-    ) -> (Arc<Encoder>, mpsc::Sender<()>, mpsc::Receiver<Vec<String>>) {
-        let (open, gate) = mpsc::channel();
-        let (batches, seen) = mpsc::channel();
-        let info = ModelInfo {
-            name: "gated".into(),
-            digest: fitment_models::ModelDigest::of(b"gated"),
-            architecture: fitment_models::Architecture::Bert,
-            dimension: 2,
-            max_tokens: 8,
-            pooling: fitment_models::Pooling::Mean,
-            query_prefix: String::new(),
-            document_prefix: String::new(),
-            weight_bytes: 0,
-            compute: fitment_models::Compute::default(),
-        };
-        let limits = EncoderLimits { queue_capacity: capacity, cache_bytes: 1 << 20, batch_tokens };
-        let embedder = Gated { info, gate: Mutex::new(gate), batches };
-        (Arc::new(Encoder::start(Box::new(embedder), "first", limits).expect("a thread")), open, seen)
-    }
-
-    fn ask(encoder: &Arc<Encoder>, text: &str) -> tokio::task::JoinHandle<Result<Encoded, EngineError>> {
-        let (encoder, text) = (Arc::clone(encoder), text.to_owned());
-        tokio::spawn(async move { encoder.encode(vec![text], TextRole::Query).await })
-    }
-
-    /// Lets spawned tasks run until they wait.
-    async fn settle() {
-        for _ in 0..16 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_one_batch_and_work_whose_caller_left_is_never_encoded() {
-        let (encoder, open, seen) = gated(8);
-        let first = ask(&encoder, "first");
-        settle().await;
-        assert_eq!(seen.recv().expect("a batch"), ["first"]);
-        let (second, left, third) = (ask(&encoder, "second"), ask(&encoder, "left"), ask(&encoder, "third"));
-        settle().await;
-        left.abort();
-        settle().await;
-        open.send(()).expect("open");
-        assert_eq!(seen.recv().expect("a batch"), ["second", "third"]);
-        open.send(()).expect("open");
-        for answer in [first, second, third] {
-            assert_eq!(answer.await.expect("joined").expect("encoded").vectors.len(), 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_pass_holds_no_more_tokens_than_it_may() {
-        // A token is a letter here.
-        let (encoder, open, seen) = gated_within(8, 12);
-        let mut answers = vec![ask(&encoder, "first")];
-        settle().await;
-        assert_eq!(seen.recv().expect("a batch"), ["first"]);
-        for text in ["second", "third", "fourth", "a longer text than that", "fifth"] {
-            answers.push(ask(&encoder, text));
-        }
-        let together = {
-            let encoder = Arc::clone(&encoder);
-            let texts = ["one", "two", "three", "four", "five"].map(str::to_owned).to_vec();
-            tokio::spawn(async move { encoder.encode(texts, TextRole::Query).await })
-        };
-        settle().await;
-        for _ in 0..7 {
-            open.send(()).expect("open");
-        }
-        for answer in answers {
-            assert_eq!(answer.await.expect("joined").expect("encoded").vectors.len(), 1);
-        }
-        assert_eq!(together.await.expect("joined").expect("encoded").vectors.len(), 5);
-        let batches: Vec<Vec<String>> = seen.try_iter().collect();
-        let expect: [&[&str]; 6] = [
-            &["second", "third"],
-            &["fourth"],
-            &["a longer text than that"],
-            &["fifth"],
-            &["one", "two", "three"],
-            &["four", "five"],
-        ];
-        assert_eq!(batches, expect);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
-        let (encoder, open, seen) = gated(1);
-        let running = ask(&encoder, "running");
-        settle().await;
-        assert_eq!(seen.recv().expect("a batch"), ["running"]);
-        let waiting = ask(&encoder, "waiting");
-        settle().await;
-        let refused = ask(&encoder, "refused").await.expect("joined");
-        assert!(matches!(refused, Err(EngineError::Overloaded { capacity: 1, .. })), "{refused:?}");
-        open.send(()).expect("open");
-        open.send(()).expect("open");
-        running.await.expect("joined").expect("encoded");
-        waiting.await.expect("joined").expect("encoded");
-    }
-
-    #[tokio::test]
-    async fn intents_go_before_bulk_work() {
-        let (encoder, open, seen) = gated(8);
-        let texts: Vec<String> = (0..BULK_CHUNK * 3).map(|n| format!("text {n:02}")).collect();
-        let bulk = {
-            let encoder = Arc::clone(&encoder);
-            tokio::spawn(async move { encoder.encode_bulk(&texts, TextRole::Document).await })
-        };
-        settle().await;
-        assert_eq!(seen.recv().expect("a batch").len(), BULK_CHUNK);
-        let intent = ask(&encoder, "intent");
-        settle().await;
-        for _ in 0..4 {
-            open.send(()).expect("open");
-        }
-        assert_eq!(seen.recv().expect("a batch"), ["intent"], "before the second bulk job");
-        intent.await.expect("joined").expect("encoded");
-        assert_eq!(bulk.await.expect("joined").expect("encoded").len(), BULK_CHUNK * 3);
-    }
-
-    #[tokio::test]
-    async fn what_was_encoded_is_remembered_by_role() {
-        let (encoder, open, seen) = gated(8);
-        for _ in 0..3 {
-            open.send(()).expect("open");
-        }
-        ask(&encoder, "again").await.expect("joined").expect("encoded");
-        let both = encoder.encode(vec!["again".into(), "new".into()], TextRole::Query).await.expect("encoded");
-        assert_eq!(both.vectors.len(), 2);
-        encoder.encode(vec!["again".into()], TextRole::Document).await.expect("encoded");
-        let batches: Vec<Vec<String>> = seen.try_iter().collect();
-        assert_eq!(batches, [["again"], ["new"], ["again"]]);
-        let CacheUse { hits, misses, .. } = encoder.cache_use();
-        assert_eq!((hits, misses), (1, 3));
-    }
-}
+mod interleavings;
+#[cfg(test)]
+mod tests;

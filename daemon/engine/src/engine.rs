@@ -9,8 +9,9 @@ use fitment_index::SealScope;
 use fitment_models::{Embedder, ModelInfo, TextRole};
 use fitment_ranking::Ranker;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
+use crate::admission::gate::{Gate, Pass};
+use crate::admission::{CallContext, Patience, WorkClass};
 use crate::assemblies::{Registry, RulesInForce};
 use crate::calibration::Calibration;
 use crate::certification::Trust;
@@ -24,6 +25,7 @@ use crate::gaps::{GapPolicy, Gaps};
 use crate::live::{LiveIndex, OnProgress, SealPolicy};
 use crate::migration::is_scratch_index;
 use crate::near::CatalogPolicy;
+use crate::permit::Viewer;
 use crate::rank::Ranking;
 use crate::second_stage::{SecondStage, SecondStageInfo};
 use crate::store::{Revision, Store, StoreReader};
@@ -32,8 +34,12 @@ use crate::vector_cache::CacheUse;
 /// Tells the time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 
-/// Searches that run at once on the blocking pool.
+/// Searches of matches that run at once on the blocking pool, at most: one for each processor keeps the wait of all shortest.
 const SEARCHES_AT_ONCE: usize = 8;
+/// Other computations for calls that run at once. Some take long, so they have a gate of their own.
+const READS_AT_ONCE: usize = 8;
+/// Of each, how many may wait.
+const COMPUTATIONS_WAITING: usize = 1024;
 
 /// What an engine is made from.
 pub struct EngineOptions {
@@ -64,6 +70,8 @@ pub struct Engine {
     current: Arc<RwLock<Arc<Shared>>>,
     /// What this handle holds on to, whatever comes into force meanwhile.
     pinned: Option<Arc<Shared>>,
+    /// Who looks through this handle.
+    viewer: Viewer,
 }
 
 /// The parts that every request shares.
@@ -91,7 +99,11 @@ pub(crate) struct Shared {
     retired: AtomicBool,
     /// The revision that searches see, for those who follow.
     pub(crate) announced: Arc<tokio::sync::watch::Sender<Revision>>,
-    searches: Semaphore,
+    /// Of matches.
+    pub(crate) searches: Gate,
+    /// Everything else that is computed for calls.
+    pub(crate) reads: Gate,
+    patience: Patience,
 }
 
 /// What is being served.
@@ -105,7 +117,7 @@ pub struct EngineInfo {
     pub versions: usize,
     /// Versions that may answer.
     pub matchable: usize,
-    /// Vectors in the index.
+    /// Vectors in the index; 0 for a viewer who may not see all of it.
     pub vectors: usize,
     /// Id of the calibration in force.
     pub calibration_id: Option<String>,
@@ -128,6 +140,18 @@ impl Engine {
         embedder: Box<dyn Embedder>,
         on_progress: OnProgress<'_>,
     ) -> Result<Self, EngineError> {
+        let encoder = Encoder::start(embedder, "first", options.encoder)?;
+        Self::open_with(options, encoder, on_progress)
+    }
+
+    /// The same beside another engine, on whose encoder's thread and model this one's texts are encoded. They share nothing
+    /// else.
+    pub fn open_beside(options: EngineOptions, other: &Self, on_progress: OnProgress<'_>) -> Result<Self, EngineError> {
+        let encoder = other.shared().encoder.beside();
+        Self::open_with(options, encoder, on_progress)
+    }
+
+    fn open_with(options: EngineOptions, encoder: Encoder, on_progress: OnProgress<'_>) -> Result<Self, EngineError> {
         let EngineOptions {
             data_dir,
             store,
@@ -149,9 +173,9 @@ impl Engine {
         }
         let store = Arc::new(store.map_or_else(|| Store::open(&path), Ok)?);
         sweep_indexes(&data_dir)?;
-        store.bind_model(embedder.info())?;
-        let index = LiveIndex::open(&store, &caches, embedder.info(), &ranking.fields, on_progress)?;
-        let encoder = Arc::new(Encoder::start(embedder, "first", limits)?);
+        store.bind_model(encoder.info())?;
+        let index = LiveIndex::open(&store, &caches, encoder.info(), &ranking.fields, on_progress)?;
+        let encoder = Arc::new(encoder);
         let budget = Duration::from_millis(ranking.second_stage.budget_ms);
         let second = second_embedder.map(|embedder| SecondStage::start(embedder, limits, budget)).transpose()?;
         let (second, woken) = second.unzip();
@@ -175,7 +199,9 @@ impl Engine {
             writing: Arc::default(),
             retired: AtomicBool::new(false),
             announced: Arc::new(tokio::sync::watch::Sender::new(0)),
-            searches: Semaphore::new(SEARCHES_AT_ONCE),
+            searches: search_gate(limits.patience),
+            reads: read_gate(limits.patience),
+            patience: limits.patience,
         });
         shared.bring_up_trust()?;
         shared.assemblies.bring_up(&shared)?;
@@ -210,12 +236,14 @@ impl Engine {
         let (calibration, fault) = shared.calibration.in_force();
         let second_stage = self.second_stage();
         let index = shared.index.searchable();
+        let seen = index.view.seen_by(&self.viewer);
+        let matchable = index.view.matchable();
         EngineInfo {
             model: shared.encoder.info().clone(),
             revision: shared.index.revision(),
-            versions: index.view.all().len(),
-            matchable: index.view.matchable().len(),
-            vectors: index.dense.len_rows(),
+            versions: seen.as_ref().map_or(index.view.all().len(), |seen| seen.len()),
+            matchable: seen.as_ref().map_or(matchable.len(), |seen| matchable.and(seen).len()),
+            vectors: if seen.is_some() { 0 } else { index.dense.len_rows() },
             calibration_id: calibration.as_ref().map(|calibration| calibration.id.clone()),
             calibration: calibration.map_or(fault, |calibration| calibration.promise()),
             queue_capacity: shared.encoder.capacity(),
@@ -224,14 +252,18 @@ impl Engine {
         }
     }
 
-    /// Encodes texts, as somebody's request.
-    pub async fn embed(&self, texts: Vec<String>, role: TextRole) -> Result<Encoded, EngineError> {
-        self.shared().encoder.encode(texts, role).await
-    }
-
-    /// Length of a text in tokens after truncation.
-    pub fn count_tokens(&self, text: &str) -> Result<usize, EngineError> {
-        Ok(self.shared().encoder.count_tokens(text)?.0)
+    /// Encodes texts, as somebody's request. Returns the length of each in tokens after truncation, too.
+    pub async fn embed(
+        &self,
+        texts: Vec<String>,
+        role: TextRole,
+        context: &CallContext,
+    ) -> Result<(Encoded, Vec<usize>), EngineError> {
+        let context = context.several();
+        let shared = self.shared();
+        let encoded = shared.encoder.encode(texts.clone(), role, &context).await?;
+        let tokens = shared.encoder.count_all(texts, &context).await?;
+        Ok((encoded, tokens))
     }
 
     /// Whether the catalogue holds a version of a component that may answer.
@@ -260,13 +292,24 @@ impl Engine {
     }
 
     pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self { current: Arc::new(RwLock::new(shared)), pinned: None }
+        Self { current: Arc::new(RwLock::new(shared)), pinned: None, viewer: Viewer::default() }
     }
 
     /// The same engine, for as long as the handle lives: its model does not change under work of several steps.
     #[must_use]
     pub fn pinned(&self) -> Self {
-        Self { current: Arc::clone(&self.current), pinned: Some(self.shared()) }
+        Self { pinned: Some(self.shared()), ..self.clone() }
+    }
+
+    /// The same engine as somebody sees it.
+    #[must_use]
+    pub fn seen_by(&self, viewer: Viewer) -> Self {
+        Self { viewer, ..self.clone() }
+    }
+
+    /// Who looks through this handle.
+    pub fn viewer(&self) -> &Viewer {
+        &self.viewer
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -295,12 +338,43 @@ impl Engine {
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let shared = self.shared();
-        let searching = Arc::clone(&shared);
-        let _permit = searching.searches.acquire().await.map_err(|_closed| EngineError::Stopping)?;
-        tokio::task::spawn_blocking(move || work(&shared))
-            .await
-            .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
+        let pass = shared.reads.enter(&CallContext::own(WorkClass::Several)).await?;
+        off_the_runtime(shared, pass, work).await
     }
+
+    /// The same for a search that answers an intent.
+    pub(crate) async fn search<T: Send + 'static>(
+        &self,
+        context: &CallContext,
+        work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let shared = self.shared();
+        let pass = shared.searches.enter(context).await?;
+        off_the_runtime(shared, pass, work).await
+    }
+}
+
+/// The computation holds its pass itself: when its caller leaves it goes on, and still counts.
+async fn off_the_runtime<T: Send + 'static>(
+    shared: Arc<Shared>,
+    pass: Pass,
+    work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(move || {
+        let _pass = pass;
+        work(&shared)
+    })
+    .await
+    .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?
+}
+
+fn search_gate(patience: Patience) -> Gate {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Gate::new("search", processors.clamp(2, SEARCHES_AT_ONCE), COMPUTATIONS_WAITING, patience)
+}
+
+fn read_gate(patience: Patience) -> Gate {
+    Gate::new("read", READS_AT_ONCE, COMPUTATIONS_WAITING, patience)
 }
 
 impl Shared {
@@ -327,7 +401,9 @@ impl Shared {
             writing: Arc::clone(&self.writing),
             retired: AtomicBool::new(false),
             announced: Arc::clone(&self.announced),
-            searches: Semaphore::new(SEARCHES_AT_ONCE),
+            searches: search_gate(self.patience),
+            reads: read_gate(self.patience),
+            patience: self.patience,
         }
     }
 

@@ -8,6 +8,8 @@ use fitment_index::IndexError;
 use fitment_models::{ModelError, ModelErrorKind};
 use fitment_trust::{TrustError, TrustErrorKind};
 
+use crate::admission::OverloadCause;
+
 /// An engine failure. Abstaining is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -190,13 +192,23 @@ pub enum EngineError {
         /// Where the catalogue stands.
         current: u64,
     },
-    /// A queue is full.
-    #[error("the {queue} queue is full ({capacity} waiting); retry after {retry_after:?}")]
+    /// There is more work than can be done in time.
+    #[error("overloaded: the {queue} queue {cause}; retry after {retry_after:?}")]
     Overloaded {
         /// Which queue.
         queue: &'static str,
-        /// How many may wait.
-        capacity: usize,
+        /// Why this was refused.
+        cause: OverloadCause,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The caller asks for more than it is allowed.
+    #[error(
+        "more {what} a second than this caller is allowed; retry after {retry_after:?}, or ask the operator for a higher limit"
+    )]
+    RateLimited {
+        /// What is counted.
+        what: &'static str,
         /// When to try again.
         retry_after: Duration,
     },
@@ -211,6 +223,20 @@ pub enum EngineError {
     JobRunning {
         /// Which one.
         running: &'static str,
+    },
+    /// A write outside of what the caller may touch.
+    #[error("the caller's grants do not cover {what}; ask for a grant of its namespace and tags")]
+    Forbidden {
+        /// `namespace/name@version`.
+        what: String,
+    },
+    /// Certifying by somebody who may write and not certify.
+    #[error(
+        "the caller's grants do not allow to certify {what}; write it as a draft or candidate, and have a certifier move it"
+    )]
+    CertifyingForbidden {
+        /// `namespace/name@version`.
+        what: String,
     },
     /// Work whose caller left, or an engine that is stopping.
     #[error("the engine is stopping; connect to another daemon or retry later")]
@@ -396,6 +422,8 @@ pub enum EngineError {
 pub enum ErrorKind {
     /// The request is wrong whatever the state.
     InvalidArgument,
+    /// The caller may not.
+    PermissionDenied,
     /// What was named is not there.
     NotFound,
     /// What was to be created is there.
@@ -458,8 +486,11 @@ impl EngineError {
             Self::RequestIdReused { .. } => (ErrorKind::InvalidArgument, "REQUEST_ID_REUSED"),
             Self::RevisionNotReached { .. } => (ErrorKind::FailedPrecondition, "REVISION_NOT_REACHED"),
             Self::Overloaded { .. } => (ErrorKind::ResourceExhausted, "OVERLOADED"),
+            Self::RateLimited { .. } => (ErrorKind::ResourceExhausted, "RATE_LIMITED"),
             Self::RankerUnknown { .. } => (ErrorKind::NotFound, "RANKER_UNKNOWN"),
             Self::JobRunning { .. } => (ErrorKind::ResourceExhausted, "JOB_RUNNING"),
+            Self::Forbidden { .. } => (ErrorKind::PermissionDenied, "FORBIDDEN"),
+            Self::CertifyingForbidden { .. } => (ErrorKind::PermissionDenied, "CERTIFYING_FORBIDDEN"),
             Self::Stopping => (ErrorKind::Unavailable, "STOPPING"),
             Self::NoModelBefore => (ErrorKind::FailedPrecondition, "NO_MODEL_BEFORE"),
             Self::ModelMismatch { .. } => (ErrorKind::FailedPrecondition, "MODEL_MISMATCH"),

@@ -19,6 +19,7 @@ pub use self::files::{CatalogFile, LabelledFiles, read_catalog_file, read_catalo
 pub use self::recalibrate::recalibrate;
 pub use self::sufficient::{check_learnable, check_promisable};
 pub use self::synthetic::{SYNTHETIC, synthetic};
+use crate::admission::{CallContext, WorkClass};
 use crate::audit::Author;
 use crate::calibration::{Calibration, Evidence, Thresholds, fit};
 use crate::drift::Reference;
@@ -173,6 +174,7 @@ fn query_of(intent: &LabelledIntent, vector: Vec<f32>, second_vector: Vec<f32>, 
         vector,
         second_vector,
         method,
+        context: CallContext::own(WorkClass::Background),
         ..MatchQuery::default()
     }
 }

@@ -177,7 +177,7 @@ struct Components {
 }
 
 fn components(index: &Searchable) -> Components {
-    let allowed = index.view.allowed(None, None);
+    let allowed = index.view.allowed(None, None, None);
     let mut found =
         Components { names: Vec::new(), docs: Vec::new(), places: DocMap::default(), by_name: BTreeMap::new() };
     // In the order of names, which is the same in whatever order they were written.
@@ -218,7 +218,7 @@ fn gather(
     for (at, (intent, label)) in intents.iter().zip(&labels).enumerate() {
         let filter =
             intent.candidates.as_ref().map(|names| Filter::Or(names.iter().cloned().map(Filter::Name).collect()));
-        let allowed = index.view.allowed(filter.as_ref(), None);
+        let allowed = index.view.allowed(filter.as_ref(), None, None);
         let dense = dense_search(shared, &index, &vectors[at], &allowed)?;
         let words = lexical_search(shared, &index, &texts[at], &allowed)?;
         let context = Context {

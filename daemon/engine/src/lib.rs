@@ -7,6 +7,7 @@
 //!
 //! What is absent: sockets, wire types, principals, environment variables. Time comes in through a [`Clock`].
 
+mod admission;
 mod assemblies;
 mod audit;
 mod bundle;
@@ -37,6 +38,7 @@ mod meters;
 mod migration;
 mod near;
 mod normalize;
+mod permit;
 mod pipeline;
 mod rank;
 mod rankers;
@@ -54,6 +56,7 @@ mod writes;
 
 pub mod evaluate;
 
+pub use admission::{CallContext, OverloadCause, Patience, TokenBudget, WorkClass};
 pub use assemblies::{
     AskedImpact, AssemblyChange, AssemblyListing, AssemblyPlan, AssemblyPolicies, AssemblyReport, AssemblySource,
     AssemblyWatch, BoundConfiguration, CedarText, CheckedAssembly, ConfigurationForm, KeptAssembly, LockedAssembly,
@@ -71,15 +74,15 @@ pub use calibration::{Calibration, Evidence, Thresholds, fit};
 pub use certification::{CertificateListing, Certified, MAX_EVIDENCE_BYTES, Recorded};
 pub use decisions::RecordedDecision;
 pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
-pub use encoder::EncoderLimits;
+pub use encoder::{Encoded, EncoderLimits};
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
 pub use error::{EngineError, ErrorKind};
 pub use feedback::{
     Disposition, DriftReport, ExampleProposal, ExportCursor, FeedbackCounts, FeedbackPolicy, FeedbackSummary, Gate,
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
 };
-pub use figures::{CalibrationStanding, EncoderFigures, EngineFigures};
-pub use fitment_index::{DenseFigures, Plan};
+pub use figures::{CalibrationStanding, EXPIRY_DAYS, EncoderFigures, EngineFigures, GateFigures};
+pub use fitment_index::{DenseFigures, Plan, step_back};
 pub use fitment_ranking::{Choice, Fingerprints, Ranker, Seen, Signal, Stop, Threshold, Trial};
 pub use folder::{ExportedFile, FOLDER_RECORDS, STANDING_ENDING};
 pub use gaps::{
@@ -90,10 +93,11 @@ pub use language::foreign_language;
 pub use learning::{FitOptions, TrainingSet, fit_ranker};
 pub use limits::page_size;
 pub use live::{IndexRecall, OnProgress};
-pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
+pub use meters::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES, OVERLOAD_REFUSED};
 pub use migration::stored_model;
 pub use near::{CatalogPolicy, NearDuplicate, NearDuplicates};
 pub use normalize::{MAX_INTENT_BYTES, normalize_intent, normalize_text};
+pub use permit::{ComponentFacts, Permit, Viewer};
 pub use pipeline::{
     Candidate, ComponentSet, DEFAULT_TOP_K, Explanation, MAX_SET_SIZE, MAX_TOP_K, MatchAnswer, MatchQuery, Outcome,
     Timings,

@@ -228,9 +228,7 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
     })?;
     let model_digest = model.digest.to_string();
     reader.cards(|doc, mut card| {
-        if card.supersedes.is_none() {
-            card.supersedes = Some(stored_claim(reader, doc)?);
-        }
+        complete_card(reader, doc, &mut card)?;
         let text = match profiles.remove(&doc) {
             Some(profile) => profile,
             // Written by a build that kept none.
@@ -257,17 +255,25 @@ fn load_view(reader: &StoreReader, model: &ModelInfo, on_progress: OnProgress<'_
     Ok(view)
 }
 
-/// What a stored manifest says that it supersedes; empty: nothing.
-fn stored_claim(reader: &StoreReader, doc: DocId) -> Result<String, EngineError> {
-    #[derive(serde::Deserialize)]
-    struct Claim {
-        #[serde(default)]
+/// Reads from the manifest what an earlier build did not keep in its card.
+fn complete_card(reader: &StoreReader, doc: DocId, card: &mut Card) -> Result<(), EngineError> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Claims {
         supersedes: String,
+        owner: Box<str>,
+        access: Box<[String]>,
     }
-    let Some(manifest) = reader.manifest(doc)? else { return Ok(String::new()) };
-    let claim: Claim = serde_json::from_slice(&manifest)
-        .map_err(|error| EngineError::Internal(format!("a stored manifest cannot be read: {error}")))?;
-    Ok(claim.supersedes)
+    if card.supersedes.is_some() && card.owner.is_some() && card.access.is_some() {
+        return Ok(());
+    }
+    let claims: Claims = match reader.manifest(doc)? {
+        None => Claims::default(),
+        Some(manifest) => serde_json::from_slice(&manifest)
+            .map_err(|error| EngineError::Internal(format!("a stored manifest cannot be read: {error}")))?,
+    };
+    (card.supersedes, card.owner, card.access) = (Some(claims.supersedes), Some(claims.owner), Some(claims.access));
+    Ok(())
 }
 
 /// What a dense segment was built from.

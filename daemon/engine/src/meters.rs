@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use metrics::Histogram;
 
+use crate::admission::OverloadCause;
+
 /// Histogram: texts of a batch; labels `encoder` (`first`, `second`) and `work` (`interactive`, `bulk`).
 pub const BATCH_TEXTS: &str = "fitment_encoder_batch_texts";
 /// Histogram: tokens of a batch, special ones counted; labels as [`BATCH_TEXTS`].
@@ -17,6 +19,15 @@ pub const BATCH_SECONDS: &str = "fitment_encoder_batch_seconds";
 
 /// Counter: versions that are nearly the same as another component; label `result` (`written`, `refused`).
 pub const NEAR_DUPLICATES: &str = "fitment_near_duplicates_total";
+
+/// Counter: work that was refused for want of time or room; labels `queue` and `cause` (`full`, `wait`, `deadline`,
+/// `displaced`).
+pub const OVERLOAD_REFUSED: &str = "fitment_overload_refused_total";
+
+/// Work was refused.
+pub(crate) fn refused(queue: &'static str, cause: OverloadCause) {
+    metrics::counter!(OVERLOAD_REFUSED, "queue" => queue, "cause" => cause.label()).increment(1);
+}
 
 /// A version that is nearly the same as another component was written, or refused for it.
 pub(crate) fn near_duplicate(result: &'static str) {

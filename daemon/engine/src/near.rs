@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::live::Searchable;
+use crate::permit::Viewer;
 use crate::store::NewVersion;
 
 /// Neighbours that are named.
@@ -77,21 +78,35 @@ impl std::fmt::Display for NearDuplicate {
 
 impl Shared {
     /// What is indexed that each version is nearly the same as, in the order of the versions; nearest first.
-    pub(crate) fn indexed_near(&self, versions: &[NewVersion]) -> Result<Vec<Vec<NearDuplicate>>, EngineError> {
+    pub(crate) fn indexed_near(
+        &self,
+        versions: &[NewVersion],
+        viewer: &Viewer,
+    ) -> Result<Vec<Vec<NearDuplicate>>, EngineError> {
         if self.catalog_policy.near_duplicates == NearDuplicates::Off {
             return Ok(vec![Vec::new(); versions.len()]);
         }
         let index = self.index.searchable();
-        versions.iter().map(|version| near(&index, version, self.catalog_policy.near_duplicate_similarity)).collect()
+        let least = self.catalog_policy.near_duplicate_similarity;
+        let seen = index.view.seen_by(viewer);
+        versions.iter().map(|version| near(&index, version, least, seen.as_deref())).collect()
     }
 }
 
 /// What is indexed of other components and lies within the threshold.
-fn near(index: &Searchable, version: &NewVersion, least: f64) -> Result<Vec<NearDuplicate>, EngineError> {
+fn near(
+    index: &Searchable,
+    version: &NewVersion,
+    least: f64,
+    seen: Option<&DocSet>,
+) -> Result<Vec<NearDuplicate>, EngineError> {
     let (Some(profile), name) = (version.vectors.first(), version.manifest.name()) else { return Ok(Vec::new()) };
     // Versions of the component itself would fill the list.
     let own: DocSet = index.view.versions(name).map(|(_, doc)| doc).collect();
-    let others = (!own.is_empty()).then(|| index.view.all().and_not(&own));
+    let others = match seen {
+        Some(seen) => Some(seen.and_not(&own)),
+        None => (!own.is_empty()).then(|| index.view.all().and_not(&own)),
+    };
     let hits = index.dense.search(profile.as_slice(), DEPTH, others.as_ref(), EFFORT)?.hits;
     let scorer = index.dense.scorer(profile.as_slice())?;
     let mut found = Vec::new();

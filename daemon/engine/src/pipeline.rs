@@ -9,6 +9,7 @@ use fitment_models::{TextRole, UnitVector};
 use fitment_ranking::{Confidence, RankedSignals, Ranker, Signal, term_ids};
 use serde_json::Value;
 
+use crate::admission::CallContext;
 use crate::calibration::Calibration;
 use crate::certification::Certified;
 use crate::economics::{checked_lines, checked_team};
@@ -69,6 +70,8 @@ pub struct MatchQuery {
     pub team: String,
     /// Lines of code that the caller would generate without an answer, for the economics; 0: not stated.
     pub generated_lines: u32,
+    /// Who asks and until when.
+    pub context: CallContext,
 }
 
 /// How little must be generated.
@@ -193,7 +196,8 @@ pub struct Explanation {
 impl Engine {
     /// Answers an intent.
     ///
-    /// Errors: an intent, vector or bound that breaks its limits; `min_revision` ahead of the catalogue; a full queue.
+    /// Errors: an intent, vector or bound that breaks its limits; `min_revision` ahead of the catalogue; more load than
+    /// can be answered in time.
     pub async fn match_intent(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
         let started = Instant::now();
         let intent = normalize_intent(&query.intent)?;
@@ -211,17 +215,19 @@ impl Engine {
         let shared = self.shared();
         self.reached(query.min_revision)?;
         // In this order: what is known from the words alone is worked out while the encoder is at work.
-        let (encoded, second, words) = tokio::join!(
-            self.vector_of(&intent, &query.vector),
-            self.second_view_of(&intent, &query, started),
-            async { (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name)) }
-        );
+        let (encoded, second, words) =
+            tokio::join!(self.vector_of(&intent, &query), self.second_view_of(&intent, &query, started), async {
+                (stems_of(&intent), foreign_language(&intent, &shared.encoder.info().name))
+            });
         let ((vector, mut timings), second, (stems, foreign_language)) = (encoded?, second?, words);
-        self.compute(move |shared| {
+        let viewer = self.viewer().clone();
+        let context = query.context.clone();
+        self.search(&context, move |shared| {
             shared.keep_time()?;
             shared.index.note_intent(vector.as_slice());
             let index = shared.index.searchable();
-            let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query));
+            let seen = index.view.seen_by(&viewer);
+            let (allowed, stages) = timed(&mut timings.rank, || allowed_set(&index, &query, seen.as_deref()));
             let dense = timed(&mut timings.dense, || dense_search(shared, &index, &vector, &allowed))?;
             let words = timed(&mut timings.lexical, || lexical_search(shared, &index, &intent, &allowed))?;
             let ranker = Arc::clone(index.view.ranker());
@@ -245,7 +251,7 @@ impl Engine {
             };
             let set = (query.set_size > 0).then(|| component_set(&context, &ranked, query.set_size));
             drop(index);
-            let candidates = read_candidates(shared, ranked, &query)?;
+            let candidates = read_candidates(shared, ranked, &query, seen.as_deref())?;
             let mut answer = decide(shared, candidates, &judgement, revision);
             answer.set = set;
             answer.ranker_id.clone_from(&ranker.id);
@@ -265,11 +271,12 @@ impl Engine {
         .await
     }
 
-    async fn vector_of(&self, intent: &str, given: &[f32]) -> Result<(UnitVector, Timings), EngineError> {
-        if !given.is_empty() {
-            return Ok((checked_vector(given, self.shared().encoder.info().dimension)?, Timings::default()));
+    async fn vector_of(&self, intent: &str, query: &MatchQuery) -> Result<(UnitVector, Timings), EngineError> {
+        if !query.vector.is_empty() {
+            return Ok((checked_vector(&query.vector, self.shared().encoder.info().dimension)?, Timings::default()));
         }
-        let mut encoded = self.shared().encoder.encode(vec![intent.to_owned()], TextRole::Query).await?;
+        let mut encoded =
+            self.shared().encoder.encode(vec![intent.to_owned()], TextRole::Query, &query.context).await?;
         let vector = encoded.vectors.pop().ok_or_else(|| EngineError::Internal("the encoder gave no vector".into()))?;
         Ok((vector, Timings { queue: encoded.queued, encode: encoded.encoding, ..Timings::default() }))
     }
@@ -286,7 +293,7 @@ impl Engine {
             return Ok(SecondView::default());
         };
         if query.second_vector.is_empty() {
-            return Ok(second.view(intent, started).await);
+            return Ok(second.view(intent, started, &query.context).await);
         }
         let vector = checked_vector(&query.second_vector, second.encoder.info().dimension)?;
         Ok(SecondView { vector: Some(vector), state: SecondStageUse::Used, waited: Duration::ZERO })
@@ -346,9 +353,9 @@ fn timed<T>(spent: &mut Duration, step: impl FnOnce() -> T) -> T {
     result
 }
 
-fn allowed_set(index: &Searchable, query: &MatchQuery) -> (DocSet, Vec<FilterStage>) {
+fn allowed_set(index: &Searchable, query: &MatchQuery, seen: Option<&DocSet>) -> (DocSet, Vec<FilterStage>) {
     let mut stages = Vec::new();
-    let allowed = index.view.allowed(query.filter.as_ref(), query.explain.then_some(&mut stages));
+    let allowed = index.view.allowed(query.filter.as_ref(), seen, query.explain.then_some(&mut stages));
     (allowed, stages)
 }
 
@@ -436,7 +443,12 @@ fn component_set(context: &Context<'_>, ranked: &[Scored], size: usize) -> Compo
     ComponentSet { components, completeness: f64::from(query.coverage_together(&texts)) }
 }
 
-fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> Result<Vec<Candidate>, EngineError> {
+fn read_candidates(
+    shared: &Shared,
+    ranked: Vec<Scored>,
+    query: &MatchQuery,
+    seen: Option<&DocSet>,
+) -> Result<Vec<Candidate>, EngineError> {
     let reader = shared.store.read()?;
     let mut candidates = Vec::with_capacity(query.top_k);
     for scored in ranked {
@@ -450,7 +462,7 @@ fn read_candidates(shared: &Shared, ranked: Vec<Scored>, query: &MatchQuery) -> 
         let (certified, superseded_by) = {
             let index = shared.index.searchable();
             let certified = index.view.known(scored.doc).and_then(|known| known.certified.clone());
-            (certified, index.view.superseded_by(scored.doc))
+            (certified, index.view.superseded_by(scored.doc, seen))
         };
         let is_match = false;
         candidates.push(Candidate { version, scored, is_match, generation, open_properties, certified, superseded_by });

@@ -14,6 +14,7 @@ use fitment_models::{Embedder, ModelInfo, TextRole, UnitVector};
 use fitment_ranking::Stop;
 use parking_lot::Mutex;
 
+use crate::admission::CallContext;
 use crate::encoder::{Encoder, EncoderLimits};
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
@@ -128,8 +129,10 @@ impl SecondStage {
     }
 
     /// Encodes an intent, unless that takes longer than the budget. What goes wrong costs the answer its second stage only.
-    pub(crate) async fn view(&self, intent: &str, started: Instant) -> SecondView {
-        let encoding = self.encoder.encode(vec![intent.to_owned()], TextRole::Query);
+    pub(crate) async fn view(&self, intent: &str, started: Instant, context: &CallContext) -> SecondView {
+        // Its tokens were counted by the first encoder, and nobody waits for it longer than this.
+        let context = CallContext { deadline: Some(started + self.budget), budget: None, ..context.clone() };
+        let encoding = self.encoder.encode(vec![intent.to_owned()], TextRole::Query, &context);
         let encoded = tokio::time::timeout_at((started + self.budget).into(), encoding).await;
         let vector = match encoded {
             Ok(Ok(mut encoded)) => encoded.vectors.pop(),
@@ -400,7 +403,7 @@ mod tests {
             store: None,
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
-            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
+            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, ..EncoderLimits::default() },
             clock: Arc::new(crate::system_clock),
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),

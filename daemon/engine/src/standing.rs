@@ -9,6 +9,7 @@ use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::lag::Stored;
+use crate::permit::Viewer;
 use crate::store::{Moved, Revision, Standing, StoredVersion};
 
 impl Engine {
@@ -16,7 +17,9 @@ impl Engine {
     ///
     /// Errors: not found, another etag, a request id that was used for something else.
     pub async fn delete(&self, standing: Standing) -> Result<Revision, EngineError> {
+        let viewer = self.viewer().clone();
         self.change(move |shared| {
+            shared.must_see(&viewer, &standing)?;
             let Moved { revision, changed } = shared.store.delete(&standing, (shared.clock)())?;
             if let Some((doc, _)) = changed {
                 shared.index.apply(revision, &[], &[doc])?;
@@ -30,7 +33,9 @@ impl Engine {
     ///
     /// Errors: not found, not deleted, another etag, a request id that was used for something else.
     pub async fn undelete(&self, standing: Standing) -> Result<Revision, EngineError> {
+        let viewer = self.viewer().clone();
         self.change_asked(asked("component.undelete", &standing), move |shared| {
+            shared.must_see(&viewer, &standing)?;
             let Moved { revision, changed } = shared.store.undelete(&standing, (shared.clock)())?;
             if let Some((doc, version)) = changed {
                 restore(shared, revision, doc, version)?;
@@ -44,7 +49,12 @@ impl Engine {
     ///
     /// Errors: not found, a step that there is not, another etag, a request id that was used for something else.
     pub async fn move_to(&self, standing: Standing, to: Lifecycle) -> Result<Revision, EngineError> {
+        let viewer = self.viewer().clone();
         self.change_asked(asked("component.move", &standing), move |shared| {
+            shared.must_see(&viewer, &standing)?;
+            if to == Lifecycle::Certified {
+                shared.must_certify(&viewer, &standing)?;
+            }
             let Moved { revision, changed } = shared.store.move_to(&standing, to, (shared.clock)())?;
             if let Some((doc, version)) = changed {
                 shared.index.apply_move(revision, doc, version.card.lifecycle);
@@ -82,6 +92,33 @@ impl Engine {
         })
         .await
         .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?
+    }
+}
+
+impl Shared {
+    /// Refuses, as if it were not there, a change of a version that a viewer may not see.
+    fn must_see(&self, viewer: &Viewer, standing: &Standing) -> Result<(), EngineError> {
+        if viewer.permit.is_none() {
+            return Ok(());
+        }
+        let is_seen = self.stored(standing)?.is_some_and(|stored| viewer.sees(&stored.card));
+        let what = format!("{}@{}", standing.name, standing.version);
+        if is_seen { Ok(()) } else { Err(EngineError::NotFound { what }) }
+    }
+
+    /// Refuses that somebody certifies who may not.
+    fn must_certify(&self, viewer: &Viewer, standing: &Standing) -> Result<(), EngineError> {
+        match self.stored(standing)? {
+            Some(stored) => viewer.may_certify(&stored.card),
+            // The change itself says that it is not there.
+            None => Ok(()),
+        }
+    }
+
+    fn stored(&self, standing: &Standing) -> Result<Option<StoredVersion>, EngineError> {
+        let reader = self.store.read()?;
+        let doc = reader.by_name(&standing.name, &standing.version)?;
+        Ok(doc.map(|doc| reader.version_or_deleted(doc)).transpose()?.flatten())
     }
 }
 

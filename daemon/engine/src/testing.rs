@@ -72,7 +72,7 @@ pub(crate) fn open(folder: &Path, model: (&str, usize), policy: GapPolicy, now: 
             store: None,
             ranking: Ranking::default(),
             second_embedder: None,
-            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, batch_tokens: 4096 },
+            encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, ..EncoderLimits::default() },
             clock: Arc::new(move || jiff::Timestamp::from_second(clock.load(Ordering::SeqCst)).expect("in range")),
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),
@@ -112,4 +112,9 @@ pub(crate) async fn create(engine: &Engine, manifest: String) {
         standing: Vec::new(),
     };
     engine.create(import).await.expect("written");
+}
+
+/// An engine in 1970.
+pub(crate) fn engine_in(folder: &Path) -> Engine {
+    open(folder, ("letters", 32), GapPolicy::default(), &Arc::new(AtomicI64::new(0)))
 }

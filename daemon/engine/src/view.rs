@@ -2,7 +2,9 @@
 //!
 //! Kept up to date with the store, one version at a time; never wider than the store.
 
-use std::collections::BTreeMap;
+mod permitted;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -11,8 +13,10 @@ use fitment_index::{DocId, DocMap, DocSet};
 use fitment_ranking::{Ranker, TextStatistics};
 use semver::Version;
 
+use self::permitted::Classes;
 use crate::certification::Certified;
 use crate::clues::Clues;
+use crate::permit::{ComponentFacts, Viewer};
 use crate::store::Card;
 
 /// The catalogue in memory.
@@ -47,6 +51,9 @@ pub(crate) struct CatalogView {
     namespaces: Postings<String>,
     standards: Postings<String>,
     requirements: Postings<(String, String)>,
+    classes: Classes,
+    /// When the standing of a version changes by the clock.
+    deadlines: BTreeSet<(jiff::Timestamp, DocId)>,
     /// Whether a trust root is in force: what it has not been asked about is not certified then.
     under_trust_root: bool,
 }
@@ -105,6 +112,8 @@ impl Default for CatalogView {
             namespaces: Postings::default(),
             standards: Postings::default(),
             requirements: Postings::default(),
+            classes: Classes::default(),
+            deadlines: BTreeSet::new(),
             under_trust_root: false,
         }
     }
@@ -121,6 +130,7 @@ impl CatalogView {
         for tag in &card.tags {
             self.tags.insert(tag.clone(), doc);
         }
+        self.classes.insert(ComponentFacts::of(&card), doc);
         self.kinds.insert(card.kind, doc);
         self.lifecycles.insert(card.lifecycle, doc);
         self.licenses.insert(card.license.clone(), doc);
@@ -142,6 +152,7 @@ impl CatalogView {
         if let Some(before) = self.known.insert(doc, Known { card, clues, place, certified }) {
             self.statistics.remove(&before.clues.text);
             self.unlabel(doc, before.place);
+            self.forget_deadline(doc, before.certified.as_ref());
         }
         if let Some(place) = place {
             self.labelled[place as usize].push(doc);
@@ -151,7 +162,8 @@ impl CatalogView {
 
     /// Takes a version out; true when it was there.
     pub(crate) fn remove(&mut self, doc: DocId) -> bool {
-        let Some(Known { card, clues, place, certified: _ }) = self.known.remove(&doc) else { return false };
+        let Some(Known { card, clues, place, certified }) = self.known.remove(&doc) else { return false };
+        self.forget_deadline(doc, certified.as_ref());
         self.statistics.remove(&clues.text);
         self.unlabel(doc, place);
         self.all.remove(doc);
@@ -167,6 +179,7 @@ impl CatalogView {
         for tag in &card.tags {
             self.tags.remove(tag, doc);
         }
+        self.classes.remove(&ComponentFacts::of(&card), doc);
         self.kinds.remove(&card.kind, doc);
         self.lifecycles.remove(&card.lifecycle, doc);
         self.licenses.remove(&card.license, doc);
@@ -201,19 +214,33 @@ impl CatalogView {
     /// Keeps whether a version is certified; one that is not here any more is passed over.
     pub(crate) fn set_certified(&mut self, doc: DocId, certified: Certified) {
         let Some(known) = self.known.get_mut(&doc) else { return };
-        known.certified = Some(certified);
+        let changes_at = certified.changes_at;
+        let before = known.certified.replace(certified);
+        self.forget_deadline(doc, before.as_ref());
+        self.deadlines.extend(changes_at.map(|at| (at, doc)));
         self.settle(doc);
     }
 
     /// The next instant at which some version's standing changes by the clock.
     pub(crate) fn next_change(&self) -> Option<jiff::Timestamp> {
-        self.all.iter().filter_map(|doc| self.known.get(&doc)?.certified.as_ref()?.changes_at).min()
+        self.deadlines.first().map(|&(at, _)| at)
     }
 
     /// Versions whose standing has changed by the clock.
     pub(crate) fn due(&self, now: jiff::Timestamp) -> Vec<DocId> {
-        let changes_at = |doc| self.known.get(&doc)?.certified.as_ref()?.changes_at;
-        self.all.iter().filter(|&doc| changes_at(doc).is_some_and(|at| at <= now)).collect()
+        self.deadlines.iter().take_while(|&&(at, _)| at <= now).map(|&(_, doc)| doc).collect()
+    }
+
+    /// Certified versions that will not be any more at `until`, by the clock alone.
+    pub(crate) fn expiring(&self, until: jiff::Timestamp) -> usize {
+        let is_certified = |doc: &DocId| self.known(*doc).is_some_and(Known::may_answer);
+        self.deadlines.iter().take_while(|&&(at, _)| at <= until).filter(|(_, doc)| is_certified(doc)).count()
+    }
+
+    fn forget_deadline(&mut self, doc: DocId, certified: Option<&Certified>) {
+        if let Some(at) = certified.and_then(|certified| certified.changes_at) {
+            self.deadlines.remove(&(at, doc));
+        }
     }
 
     /// Puts a version among those that may answer, or takes it out.
@@ -303,12 +330,14 @@ impl CatalogView {
     }
 
     /// `namespace/name@version` of what may answer and says that it supersedes a version: the greatest by name and version.
-    pub(crate) fn superseded_by(&self, doc: DocId) -> Option<String> {
+    /// `seen`: what the one who asks may see; `None`: everything.
+    pub(crate) fn superseded_by(&self, doc: DocId, seen: Option<&DocSet>) -> Option<String> {
         let card = self.card(doc)?;
         let claims = self.superseding.get(&card.name)?.iter();
         let holding = claims.filter(|(last, successor)| {
             let covers = last.as_ref().is_none_or(|last| card.version.cmp_precedence(last).is_le());
-            covers && *successor != doc && self.matchable.contains(*successor)
+            let seen = seen.is_none_or(|seen| seen.contains(*successor));
+            covers && seen && *successor != doc && self.matchable.contains(*successor)
         });
         let successors = holding.filter_map(|&(_, successor)| self.card(successor));
         // A component that supersedes itself does so by its newer versions.
@@ -395,24 +424,38 @@ impl CatalogView {
         self.names.range::<(ComponentName, Version), _>((start, Bound::Unbounded)).map(|(key, &doc)| (key, doc))
     }
 
-    /// What may answer a match: matchable, within the filter, and of each component only the newest version of those.
+    /// What a viewer may see; `None`: everything.
+    pub(crate) fn seen_by(&self, viewer: &Viewer) -> Option<Arc<DocSet>> {
+        viewer.permit.as_deref().map(|permit| self.classes.permitted(permit))
+    }
+
+    /// What may answer a match: seen, matchable, within the filter, and of each component only the newest version of those.
     ///
+    /// `seen`: what the one who asks may see, `None`: everything; the rest is counted nowhere.
     /// `stages` receives what each step took out, when it is given.
-    pub(crate) fn allowed(&self, filter: Option<&Filter>, mut stages: Option<&mut Vec<FilterStage>>) -> DocSet {
+    pub(crate) fn allowed(
+        &self,
+        filter: Option<&Filter>,
+        seen: Option<&DocSet>,
+        mut stages: Option<&mut Vec<FilterStage>>,
+    ) -> DocSet {
         let mut note = |name: String, before: usize, after: usize| {
             if let Some(stages) = &mut stages {
                 stages.push(FilterStage { name, excluded: before - after, remaining: after });
             }
         };
-        note("catalogue".into(), self.all.len(), self.all.len());
-        note("certified".into(), self.all.len(), self.matchable.len());
-        let Some(filter) = filter else {
-            let allowed = self.matchable.and_not(&self.overtaken);
-            note("newest version".into(), self.matchable.len(), allowed.len());
-            return allowed;
+        let (mut allowed, all) = match seen {
+            None => (self.matchable.clone(), self.all.len()),
+            Some(seen) => (self.matchable.and(seen), seen.len()),
         };
-        let mut allowed = self.matchable.clone();
-        for condition in conjuncts(filter) {
+        note("catalogue".into(), all, all);
+        note("certified".into(), all, allowed.len());
+        if filter.is_none() && seen.is_none() {
+            let newest = allowed.and_not(&self.overtaken);
+            note("newest version".into(), allowed.len(), newest.len());
+            return newest;
+        }
+        for condition in filter.map(conjuncts).unwrap_or_default() {
             let before = allowed.len();
             allowed.intersect(&self.select(condition));
             note(condition.to_string(), before, allowed.len());
@@ -425,13 +468,14 @@ impl CatalogView {
     }
 
     /// Takes out pre-releases that no version condition of the filter names.
-    fn keep_asked_prereleases(&self, filter: &Filter, allowed: &mut DocSet) {
+    fn keep_asked_prereleases(&self, filter: Option<&Filter>, allowed: &mut DocSet) {
         let present = allowed.and(&self.prereleases);
         if present.is_empty() {
             return;
         }
         let mut asked = DocSet::new();
-        for condition in version_conditions(filter).into_iter().filter(|condition| names_prerelease(condition)) {
+        let conditions = filter.map(version_conditions).unwrap_or_default();
+        for condition in conditions.into_iter().filter(|condition| names_prerelease(condition)) {
             asked = asked.or(&self.select(condition));
         }
         for doc in present.and_not(&asked).iter() {
@@ -674,7 +718,7 @@ mod tests {
                 let newest: BTreeMap<&ComponentName, DocId> =
                     standing.into_iter().map(|(doc, manifest)| (manifest.name(), *doc)).collect();
                 let mut stages = Vec::new();
-                let allowed = view.allowed(filter, Some(&mut stages));
+                let allowed = view.allowed(filter, None, Some(&mut stages));
                 prop_assert_eq!(&allowed, &newest.into_values().collect::<DocSet>());
                 let excluded: usize = stages.iter().map(|stage| stage.excluded).sum();
                 prop_assert_eq!(stored.len() - excluded, allowed.len(), "the stages account for every version");

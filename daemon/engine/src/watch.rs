@@ -49,6 +49,8 @@ pub struct CatalogChange {
     pub kind: ChangeKind,
     /// To which version; `None` for one that an older build deleted and kept nothing of.
     pub version: Option<ChangedVersion>,
+    /// Whether it is about something that the one who asks may not see: only its place is to be kept.
+    pub is_hidden: bool,
 }
 
 /// A version that a change is about, as it stands now: later changes of it are still to come.
@@ -77,6 +79,7 @@ impl Engine {
     /// Errors: a place ahead of the catalogue.
     pub async fn changes_after(&self, place: LogPlace) -> Result<Vec<CatalogChange>, EngineError> {
         self.reached(place.revision)?;
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             let reader = shared.store.read()?;
             let logged = reader.logged_after((place.revision, place.position), PAGE)?;
@@ -84,7 +87,9 @@ impl Engine {
                 .into_iter()
                 .map(|logged| {
                     let version = reader.version_or_deleted(logged.change.doc())?;
+                    let is_seen = version.as_ref().is_some_and(|version| viewer.sees(&version.card));
                     Ok(CatalogChange {
+                        is_hidden: viewer.permit.is_some() && !is_seen,
                         place: LogPlace { revision: logged.revision, position: logged.position },
                         kind: match logged.change {
                             Change::Put(_) => ChangeKind::Written,

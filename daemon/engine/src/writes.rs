@@ -3,13 +3,14 @@
 mod look;
 
 use fitment_catalog::{Compatibility, ComponentName, Digest, Filter, Format, Manifest, compatibility};
-use fitment_index::DocId;
+use fitment_index::{DocId, DocSet};
 use fitment_models::{TextRole, UnitVector};
 use semver::Version;
 
 use crate::audit::{Act, Author};
 use crate::bundle::Fate;
 use crate::calibration::Calibration;
+use crate::denials::Asked;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
 use crate::limits::page_size;
@@ -17,6 +18,7 @@ use crate::live::Entry;
 use crate::meters::near_duplicate;
 use crate::near::{CatalogPolicy, NearDuplicate, NearDuplicates, with_batch};
 use crate::normalize::normalize_text;
+use crate::permit::Viewer;
 use crate::store::{CarriedStanding, ImportMark, NewVersion, Revision, StoredVersion, Taken, Updated, Written};
 
 pub use self::look::{LookedAt, Looking};
@@ -140,6 +142,8 @@ struct Batch {
     near: Vec<Vec<NearDuplicate>>,
     /// The revision that was indexed then.
     searched: Revision,
+    /// Who writes: what they may not see is near nothing.
+    viewer: Viewer,
 }
 
 impl Batch {
@@ -170,6 +174,7 @@ impl Engine {
         }
         let source = if import.source.is_empty() { "manifest" } else { &import.source };
         let manifest = Manifest::parse(source, &import.manifest, import.format)?;
+        self.viewer().may_write(&manifest)?;
         if !import.expected_digest.is_empty() {
             let expected: Digest = import
                 .expected_digest
@@ -211,10 +216,12 @@ impl Engine {
             let engine = self.pinned();
             let allowed = manifests.iter().map(|accepted| accepted.allow_near_duplicate).collect();
             let versions = engine.with_vectors(manifests).await?;
+            let viewer = engine.viewer().clone();
             let batch = engine
                 .compute(move |shared| {
                     let searched = shared.index.revision();
-                    Ok(Batch { near: shared.indexed_near(&versions)?, versions, allowed, searched })
+                    let near = shared.indexed_near(&versions, &viewer)?;
+                    Ok(Batch { versions, allowed, near, searched, viewer })
                 })
                 .await?;
             let (shared, author) = (engine.shared(), author.clone());
@@ -250,7 +257,10 @@ impl Engine {
             .map(|item| {
                 let manifest = match self.check_manifest(&item) {
                     Ok(manifest) => manifest,
-                    Err(error) => return Ok(Checked::Done(Box::new(Err(error)))),
+                    Err(error) => {
+                        shared.record_denial(&Asked::create(&item, &error), &error);
+                        return Ok(Checked::Done(Box::new(Err(error))));
+                    }
                 };
                 let standing = match item.standing.as_slice() {
                     [] => None,
@@ -312,12 +322,16 @@ impl Engine {
         min_revision: Revision,
     ) -> Result<(StoredVersion, Vec<u8>), EngineError> {
         self.reached(min_revision)?;
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             let reader = shared.store.read()?;
             let (what, doc) = match &selector {
                 VersionSelector::Digest(digest) => (digest.to_string(), reader.by_digest(digest)?),
                 VersionSelector::Newest(name) => {
-                    let newest = shared.index.searchable().view.versions(name).last().map(|(_, doc)| doc);
+                    let index = shared.index.searchable();
+                    let seen = index.view.seen_by(&viewer);
+                    let is_seen = |doc: &DocId| seen.as_ref().is_none_or(|seen| seen.contains(*doc));
+                    let newest = index.view.versions(name).map(|(_, doc)| doc).filter(is_seen).last();
                     (name.to_string(), newest)
                 }
                 VersionSelector::Exact(name, version) => {
@@ -335,7 +349,7 @@ impl Engine {
                 Some(doc) => read(doc)?.zip(reader.manifest(doc)?),
                 None => None,
             };
-            found.ok_or(EngineError::NotFound { what })
+            found.filter(|(version, _)| viewer.sees(&version.card)).ok_or(EngineError::NotFound { what })
         })
         .await
     }
@@ -345,11 +359,17 @@ impl Engine {
         self.reached(min_revision)?;
         let size = page_size(page.size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)?;
         let after = read_token(&page)?;
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             let (docs, total, revision) = {
                 let index = shared.index.searchable();
-                let wanted = page.filter.as_ref().map(|filter| index.view.select(filter));
-                let total = wanted.as_ref().map_or(index.view.all().len(), fitment_index::DocSet::len);
+                let asked = page.filter.as_ref().map(|filter| index.view.select(filter));
+                let wanted = match (asked, index.view.seen_by(&viewer)) {
+                    (Some(asked), Some(seen)) => Some(asked.and(&seen)),
+                    (None, Some(seen)) => Some(DocSet::clone(&seen)),
+                    (asked, None) => asked,
+                };
+                let total = wanted.as_ref().map_or(index.view.all().len(), DocSet::len);
                 let docs: Vec<DocId> = index
                     .view
                     .after(after.as_ref())
@@ -399,7 +419,7 @@ impl Engine {
     /// Whether any version that may answer has required properties that its defaults leave open. Reads the records.
     pub(crate) fn has_configurable(&self) -> Result<bool, EngineError> {
         let shared = self.shared();
-        let allowed = shared.index.searchable().view.allowed(None, None);
+        let allowed = shared.index.searchable().view.allowed(None, None, None);
         let reader = shared.store.read()?;
         for doc in allowed.iter() {
             if reader.version(doc)?.is_some_and(|version| !version.open_properties.is_empty()) {
@@ -509,14 +529,14 @@ impl Shared {
     /// What is written of a batch, and of each version what it is nearly the same as, or why it is refused. Under the lock
     /// of writing: of two near-duplicates that come at once, the second finds the first.
     fn admit(&self, batch: Batch) -> Result<(Vec<NewVersion>, Vec<Admission>), EngineError> {
-        let Batch { versions, allowed, mut near, searched } = batch;
+        let Batch { versions, allowed, mut near, searched, viewer } = batch;
         let CatalogPolicy { near_duplicates: policy, near_duplicate_similarity: least } = self.catalog_policy;
         if policy == NearDuplicates::Off {
             let none = versions.iter().map(|_| Ok(Vec::new())).collect();
             return Ok((versions, none));
         }
         if self.index.revision() != searched {
-            near = self.indexed_near(&versions)?;
+            near = self.indexed_near(&versions, &viewer)?;
         }
         let reader = self.store.read()?;
         let mut written: Vec<NewVersion> = Vec::with_capacity(versions.len());

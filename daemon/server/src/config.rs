@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use figment::providers::{Env, Format, Serialized, Toml};
-use figment::value::{Dict, Map};
+use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Ranking};
+use fitment_engine::{CatalogPolicy, EncoderLimits, FeedbackPolicy, GapPolicy, Patience, Ranking};
 use fitment_models::{LoadOptions, available_threads};
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
+use crate::caller::DEFAULT_TENANT;
+use crate::limits::Limits;
+use crate::traces::{IntentPrivacy, TraceConfig};
+use crate::transport::{self, Consent, RawHttp2, RawListen, RawTls, TransportConfig};
 
 /// Address that is served when none is given.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
@@ -23,12 +27,52 @@ const MAX_ENCODER_THREADS: usize = 1024;
 /// Tokens of a forward pass: from a short text's to what takes a small model a second.
 const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
 
+/// Bytes of a file of traces: from some hundred calls' to a terabyte.
+const TRACE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
+/// Tokens that may wait: from one long text's to what takes a small model minutes.
+const QUEUE_TOKENS: std::ops::RangeInclusive<usize> = 512..=4_194_304;
+
+/// Longest waits.
+const QUEUE_MILLIS: std::ops::RangeInclusive<u64> = 1..=600_000;
+
 /// Variables with the prefix that are no configuration keys.
-const OTHER_VARIABLES: [&str; 4] = ["config", "server", "intents_dir", "bin"];
+const OTHER_VARIABLES: [&str; 11] = [
+    "config",
+    "server",
+    "ca",
+    "client_cert",
+    "client_key",
+    "api_key",
+    "api_key_file",
+    "token_file",
+    "actor",
+    "intents_dir",
+    "bin",
+];
 
 /// Keys whose variables are text whatever they look like: a folder may be called `2026`.
-const TEXT_KEYS: [&str; 8] =
-    ["listen", "data_dir", "models_dir", "model", "log", "log_format", "metrics__listen", "snapshots__dir"];
+const TEXT_KEYS: [&str; 20] = [
+    "listen",
+    "unix_socket",
+    "unix_socket_mode",
+    "insecure_plaintext_on_network",
+    "insecure_anonymous_on_network",
+    "tls__certificate",
+    "tls__key",
+    "tls__client_ca",
+    "tls__client_auth",
+    "tls__min_version",
+    "data_dir",
+    "models_dir",
+    "model",
+    "log",
+    "log_format",
+    "metrics__listen",
+    "metrics__insecure_plaintext_on_network",
+    "snapshots__dir",
+    "traces__file",
+    "access__file",
+];
 
 /// The variables of [`TEXT_KEYS`], unparsed.
 struct TextVariables;
@@ -43,12 +87,16 @@ impl Provider for TextVariables {
         let mut set = Dict::new();
         for key in TEXT_KEYS {
             let Some(value) = variable(key) else { continue };
-            match key.split_once("__") {
-                None => set.insert(key.to_owned(), value.into()),
+            let (keys, key) = match key.split_once("__") {
+                None => (&mut set, key),
                 Some((section, key)) => {
-                    set.insert(section.to_owned(), Dict::from([(key.to_owned(), value.into())]).into())
+                    let section = set.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+                    // Each of them was made here.
+                    let Value::Dict(_, keys) = section else { continue };
+                    (keys, key)
                 }
             };
+            keys.insert(key.to_owned(), value.into());
         }
         Ok(Map::from([(Profile::Default, set)]))
     }
@@ -59,13 +107,18 @@ impl Provider for TextVariables {
 #[serde(deny_unknown_fields)]
 pub struct RawConfig {
     listen: String,
-    allow_unauthenticated_network: bool,
+    unix_socket: String,
+    unix_socket_mode: String,
+    insecure_plaintext_on_network: String,
+    insecure_anonymous_on_network: String,
+    tls: RawTls,
+    http2: RawHttp2,
     data_dir: Option<PathBuf>,
     models_dir: Option<PathBuf>,
     model: String,
     max_request_bytes: usize,
     queue_capacity: usize,
-    drain_seconds: u64,
+    drain_seconds: usize,
     log: String,
     log_format: LogFormat,
     metrics: RawMetrics,
@@ -74,7 +127,11 @@ pub struct RawConfig {
     feedback: FeedbackPolicy,
     catalog: CatalogPolicy,
     gaps: GapPolicy,
+    limits: Limits,
     snapshots: RawSnapshots,
+    access: RawAccess,
+    traces: RawTraces,
+    log_intents: IntentPrivacy,
 }
 
 /// Where snapshots lie.
@@ -85,41 +142,75 @@ struct RawSnapshots {
     dir: Option<PathBuf>,
 }
 
+/// Who may what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccess {
+    /// Empty: nobody is asked who they are.
+    file: PathBuf,
+}
+
+/// What is traced, and where to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTraces {
+    /// Empty: nowhere.
+    file: PathBuf,
+    ratio: f64,
+    max_bytes: u64,
+}
+
+impl Default for RawTraces {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), ratio: 0.01, max_bytes: 64 << 20 }
+    }
+}
+
+impl RawTraces {
+    fn check(self, intents: IntentPrivacy) -> anyhow::Result<Option<TraceConfig>> {
+        let Self { file, ratio, max_bytes } = self;
+        if !(0.0..=1.0).contains(&ratio) {
+            bail!("traces.ratio: {ratio} is out of range 0..=1");
+        }
+        if !TRACE_BYTES.contains(&max_bytes) {
+            let (least, most) = (TRACE_BYTES.start(), TRACE_BYTES.end());
+            bail!("traces.max_bytes: {max_bytes} is out of range {least}..={most}");
+        }
+        Ok((!file.as_os_str().is_empty()).then_some(TraceConfig { file, ratio, max_bytes, intents }))
+    }
+}
+
 /// Where metrics are served.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawMetrics {
     /// Empty: nowhere.
     listen: String,
-    allow_unauthenticated_network: bool,
+    insecure_plaintext_on_network: String,
 }
 
 impl RawMetrics {
     fn check(self) -> anyhow::Result<Option<SocketAddr>> {
-        let Self { listen, allow_unauthenticated_network } = self;
+        let Self { listen, insecure_plaintext_on_network } = self;
+        let consent = Consent::of(
+            "metrics.insecure_plaintext_on_network",
+            &insecure_plaintext_on_network,
+            transport::METRICS_SENTENCE,
+        )?;
         if listen.is_empty() {
             return Ok(None);
         }
-        checked_listen("metrics.", &listen, "127.0.0.1:9464", allow_unauthenticated_network).map(Some)
+        let address: SocketAddr = listen
+            .parse()
+            .with_context(|| format!("metrics.listen: `{listen}` is not IP:PORT, for example 127.0.0.1:9464"))?;
+        if !address.ip().is_loopback() {
+            let danger = format!(
+                "metrics.listen: {address} is reachable from the network, and metrics are sent without TLS to whoever asks"
+            );
+            consent.required(&danger, "have them read through a proxy on this machine")?;
+        }
+        Ok(Some(address))
     }
-}
-
-/// An address that is reachable from this machine only, unless the section says otherwise in words. `section` ends in a dot.
-fn checked_listen(
-    section: &str,
-    listen: &str,
-    example: &str,
-    allow_unauthenticated_network: bool,
-) -> anyhow::Result<SocketAddr> {
-    let address: SocketAddr =
-        listen.parse().with_context(|| format!("{section}listen: `{listen}` is not IP:PORT, for example {example}"))?;
-    if !address.ip().is_loopback() && !allow_unauthenticated_network {
-        bail!(
-            "{section}listen: {address} is reachable from the network and callers are not authenticated; listen on 127.0.0.1, or \
-             set {section}allow_unauthenticated_network = true and keep strangers out by other means"
-        );
-    }
-    Ok(address)
 }
 
 /// How models are run.
@@ -132,6 +223,9 @@ struct RawEncoder {
     threads: usize,
     pin: bool,
     batch_tokens: usize,
+    queue_tokens: usize,
+    max_queue_ms: u64,
+    max_batch_queue_ms: u64,
     cache_bytes: usize,
 }
 
@@ -144,6 +238,9 @@ impl Default for RawEncoder {
             threads: 0,
             pin: false,
             batch_tokens: 4096,
+            queue_tokens: 65_536,
+            max_queue_ms: 250,
+            max_batch_queue_ms: 10_000,
             cache_bytes: 64 * 1024 * 1024,
         }
     }
@@ -152,7 +249,18 @@ impl Default for RawEncoder {
 impl RawEncoder {
     /// The options of loading, and what each encoder may take.
     fn check(self, queue_capacity: usize) -> anyhow::Result<(LoadOptions, EncoderLimits)> {
-        let Self { kernel, precision, device, threads, pin, batch_tokens, cache_bytes } = self;
+        let Self {
+            kernel,
+            precision,
+            device,
+            threads,
+            pin,
+            batch_tokens,
+            queue_tokens,
+            max_queue_ms,
+            max_batch_queue_ms,
+            cache_bytes,
+        } = self;
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
@@ -161,6 +269,20 @@ impl RawEncoder {
             let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
             bail!("encoder.batch_tokens: {batch_tokens} is out of range {least}..={most}");
         }
+        if !QUEUE_TOKENS.contains(&queue_tokens) {
+            let (least, most) = (QUEUE_TOKENS.start(), QUEUE_TOKENS.end());
+            bail!("encoder.queue_tokens: {queue_tokens} is out of range {least}..={most}");
+        }
+        for (key, value) in [("max_queue_ms", max_queue_ms), ("max_batch_queue_ms", max_batch_queue_ms)] {
+            if !QUEUE_MILLIS.contains(&value) {
+                let (least, most) = (QUEUE_MILLIS.start(), QUEUE_MILLIS.end());
+                bail!("encoder.{key}: {value} is out of range {least}..={most}");
+            }
+        }
+        let patience = Patience {
+            single: std::time::Duration::from_millis(max_queue_ms),
+            several: std::time::Duration::from_millis(max_batch_queue_ms),
+        };
         let options = LoadOptions {
             max_batch_tokens: batch_tokens,
             encoder: kernel.parse().map_err(anyhow::Error::msg).with_context(|| named("kernel"))?,
@@ -172,7 +294,7 @@ impl RawEncoder {
             threads: if threads == 0 { available_threads() } else { threads },
             pin,
         };
-        Ok((options, EncoderLimits { queue_capacity, cache_bytes, batch_tokens }))
+        Ok((options, EncoderLimits { queue_capacity, queue_tokens, patience, cache_bytes, batch_tokens }))
     }
 }
 
@@ -190,7 +312,12 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN.into(),
-            allow_unauthenticated_network: false,
+            unix_socket: String::new(),
+            unix_socket_mode: "0600".into(),
+            insecure_plaintext_on_network: String::new(),
+            insecure_anonymous_on_network: String::new(),
+            tls: RawTls::default(),
+            http2: RawHttp2::default(),
             data_dir: None,
             models_dir: None,
             model: fitment_models::DEFAULT_MODEL.into(),
@@ -205,7 +332,11 @@ impl Default for RawConfig {
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),
             gaps: GapPolicy::default(),
+            limits: Limits::default(),
             snapshots: RawSnapshots::default(),
+            access: RawAccess::default(),
+            traces: RawTraces::default(),
+            log_intents: IntentPrivacy::default(),
         }
     }
 }
@@ -213,8 +344,8 @@ impl Default for RawConfig {
 /// Configuration that was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen, and what connections may cost.
+    pub transport: TransportConfig,
     /// Where the store and the index caches lie.
     pub data_dir: PathBuf,
     /// Where models lie.
@@ -245,8 +376,29 @@ pub struct Config {
     pub catalog: CatalogPolicy,
     /// What is kept of unmet intents.
     pub gaps: GapPolicy,
+    /// What a principal may ask for that has no limits of its own.
+    pub limits: Limits,
     /// Where snapshots are written.
     pub snapshots_dir: PathBuf,
+    /// The document of who may what; `None`: nobody is asked who they are.
+    pub access: Option<PathBuf>,
+    /// What is traced; `None`: nothing.
+    pub traces: Option<TraceConfig>,
+}
+
+impl Config {
+    /// The same for one tenant: a data folder of its own within the daemon's, and its own snapshots.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Self {
+        if tenant == DEFAULT_TENANT {
+            return self.clone();
+        }
+        Self {
+            data_dir: self.data_dir.join("tenants").join(tenant),
+            snapshots_dir: self.snapshots_dir.join("tenants").join(tenant),
+            ..self.clone()
+        }
+    }
 }
 
 /// Values that flags set; `None` leaves the key to the environment, the file or the default.
@@ -362,7 +514,12 @@ impl TryFrom<RawConfig> for Config {
     fn try_from(raw: RawConfig) -> anyhow::Result<Self> {
         let RawConfig {
             listen,
-            allow_unauthenticated_network,
+            unix_socket,
+            unix_socket_mode,
+            insecure_plaintext_on_network,
+            insecure_anonymous_on_network,
+            tls,
+            http2,
             data_dir,
             models_dir,
             model,
@@ -377,37 +534,50 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            limits,
             snapshots: RawSnapshots { dir: snapshots_dir },
+            access: RawAccess { file: access },
+            traces,
+            log_intents,
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
-        let listen = checked_listen("", &listen, DEFAULT_LISTEN, allow_unauthenticated_network)?;
+        let listen = RawListen {
+            listen,
+            unix_socket,
+            unix_socket_mode,
+            insecure_plaintext_on_network,
+            insecure_anonymous_on_network,
+        };
+        let access = (!access.as_os_str().is_empty()).then_some(access);
+        let transport = TransportConfig::check(listen, tls, http2, access.is_some())?;
         let metrics = metrics.check()?;
+        let traces = traces.check(log_intents)?;
         for (key, value, range) in [
             ("max_request_bytes", max_request_bytes, 64 * 1024..=256 * 1024 * 1024),
             ("queue_capacity", queue_capacity, 1..=65_536),
+            ("drain_seconds", drain_seconds, 0..=3600),
         ] {
             if !range.contains(&value) {
                 bail!("{key}: {value} is out of range {}..={}", range.start(), range.end());
             }
         }
-        if drain_seconds > 3600 {
-            bail!("drain_seconds: {drain_seconds} is out of range 0..=3600");
-        }
-        if let Some(fault) =
-            ranking.fault().or_else(|| feedback.fault()).or_else(|| catalog.fault()).or_else(|| gaps.fault())
+        if let Some(fault) = ranking
+            .fault()
+            .or_else(|| feedback.fault())
+            .or_else(|| catalog.fault())
+            .or_else(|| gaps.fault())
+            .or_else(|| limits.fault())
         {
             bail!("{fault}");
         }
-        let second = &ranking.second_stage;
-        if second.is_on() && !fitment_models::is_model_name(&second.model) {
-            bail!(
-                "ranking.second_stage.model: `{}` is no name of a model; `fitment model list` shows them",
-                second.model
-            );
-        }
         crate::telemetry::filter(&log)?;
-        if !fitment_models::is_model_name(&model) {
-            bail!("model: `{model}` is no name of a model; `fitment model list` shows them");
+        let second = &ranking.second_stage;
+        for (key, name) in
+            [("model", Some(&model)), ("ranking.second_stage.model", second.is_on().then_some(&second.model))]
+        {
+            if let Some(name) = name.filter(|name| !fitment_models::is_model_name(name)) {
+                bail!("{key}: `{name}` is no name of a model; `fitment model list` shows them");
+            }
         }
         for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir), ("snapshots.dir", &snapshots_dir)] {
             if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
@@ -420,14 +590,14 @@ impl TryFrom<RawConfig> for Config {
         };
         let data_dir = data_dir.map_or_else(default_data_dir, Ok)?;
         Ok(Self {
-            listen,
+            transport,
             snapshots_dir: snapshots_dir.unwrap_or_else(|| data_dir.join("snapshots")),
             data_dir,
             models_dir,
             model,
             model_is_chosen: true,
             max_request_bytes,
-            drain: std::time::Duration::from_secs(drain_seconds),
+            drain: std::time::Duration::from_secs(drain_seconds as u64),
             log,
             log_format,
             metrics,
@@ -437,6 +607,9 @@ impl TryFrom<RawConfig> for Config {
             feedback,
             catalog,
             gaps,
+            access,
+            traces,
+            limits,
         })
     }
 }
@@ -454,31 +627,73 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(toml: &str, expect: &str) {
+    fn read(toml: &str) -> Result<Config, String> {
         let raw =
             Figment::from(Serialized::defaults(RawConfig::default())).merge(Toml::string(toml)).extract::<RawConfig>();
-        let outcome = raw.map_err(|error| explain(&error)).and_then(|raw| {
+        raw.map_err(|error| explain(&error)).and_then(|raw| {
             let raw = RawConfig { models_dir: Some("m".into()), data_dir: Some("d".into()), ..raw };
-            Config::try_from(raw).map_err(|error| error.to_string())
-        });
-        let error = outcome.expect_err("a refusal");
+            Config::try_from(raw).map_err(|error| format!("{error:#}"))
+        })
+    }
+
+    #[track_caller]
+    fn check(toml: &str, expect: &str) {
+        let error = read(toml).expect_err("a refusal");
         assert!(error.contains(expect), "{error}");
+    }
+
+    #[track_caller]
+    fn accept(toml: &str) {
+        read(toml).expect("a configuration");
     }
 
     #[test]
     fn mistakes_are_named() {
         check("lisen = \"127.0.0.1:1\"", "lisen");
-        check("listen = \"localhost\"", "not IP:PORT");
-        check("listen = \"0.0.0.0:7411\"", "allow_unauthenticated_network");
+        check("listen = \"localhost\"", "neither IP:PORT nor unix:/PATH");
+        check("listen = \"unix:fitment.sock\"", "listen: `unix:fitment.sock`: a socket needs an absolute path");
+        check("unix_socket = \"fitment.sock\"", "unix_socket");
+        check("listen = \"unix:/a\"\nunix_socket = \"/b\"", "leave one of them out");
+        check("unix_socket_mode = \"0700\"", "unix_socket_mode: `0700` is out of range");
+        check("unix_socket_mode = \"0060\"", "unix_socket_mode");
+        let open = "listen = \"0.0.0.0:7411\"";
+        let plaintext = format!("insecure_plaintext_on_network = \"{}\"", transport::PLAINTEXT_SENTENCE);
+        let anonymous = format!("insecure_anonymous_on_network = \"{}\"", transport::ANONYMOUS_SENTENCE);
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        check(open, &plaintext);
+        check(&format!("{open}\n{plaintext}"), &anonymous);
+        check(&format!("{open}\n{tls}"), &anonymous);
+        accept(&format!("{open}\n{plaintext}\n{anonymous}"));
+        accept(&format!("{open}\n{anonymous}\n{tls}"));
+        accept(&format!("{open}\n{tls}\nclient_ca = \"a\"\nclient_auth = \"required\""));
+        accept("listen = \"unix:/run/fitment.sock\"");
+        check("insecure_plaintext_on_network = \"yes\"", "`yes` is not the sentence");
+        check("insecure_anonymous_on_network = true", "insecure_anonymous_on_network");
+        check("[tls]\ncertificate = \"c\"", "tls.key");
+        check("[tls]\nkey = \"k\"", "tls.certificate");
+        check("[tls]\nclient_auth = \"required\"", "tls.certificate");
+        check(&format!("{tls}\nclient_auth = \"required\""), "tls.client_auth: needs tls.client_ca");
+        check(&format!("{tls}\nclient_ca = \"a\""), "tls.client_ca: is set and tls.client_auth is off");
+        check(&format!("{tls}\nmin_version = \"1.1\""), "tls.min_version: `1.1`");
+        check(&format!("{tls}\nwatch_seconds = 3601"), "tls.watch_seconds");
+        check("[http2]\nmax_connections = 0", "http2.max_connections: 0 is out of range 1..=1000000");
+        check("[http2]\nstream_window_bytes = 1", "http2.stream_window_bytes");
+        check("[http2]\nstreams = 1", "streams");
         check("[metrics]\nlisten = \"9464\"", "metrics.listen: `9464` is not IP:PORT");
-        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.allow_unauthenticated_network");
-        check("allow_unauthenticated_network = true\n[metrics]\nlisten = \"0.0.0.0:9464\"", "metrics.listen");
+        check("[metrics]\nlisten = \"[::]:9464\"", "metrics.insecure_plaintext_on_network");
+        let metrics = "[metrics]\nlisten = \"0.0.0.0:9464\"";
+        check(&format!("{plaintext}\n{metrics}"), transport::METRICS_SENTENCE);
+        accept(&format!("{metrics}\ninsecure_plaintext_on_network = \"{}\"", transport::METRICS_SENTENCE));
         check("[metrics]\nport = 9464", "port");
         check("queue_capacity = 0", "queue_capacity");
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
         check("[encoder]\npin = \"yes\"", "pin");
+        check("[encoder]\nqueue_tokens = 0", "encoder.queue_tokens: 0 is out of range");
+        check("[encoder]\nmax_queue_ms = 0", "encoder.max_queue_ms: 0 is out of range");
+        check("[limits]\nburst = 5", "limits.requests_per_second");
+        check("[limits]\nper_minute = 5", "per_minute");
+        check("[limits]\nconcurrent = 99999999", "limits.concurrent");
         check("[ranking]\ndepth = 0", "ranking.depth");
         check("[ranking]\ndense = 2.0", "dense");
         check("[ranking.second_stage]\nbudget_ms = 0", "ranking.second_stage.budget_ms");
@@ -497,5 +712,8 @@ mod tests {
         check("[snapshots]\ndir = \"\"", "snapshots.dir: is empty");
         check("[snapshots]\nfolder = \"x\"", "folder");
         check("[feedback]\ngates = \"open\"", "gates");
+        check("[traces]\nratio = 1.5", "traces.ratio: 1.5 is out of range");
+        check("[traces]\nmax_bytes = 1", "traces.max_bytes");
+        check("log_intents = \"loud\"", "log_intents");
     }
 }

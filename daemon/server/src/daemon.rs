@@ -2,10 +2,10 @@
 //!
 //! It opens no outbound socket. The listener and the shutdown come in from outside, so that a test can bind port 0.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use fitment_engine::{Engine, EngineOptions, OnProgress};
@@ -22,28 +22,29 @@ use fitment_proto::v1::info_service_server::InfoServiceServer;
 use fitment_proto::v1::matcher_service_server::MatcherServiceServer;
 use fitment_proto::v1::model_service_server::ModelServiceServer;
 use fitment_proto::v1::snapshot_service_server::SnapshotServiceServer;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
 
 use crate::config::Config;
+use crate::gate::{AccessStore, GateLayer};
+use crate::limits::{Book, LimitLayer};
 use crate::metrics::{self, CallMeterLayer, MatchMeters};
 use crate::rpc::{
     AssemblyService, AuditService, BundleService, CatalogService, CertificationService, EdgeLayer, EngineSlot,
     EvaluationService, FeedbackService, GapService, InfoService, Jobs, MAX_CSV_BYTES, MAX_TREE_BYTES, MatcherService,
-    ModelService, SnapshotService, WireLimits,
+    ModelService, SnapshotService, Tenants, WireLimits,
 };
+use crate::traces::TraceLayer;
+use crate::transport::{self, ListenAddress, Reload, Socket, TlsStore};
 
 /// Largest answer.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
-/// Calls that one connection may have open.
-const MAX_STREAMS: u32 = 1024;
-/// Bytes of one call's headers.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Services whose health follows the engine.
 const SERVICES: [&str; 12] = [
@@ -63,12 +64,16 @@ const SERVICES: [&str; 12] = [
 
 /// Opens the model and the catalogue. Blocks.
 pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
+    open_catalog(config, None, on_progress)
+}
+
+/// The same; with the encoder of an engine that is open already, where that has the catalogue's model.
+fn open_catalog(config: &Config, beside: Option<&Engine>, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
     let (store, stored) =
         if config.model_is_chosen { (None, None) } else { fitment_engine::stored_model(&config.data_dir)? };
     let name = stored.map(|stored| stored.name).filter(|name| !name.is_empty()).unwrap_or_else(|| config.model.clone());
     let model = ModelCache::new(&config.models_dir).get(&name)?;
-    let embedder = fitment_models::load(&model, &config.encoder)?;
     let second = &config.ranking.second_stage;
     let second_embedder = second
         .is_on()
@@ -89,19 +94,43 @@ pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Resu
         catalog: config.catalog,
         gaps: config.gaps,
     };
-    Ok(Engine::open(options, embedder, on_progress)?)
+    Ok(match beside.filter(|other| other.model().name == name) {
+        Some(other) => Engine::open_beside(options, other, on_progress)?,
+        None => Engine::open(options, fitment_models::load(&model, &config.encoder)?, on_progress)?,
+    })
+}
+
+/// Opens the catalogues of all tenants. Blocks.
+pub fn open_tenants(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Result<Tenants> {
+    let Some(file) = &config.access else { return Ok(Tenants::open_to_all(open_engine(config, on_progress)?)) };
+    let access = AccessStore::open(file)?.current();
+    let mut engines: BTreeMap<Arc<str>, Engine> = BTreeMap::new();
+    for tenant in access.tenants() {
+        let config = config.of_tenant(tenant);
+        let beside = engines.values().next();
+        let engine = open_catalog(&config, beside, on_progress).with_context(|| format!("tenant {tenant}"))?;
+        engines.insert(Arc::from(tenant), engine);
+    }
+    Ok(Tenants::guarded(engines))
 }
 
 /// What the daemon listens with.
 pub struct Listeners {
-    grpc: TcpListener,
+    grpc: Vec<Socket>,
+    tls: Option<Arc<TlsStore>>,
+    access: Option<Arc<AccessStore>>,
     metrics: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Where calls are taken.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        Ok(self.grpc.local_addr()?)
+    /// Where calls are taken: one address at least, the one of `listen` first.
+    pub fn addresses(&self) -> anyhow::Result<Vec<ListenAddress>> {
+        self.grpc.iter().map(Socket::address).collect()
+    }
+
+    /// Whether TCP is taken with TLS only.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Where metrics are read.
@@ -110,18 +139,19 @@ impl Listeners {
     }
 }
 
-/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`.
+/// Serves until `shutdown` completes, then waits for calls in flight, at most `config.drain`, or until a second SIGTERM or
+/// Ctrl-C. SIGHUP has files read again that can be.
 ///
 /// `open` runs on a thread of its own while the listener already answers that the engine is loading; its failure ends
 /// the daemon. `ready` runs once everything is served.
 pub async fn serve(
     config: Config,
     listeners: Listeners,
-    open: impl FnOnce(&Config) -> anyhow::Result<Engine> + Send + 'static,
-    ready: impl FnOnce(&Engine),
+    open: impl FnOnce(&Config) -> anyhow::Result<Tenants> + Send + 'static,
+    ready: impl FnOnce(&Tenants),
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
-    let Listeners { grpc, metrics: metrics_listener } = listeners;
+    let Listeners { grpc, tls, access, metrics: metrics_listener } = listeners;
     let engine = EngineSlot::default();
     let (stop, stopping) = watch::channel(false);
     // Before anything that records.
@@ -135,29 +165,33 @@ pub async fn serve(
     let metrics_page = recording.map(|(listener, handle)| {
         tokio::spawn(metrics::serve(listener, handle, engine.clone(), stopped(stopping.clone())))
     });
+    let traces = config.traces.as_ref().map_or_else(|| Ok(TraceLayer::off()), TraceLayer::on)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
+    let gate = match &access {
+        None => GateLayer::open(),
+        Some(access) => GateLayer::guarded(Arc::clone(access), engine.clone(), config.limits),
+    };
+    let calls = ServiceBuilder::new()
         .layer(call_meters)
+        .layer(traces)
         .layer(EdgeLayer)
-        .add_routes(routes(&config, &engine, &stopping)?)
-        .add_service(health);
-    let serving = tokio::spawn(router.serve_with_incoming_shutdown(
-        // Answers are one small frame: waiting for more to send would cost 40 ms.
-        TcpIncoming::from(grpc).with_nodelay(Some(true)),
-        stopped(stopping),
-    ));
+        .layer(gate)
+        // Behind the gate, which says who calls.
+        .layer(LimitLayer::new(Book::new(config.limits)))
+        .service(routes(&config, &engine, &stopping)?.add_service(health).prepare());
+    let reload = Reload::default();
+    let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));
+    let _certificates = tls.clone().map(|tls| Owned(tokio::spawn(tls.keep_up(reload.listen()))));
+    let _principals = access.map(|access| Owned(tokio::spawn(access.follow(reload.listen()))));
+    let mut serving = Owned(tokio::spawn(transport::serve(grpc, tls, config.transport.http2, calls, stopping)));
     let drain = config.drain;
     let opening = tokio::task::spawn_blocking(move || open(&config));
     tokio::pin!(shutdown);
     tokio::select! {
         opened = opening => {
             let opened = opened.context("the engine's thread was lost")??;
-            engine.fill(opened.clone());
+            let opened = engine.fill(opened);
             report_health(&reporter, ServingStatus::Serving).await;
             ready(&opened);
             shutdown.await;
@@ -165,21 +199,35 @@ pub async fn serve(
         () = &mut shutdown => {}
     }
     tracing::info!("shutting down: no new calls, waiting up to {drain:?} for those in flight");
+    let again = termination();
     report_health(&reporter, ServingStatus::NotServing).await;
     stop.send_replace(true);
     let ending = async {
-        let served = serving.await;
+        let served = (&mut serving.0).await;
         if let Some(page) = metrics_page {
             page.await.context("the metrics' task was lost")?;
         }
-        served.context("the server's task was lost")?.map_err(anyhow::Error::from)
+        served.context("the server's task was lost")
     };
-    match tokio::time::timeout(drain, ending).await {
-        Ok(ended) => ended,
-        Err(_elapsed) => {
+    tokio::select! {
+        ended = ending => ended,
+        () = tokio::time::sleep(drain) => {
             tracing::warn!("calls were still in flight after {drain:?}; they are cut off");
             Ok(())
         }
+        () = again => {
+            tracing::warn!("told to stop a second time; calls in flight are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// A task that ends when this is dropped.
+struct Owned<T>(JoinHandle<T>);
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -272,42 +320,45 @@ pub fn outlive_file_limit() {
     }
 }
 
-/// Completes on Ctrl-C or SIGTERM.
-pub async fn termination() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be watched; stop the daemon with Ctrl-C");
-                std::future::pending::<()>().await;
-            }
+/// Completes on the next Ctrl-C or SIGTERM from now on, not only from when it is polled. Runs within the runtime.
+pub fn termination() -> impl Future<Output = ()> + Send {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let watch = |kind: SignalKind, name: &str| match signal(kind) {
+        Ok(signal) => Some(signal),
+        Err(error) => {
+            tracing::warn!(%error, "{name} cannot be watched");
+            None
         }
     };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if let Err(error) = result {
-                tracing::warn!(%error, "Ctrl-C cannot be watched");
-                std::future::pending::<()>().await;
-            }
+    let (interrupt, terminate) = (watch(SignalKind::interrupt(), "Ctrl-C"), watch(SignalKind::terminate(), "SIGTERM"));
+    let next = async |signal: Option<Signal>| match signal {
+        Some(mut signal) => {
+            signal.recv().await;
         }
-        () = terminated => {}
+        None => std::future::pending().await,
+    };
+    async move {
+        tokio::select! {
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
+        }
     }
 }
 
-/// Binds the addresses that were configured.
+/// Reads the certificates and binds the addresses that were configured.
 pub async fn bind(config: &Config) -> anyhow::Result<Listeners> {
-    let bind = async |address: SocketAddr, way_out: &str| {
-        TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; is a daemon running there already? choose another with {way_out}")
-        })
+    let tls = match config.transport.tls.clone() {
+        None => None,
+        Some(files) => Some(Arc::new(TlsStore::open(files, Timestamp::now())?)),
     };
-    let grpc = bind(config.listen, "--listen 127.0.0.1:PORT").await?;
+    let access = config.access.as_deref().map(AccessStore::open).transpose()?.map(Arc::new);
+    let mut grpc = Vec::new();
+    for address in &config.transport.listen {
+        grpc.push(Socket::bind(address, config.transport.unix_mode).await?);
+    }
     let metrics = match config.metrics {
         None => None,
-        Some(address) => Some(bind(address, "metrics.listen").await?),
+        Some(address) => Some(transport::bind_tcp(address, "metrics.listen").await?),
     };
-    Ok(Listeners { grpc, metrics })
+    Ok(Listeners { grpc, tls, access, metrics })
 }

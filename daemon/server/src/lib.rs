@@ -3,8 +3,12 @@
 //! Everything that `fitment serve` runs is in this crate and below it, and no HTTP client is: what fetches models and what
 //! calls a daemon belongs to the command line (`daemon/cli`). A test of the dependency graph holds it to that.
 
+pub mod caller;
 pub mod config;
 pub mod daemon;
+mod ending;
+mod gate;
+pub mod limits;
 mod metrics;
 mod rpc;
 #[cfg(test)]
@@ -12,8 +16,10 @@ mod sequences;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod traces;
+pub mod transport;
 
-pub use rpc::{bundle_result, put_comparison};
+pub use rpc::{Tenants, bundle_result, put_comparison};
 
 /// A fault in what was asked, said whole.
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,12 @@
 //! once; what has a state is read from the engine when somebody asks for the page. Labels are of small fixed sets: rpcs,
 //! codes, phases, reasons; never an intent, a name or an id that callers choose.
 //!
-//! `names` is the table of everything; `calls` and `matches` record; `sample` reads the engine; `page` serves.
+//! `names` is the table of everything; `calls`, `connections` and `matches` record; `sample` reads the engine; `page` serves.
 
 mod calls;
+mod connections;
 mod matches;
-mod names;
+pub(crate) mod names;
 mod page;
 mod sample;
 
@@ -17,7 +18,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tonic::Code;
 
 pub(crate) use self::calls::CallMeterLayer;
-pub(crate) use self::matches::MatchMeters;
+pub(crate) use self::connections::{OpenConnection, TlsMeters, connection_refused};
+pub(crate) use self::matches::{MatchMeters, outcome_name};
 pub(crate) use self::page::serve;
 
 /// Records for this process from now on. Handles that were made earlier record nothing.

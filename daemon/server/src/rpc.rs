@@ -8,6 +8,7 @@ mod audit;
 mod bundle;
 mod catalog;
 mod certification;
+mod context;
 mod convert;
 mod edge;
 mod evaluation;
@@ -17,16 +18,12 @@ mod info;
 mod job;
 mod matcher;
 mod model;
+mod slot;
 mod snapshot;
 mod status;
 mod watch;
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
-use fitment_engine::Engine;
 use fitment_proto::v1;
-use tonic::Status;
 
 pub(crate) use self::assembly::{AssemblyService, MAX_TREE_BYTES};
 pub(crate) use self::audit::AuditService;
@@ -45,33 +42,15 @@ pub(crate) use self::job::Jobs;
 pub(crate) use self::matcher::MatcherService;
 pub(crate) use self::model::ModelService;
 pub use self::model::put_comparison;
+pub(crate) use self::slot::EngineSlot;
+pub use self::slot::Tenants;
 pub(crate) use self::snapshot::SnapshotService;
+pub(crate) use self::status::{denied, limit_exceeded, unauthenticated};
 
 /// Intents of one batch at most.
 const MAX_BATCH: usize = 256;
 /// Texts of one Embed call at most.
 const MAX_EMBED_TEXTS: usize = 128;
-
-/// The engine, once it has come up.
-#[derive(Clone, Default)]
-pub(crate) struct EngineSlot(Arc<ArcSwapOption<Engine>>);
-
-impl EngineSlot {
-    /// From now on calls are answered.
-    pub(crate) fn fill(&self, engine: Engine) {
-        self.0.store(Some(Arc::new(engine)));
-    }
-
-    /// The engine. Errors: UNAVAILABLE while it is loading.
-    fn get(&self) -> Result<Engine, Status> {
-        self.peek().ok_or_else(status::not_ready)
-    }
-
-    /// The engine, or none while it is loading.
-    pub(crate) fn peek(&self) -> Option<Engine> {
-        self.0.load().as_deref().cloned()
-    }
-}
 
 /// Limits of the wire.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@ mod steps;
 mod world;
 
 use proptest::collection::vec;
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use self::steps::step;

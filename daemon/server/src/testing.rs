@@ -1,7 +1,7 @@
 //! The services in process, over an engine whose model needs no weights: for tests here and in other packages.
 //!
-//! Calls pass what they pass in the daemon behind its transport (deadlines, details of errors, limits of messages); there is no
-//! listener. Built for tests of this crate and with the feature `testing`, never into a release.
+//! Calls pass what they pass in the daemon behind its transport (deadlines, details of errors, a gate that is open, limits); there
+//! is no listener. Built for tests of this crate and with the feature `testing`, never into a release.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
+use figment::Figment;
+use figment::providers::Serialized;
 use fitment_engine::{Engine, EngineOptions};
 use fitment_models::{
     Architecture, Compute, Embedder, ModelDigest, ModelError, ModelInfo, Pooling, Tokens, UnitVector,
@@ -20,9 +22,11 @@ use tonic::codegen::http::{Request, Response};
 use tonic::service::Routes;
 use tower::{Layer, Service};
 
-use crate::config::{Config, ConfigFlags};
+use crate::config::{Config, RawConfig};
 use crate::daemon;
-use crate::rpc::{Edge, EdgeLayer, EngineSlot};
+use crate::gate::{Gate, GateLayer};
+use crate::limits::{Book, Limit, LimitLayer};
+use crate::rpc::{Edge, EdgeLayer, EngineSlot, Tenants};
 
 /// Numbers in a vector of [`LetterCounts`].
 pub const DIMENSION: usize = 32;
@@ -65,20 +69,19 @@ impl Embedder for LetterCounts {
                 vector[*id as usize % DIMENSION] += 1.0;
             }
             let length = vector.iter().map(|count| count * count).sum::<f32>().sqrt();
-            UnitVector::new(vector.into_iter().map(|count| count / length).collect())
+            UnitVector::new(vector.into_iter().map(|count| count / length).collect::<Vec<_>>())
         };
         texts.iter().map(counted).collect()
     }
 }
 
-/// The configuration of a daemon whose every file lies in `folder`.
+/// The configuration of a daemon whose every file lies in `folder`. The environment says nothing about it.
 pub fn config(folder: &Path) -> anyhow::Result<Config> {
-    let flags = ConfigFlags {
-        data_dir: Some(folder.join("data")),
-        models_dir: Some(folder.join("models")),
-        ..ConfigFlags::default()
-    };
-    flags.load()
+    let raw: RawConfig = Figment::from(Serialized::defaults(RawConfig::default()))
+        .merge(("data_dir", folder.join("data")))
+        .merge(("models_dir", folder.join("models")))
+        .extract()?;
+    Config::try_from(raw)
 }
 
 /// An engine on the configuration's folder, with [`LetterCounts`] and a clock that shows `now`, in seconds. Blocks: not for a
@@ -105,7 +108,7 @@ pub fn open(config: &Config, now: &Arc<AtomicI64>) -> anyhow::Result<Engine> {
 
 /// What answers calls; a client of `fitment-proto` takes it for its channel.
 #[derive(Clone)]
-pub struct Services(Edge<Routes>);
+pub struct Services(Edge<Gate<Limit<Routes>>>);
 
 impl Service<Request<Body>> for Services {
     type Response = Response<Body>;
@@ -124,8 +127,29 @@ impl Service<Request<Body>> for Services {
 /// Every service over `engine`, and what ends streams that have no end of their own: a value of true, or being dropped.
 pub fn services(config: &Config, engine: Engine) -> anyhow::Result<(Services, watch::Sender<bool>)> {
     let slot = EngineSlot::default();
-    slot.fill(engine);
+    slot.fill(Tenants::open_to_all(engine));
     let (stop, stopping) = watch::channel(false);
     let routes = daemon::routes(config, &slot, &stopping)?;
-    Ok((Services(EdgeLayer.layer(routes)), stop))
+    let calls = LimitLayer::new(Book::new(config.limits)).layer(routes);
+    Ok((Services(EdgeLayer.layer(GateLayer::open().layer(calls))), stop))
+}
+
+/// Bytes that pass on a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Sent<'b> {
+    /// From the client.
+    ByClient(&'b [u8]),
+    /// To the client.
+    ByDaemon(&'b [u8]),
+}
+
+/// Streams that [`watch_connection`] takes for open at most: four for each that the protocol allows.
+pub const MOST_STREAMS: usize = 4 * STREAMS as usize;
+
+const STREAMS: u32 = 4;
+
+/// What the watch beside the protocol's implementation makes of bytes that pass within a moment: streams that are open in the
+/// end; `None` where it ends the connection.
+pub fn watch_connection(pieces: &[Sent<'_>]) -> Option<usize> {
+    crate::transport::watch(pieces, STREAMS)
 }

@@ -59,6 +59,7 @@ impl Staging {
     }
 
     /// The hub client's own cache with its unfinished downloads.
+    #[cfg(feature = "fetch")]
     pub(super) fn hub(&self) -> PathBuf {
         self.root.join("hub")
     }

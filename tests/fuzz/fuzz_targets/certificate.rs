@@ -20,7 +20,7 @@ fn statement(kind: u8) -> Value {
     let (predicate_type, predicate) = match kind % 3 {
         0 => (
             CERTIFICATION_TYPE,
-            json!({ "standards": [{ "standard": "pci", "requirements": ["1", "6.4"] }],
+            json!({ "standards": [{ "standard": "pci" }, { "standard": "gdpr", "requirements": ["1", "6.4"] }],
                 "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z" }),
         ),
         1 => (REVOCATION_TYPE, json!({ "target": { "version": version().to_string() }, "justification": "withdrawn" })),

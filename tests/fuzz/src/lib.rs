@@ -3,6 +3,7 @@
 //! A target lies in `fuzz_targets`, one file each; `run` builds and runs them all and prints what they did. How they are
 //! meant to be used stands in docs/testing.md.
 
+pub mod access;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]

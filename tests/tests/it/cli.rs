@@ -18,6 +18,7 @@ fn every_command_has_help_with_examples() -> anyhow::Result<()> {
         "calibrate",
         "certify",
         "trust",
+        "access",
         "config",
         "completions",
     ] {

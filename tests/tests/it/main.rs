@@ -1,5 +1,6 @@
 //! End to end: the real binary, the real model, real clients.
 
+mod access;
 mod assembly;
 mod bad_input;
 mod bundle;
@@ -10,11 +11,13 @@ mod cli;
 mod commands;
 mod demo;
 mod disk;
+mod doctor;
 mod durability;
 mod eval_cli;
 mod evaluation;
 mod feedback;
 mod gaps;
+mod gate;
 mod kills;
 mod lifecycle;
 mod matching;
@@ -23,8 +26,12 @@ mod migrate;
 mod near_duplicates;
 mod network;
 mod operations;
+mod overload;
 mod python;
 mod second_stage;
 mod snapshot;
+mod threat_model;
+mod traces;
+mod transport;
 mod unsafe_code;
 mod versions;

@@ -31,7 +31,7 @@ fn send(address: &str, bytes: &[u8]) -> anyhow::Result<String> {
     Ok(text(&answer))
 }
 
-fn get(address: &str, path: &str) -> anyhow::Result<String> {
+pub(crate) fn get(address: &str, path: &str) -> anyhow::Result<String> {
     send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
 }
 
@@ -168,6 +168,10 @@ async fn nothing_but_the_page_is_served_and_strangers_do_no_harm() -> anyhow::Re
     let (_folder, daemon) = watched().await?;
     let address = daemon.metrics().context("metrics are on")?;
     assert!(get(address, "/")?.starts_with("HTTP/1.1 404 "));
+    for (path, says) in [("/livez", "alive"), ("/readyz", "ready")] {
+        let answer = get(address, path)?;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(says), "{answer}");
+    }
     assert!(get(address, "/metrics/../secret")?.starts_with("HTTP/1.1 404 "));
     let post =
         send(address, format!("POST /metrics HTTP/1.1\r\nHost: {address}\r\nContent-Length: 3\r\n\r\nabc").as_bytes())?;
@@ -198,7 +202,7 @@ fn metrics_are_off_unless_they_are_asked_for() -> anyhow::Result<()> {
     assert_eq!(printed["metrics.listen"], serde_json::json!(["\"[::1]:9464\"", "environment"]));
     let open = fitment()?.args(["config", "check"]).env("FITMENT_METRICS__LISTEN", "0.0.0.0:9464").output()?;
     assert_eq!(open.status.code(), Some(3));
-    assert!(text(&open.stderr).contains("metrics.allow_unauthenticated_network"), "{}", text(&open.stderr));
+    assert!(text(&open.stderr).contains("metrics.insecure_plaintext_on_network = "), "{}", text(&open.stderr));
     Ok(())
 }
 

@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use fitment_catalog::Manifest;
 use fitment_proto::v1;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
-use tonic::transport::Channel;
 
 use super::common::{Common, Named};
+use crate::client::Connection;
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -165,7 +165,7 @@ async fn list(filter: Option<String>, common: &Common) -> anyhow::Result<ExitCod
 
 /// Every version that a filter holds for, page by page.
 async fn all_versions(
-    client: &mut CatalogServiceClient<Channel>,
+    client: &mut CatalogServiceClient<Connection>,
     common: &Common,
     filter: Option<String>,
     view: v1::ComponentView,

@@ -10,8 +10,9 @@ use fitment_engine::{Author, Calibration, Engine, evaluate};
 use fitment_models::{ModelCache, TerminalBar};
 
 use crate::output::Steps;
-use fitment_server::config::{Config, ConfigFlags};
-use fitment_server::{daemon, telemetry};
+use fitment_server::config::{Config, ConfigFlags, DEFAULT_LISTEN};
+use fitment_server::transport::ListenAddress;
+use fitment_server::{Tenants, daemon, telemetry};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -21,7 +22,7 @@ Examples:
 
 The sample catalogue is kept in the folder `demo` of the data folder, so that a second start is quick.")]
 pub(super) struct DemoArguments {
-    /// Address to serve [default: 127.0.0.1:7411]; port 0 takes a free one.
+    /// Address to serve, IP:PORT or `unix:/PATH` [default: 127.0.0.1:7411]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Print what is served and what to try as one line of JSON.
@@ -52,12 +53,16 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
     super::run_daemon(async {
         let termination = daemon::termination();
         let listeners = daemon::bind(&config).await?;
-        let (address, metrics) = (listeners.address()?, listeners.metrics_address()?);
+        let mut addresses = listeners.addresses()?;
+        let (address, metrics) = (addresses.swap_remove(0), listeners.metrics_address()?);
+        let scheme = if listeners.is_tls() && matches!(address, ListenAddress::Tcp(_)) { "https://" } else { "" };
+        let address = format!("{scheme}{address}");
         let handle = tokio::runtime::Handle::current();
         let open = move |config: &Config| open_sample(config, &handle);
         let json = arguments.json;
-        let ready = |engine: &Engine| {
-            if json { print_json(engine, address, metrics) } else { print_guide(engine, address, metrics) }
+        let ready = |tenants: &Tenants| {
+            let Some(engine) = tenants.first() else { return };
+            if json { print_json(engine, &address, metrics) } else { print_guide(engine, &address, metrics) }
         };
         daemon::serve(config, listeners, open, ready, termination).await
     })?;
@@ -67,7 +72,7 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Result<Engine> {
+fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Result<Tenants> {
     let steps = Steps::new();
     let tell = |what: &str, done: u64, total: u64| steps.tell(what, done, total);
     let engine = daemon::open_engine(config, &tell)?;
@@ -79,7 +84,7 @@ fn open_sample(config: &Config, handle: &tokio::runtime::Handle) -> anyhow::Resu
     {
         engine.put_calibration(calibration, &Author::default())?;
     }
-    Ok(engine)
+    Ok(Tenants::open_to_all(engine))
 }
 
 /// The calibration that ships with the sample catalogue.
@@ -100,10 +105,10 @@ fn sample_digest() -> String {
     digest.rsplit(':').next().unwrap_or_default().chars().take(12).collect()
 }
 
-fn print_guide(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>) {
+fn print_guide(engine: &Engine, address: &str, metrics: Option<SocketAddr>) {
     let info = engine.info();
     let program = program();
-    let server = if address.port() == 7411 { String::new() } else { format!(" --server {address}") };
+    let server = if address == DEFAULT_LISTEN { String::new() } else { format!(" --server {address}") };
     let lines = TRY.map(|(outcome, intent)| format!("  {program} match{server} \"{intent}\"   # {outcome}"));
     let metrics = metrics.map_or_else(String::new, |address| format!("\nMetrics: http://{address}/metrics."));
     let guide = format!(
@@ -118,11 +123,11 @@ fn print_guide(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>
     drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{guide}\n").as_bytes()));
 }
 
-fn print_json(engine: &Engine, address: SocketAddr, metrics: Option<SocketAddr>) {
+fn print_json(engine: &Engine, address: &str, metrics: Option<SocketAddr>) {
     let info = engine.info();
     let tried = TRY.map(|(outcome, intent)| serde_json::json!({"outcome": outcome, "intent": intent}));
     let line = serde_json::json!({
-        "address": address.to_string(),
+        "address": address,
         "metrics": metrics.map(|address| format!("http://{address}/metrics")),
         "components": info.matchable,
         "model": info.model.name,

@@ -6,7 +6,7 @@ use fitment_proto::v1;
 use tonic::Streaming;
 
 use super::laboratory::SAMPLE;
-use crate::client::ServerFlags;
+use crate::client::{CredentialFlags, ServerFlags};
 use crate::output::{Invalid, Steps};
 
 /// Asks a running daemon instead of a scratch store.
@@ -19,12 +19,14 @@ pub(super) struct RemoteFlags {
     /// on this machine.
     #[arg(long, conflicts_with = "dataset", help_heading = "On a running daemon")]
     feedback: bool,
+    #[command(flatten)]
+    credentials: CredentialFlags,
 }
 
 impl RemoteFlags {
     /// The daemon to ask, if one is to be asked.
     pub(super) fn server(&self) -> Option<ServerFlags> {
-        (self.server.is_some() || self.feedback).then(|| ServerFlags::at(self.server.clone()))
+        (self.server.is_some() || self.feedback).then(|| ServerFlags::at(self.server.clone(), self.credentials.clone()))
     }
 
     /// The labelled intents to send.

@@ -14,6 +14,7 @@ use super::component_reference;
 use super::facts::CatalogFacts;
 use crate::engine::{Engine, Shared};
 use crate::error::EngineError;
+use crate::permit::Viewer;
 
 /// Components of a context pack, and parts whose ports may be bound to.
 const MAX_COMPONENTS: usize = 256;
@@ -119,13 +120,14 @@ impl Engine {
                 format!("are {}; at most {MAX_COMPONENTS} are taken", parts.len()),
             ));
         }
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             let configuration = if configuration.is_empty() {
                 Configuration::from_value("configuration", &json!({}))?
             } else {
                 Configuration::parse("configuration", &configuration, Format::Auto)?
             };
-            let (component, manifest) = manifest_of(shared, "component", &component)?;
+            let (component, manifest) = manifest_of(shared, &viewer, "component", &component)?;
             let configuration = match (written_as, manifest.config_schema()) {
                 (SchemaForm::StructuredOutput, Some(schema)) => {
                     let generated = Value::Object(configuration.as_object().clone());
@@ -136,7 +138,9 @@ impl Engine {
             };
             let others = parts
                 .iter()
-                .map(|(id, reference)| Ok((id.clone(), manifest_of(shared, &format!("parts[{id}]"), reference)?.1)))
+                .map(|(id, reference)| {
+                    Ok((id.clone(), manifest_of(shared, &viewer, &format!("parts[{id}]"), reference)?.1))
+                })
                 .collect::<Result<BTreeMap<String, Manifest>, EngineError>>()?;
             let offered: BTreeMap<String, &[Port]> =
                 others.iter().map(|(id, manifest)| (id.clone(), manifest.provides())).collect();
@@ -153,8 +157,9 @@ impl Engine {
         component: String,
         form: SchemaForm,
     ) -> Result<ConfigurationForm, EngineError> {
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
-            let (digest, manifest) = manifest_of(shared, "component", &component)?;
+            let (digest, manifest) = manifest_of(shared, &viewer, "component", &component)?;
             let nothing = || EngineError::NoConfiguration { what: manifest.to_string() };
             let schema = manifest.config_schema().ok_or_else(nothing)?;
             let (text, uncovered) = match form {
@@ -192,12 +197,13 @@ impl Engine {
             return Err(EngineError::field("token_budget", format!("is {budget}; ask for 1 to {MAX_BUDGET}")));
         }
         let team = crate::economics::checked_team(&team)?;
+        let viewer = self.viewer().clone();
         self.compute(move |shared| {
             let manifests = components
                 .iter()
                 .enumerate()
                 .map(|(at, named)| {
-                    manifest_of(shared, &format!("components[{at}]"), named).map(|(_, manifest)| manifest)
+                    manifest_of(shared, &viewer, &format!("components[{at}]"), named).map(|(_, manifest)| manifest)
                 })
                 .collect::<Result<Vec<Manifest>, EngineError>>()?;
             let parts: Vec<PackPart<'_>> = (0..)
@@ -215,11 +221,14 @@ impl Engine {
 /// A version's digest and manifest.
 ///
 /// Errors: no such version.
-fn manifest_of(shared: &Shared, field: &str, text: &str) -> Result<(Digest, Manifest), EngineError> {
+fn manifest_of(shared: &Shared, viewer: &Viewer, field: &str, text: &str) -> Result<(Digest, Manifest), EngineError> {
     let reference = component_reference(field, text)?;
     let facts = CatalogFacts::new(shared, (shared.clock)())?;
     let not_found = || EngineError::NotFound { what: text.to_owned() };
     let doc = facts.find(&reference)?.ok_or_else(not_found)?;
+    if viewer.permit.is_some() && !facts.card(doc)?.is_some_and(|card| viewer.sees(&card)) {
+        return Err(not_found());
+    }
     let known = facts.known(doc)?.ok_or_else(not_found)?;
     Ok((known.facts.digest, Manifest::clone(&known.facts.manifest)))
 }

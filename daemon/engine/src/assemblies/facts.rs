@@ -11,7 +11,7 @@ use fitment_trust::{Covered, Requirement, Revocation, TrustRoot, VerifiedCertifi
 
 use crate::engine::Shared;
 use crate::error::EngineError;
-use crate::store::{Revision, StoreReader, StoredVersion};
+use crate::store::{Card, Revision, StoreReader, StoredVersion};
 
 /// One view of the catalogue. Answers the same to the same question; a question that the store fails is answered with what
 /// is unknown, and [`CatalogFacts::finish`] says so.
@@ -77,6 +77,11 @@ impl<'s> CatalogFacts<'s> {
             Reference::Digest(digest) => self.reader.by_digest(digest)?,
             Reference::Named { name, version, digest: _ } => self.shared.index.searchable().view.find(name, version),
         })
+    }
+
+    /// The card of one version; `None`: it is deleted.
+    pub(super) fn card(&self, doc: DocId) -> Result<Option<Card>, EngineError> {
+        Ok(self.reader.version(doc)?.map(|version| version.card))
     }
 
     /// What is known of one version; `None`: it is deleted.

@@ -8,6 +8,7 @@ use fitment_assembly::{
 use fitment_catalog::{ComponentName, Filter};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::admission::{CallContext, WorkClass};
 use crate::economics::{checked_lines, checked_team};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -90,6 +91,7 @@ impl Engine {
             filter: filter.clone(),
             remember: true,
             team: team.clone(),
+            context: CallContext::own(WorkClass::Several),
             ..MatchQuery::default()
         });
         let queries: Vec<MatchQuery> = queries.collect();

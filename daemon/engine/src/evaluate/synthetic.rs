@@ -38,7 +38,7 @@ struct Taken {
 pub fn synthetic(engine: &Engine, stop: &Stop, on_progress: OnProgress<'_>) -> Result<Vec<Seen>, EngineError> {
     let shared = engine.shared();
     let index = shared.index.searchable();
-    let allowed = index.view.allowed(None, None);
+    let allowed = index.view.allowed(None, None, None);
     let examples = examples(&shared, &index, &allowed)?;
     if examples.is_empty() {
         return Err(EngineError::Calibration(

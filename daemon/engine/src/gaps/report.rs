@@ -12,6 +12,7 @@ use super::GapText;
 use super::book::{Book, Day, IntentKey, KeptGap, KeptIntent, Tally, day_of, place};
 use super::draft::{Draft, Surroundings, draft};
 use super::log::kept_text;
+use crate::admission::{CallContext, WorkClass};
 use crate::audit::{Act, Author};
 use crate::decisions::DecidedIntent;
 use crate::engine::{Engine, Shared};
@@ -354,7 +355,8 @@ impl Engine {
 
     /// How an intent is answered now, and by which component where that is promised. Remembered nowhere.
     async fn ask_again(&self, intent: String) -> Result<(Outcome, Option<String>), EngineError> {
-        let answer = self.match_intent(MatchQuery { intent, top_k: 1, ..MatchQuery::default() }).await?;
+        let context = CallContext::own(WorkClass::Several);
+        let answer = self.match_intent(MatchQuery { intent, top_k: 1, context, ..MatchQuery::default() }).await?;
         let promised = answer.candidates.first().filter(|best| best.is_match);
         Ok((answer.outcome, promised.map(|best| best.version.card.name.to_string())))
     }
@@ -449,7 +451,7 @@ fn see(book: &Book, id: &str, today: Day, window: Day) -> Option<Seen> {
 fn with_nearest(shared: &Shared, seen: Seen) -> Result<Gap, EngineError> {
     let Seen { mut gap, middle } = seen;
     let index = shared.index.searchable();
-    let allowed = index.view.allowed(None, None);
+    let allowed = index.view.allowed(None, None, None);
     let hits = index.dense.search(&middle, NEAREST, Some(&allowed), Effort::Default)?.hits;
     gap.nearest = hits
         .into_iter()

@@ -122,6 +122,12 @@ pub struct Card {
     /// What it supersedes, as its manifest says; empty: nothing; `None`: written by a build that did not keep it.
     #[serde(default)]
     pub supersedes: Option<String>,
+    /// Who answers for it; `None`: written by a build that did not keep it here.
+    #[serde(default)]
+    pub owner: Option<Box<str>>,
+    /// Roles that may use it, as its manifest says, empty: all; `None`: written by a build that did not keep it here.
+    #[serde(default)]
+    pub access: Option<Box<[String]>>,
 }
 
 /// A [`StoredVersion`] of which the rest is skipped unread.
@@ -198,6 +204,8 @@ impl Card {
             revision,
             counter_examples,
             supersedes: Some(manifest.supersedes().map(ToString::to_string).unwrap_or_default()),
+            owner: Some(manifest.owner().into()),
+            access: Some(manifest.access().into()),
         }
     }
 }

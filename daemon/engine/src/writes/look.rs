@@ -58,6 +58,7 @@ impl Engine {
             });
         }
         let versions = engine.with_vectors(accepted).await?;
+        let viewer = engine.viewer().clone();
         let (versions, near, known, revision) = engine
             .compute(move |shared| {
                 let reader = shared.store.read()?;
@@ -65,7 +66,7 @@ impl Engine {
                     .iter()
                     .map(|version| reader.digest_of(version.manifest.name(), version.manifest.version()))
                     .collect::<Result<Vec<_>, _>>()?;
-                let near = shared.indexed_near(&versions)?;
+                let near = shared.indexed_near(&versions, &viewer)?;
                 Ok((versions, near, known, shared.index.revision()))
             })
             .await?;

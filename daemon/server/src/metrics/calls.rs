@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use hyper::body::{Bytes, Frame, SizeHint};
 use metrics::{Counter, Gauge, Histogram};
 use prost_reflect::DescriptorPool;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::code_name;
 use super::names::{REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT};
+use crate::ending::{OpenCall, follow};
 
 /// Label of calls to what is not served; their paths are the callers' words.
 const UNKNOWN: &str = "unknown";
@@ -63,9 +63,9 @@ impl CallMeterLayer {
 }
 
 impl CallMeters {
-    fn begin(&self, path: &str) -> OpenCall {
+    fn begin(&self, path: &str) -> MeteredCall {
         self.in_flight.increment(1.0);
-        OpenCall {
+        MeteredCall {
             rpc: Arc::clone(self.rpcs.get(path).unwrap_or(&self.unknown)),
             in_flight: self.in_flight.clone(),
             started: Instant::now(),
@@ -92,20 +92,20 @@ impl RpcMeters {
 }
 
 /// A call that has begun; it ends when this is dropped.
-struct OpenCall {
+struct MeteredCall {
     rpc: Arc<RpcMeters>,
     in_flight: Gauge,
     started: Instant,
     code: Option<Code>,
 }
 
-impl OpenCall {
-    fn end(mut self, code: Code) {
+impl OpenCall for MeteredCall {
+    fn ended(&mut self, code: Code) {
         self.code = Some(code);
     }
 }
 
-impl Drop for OpenCall {
+impl Drop for MeteredCall {
     fn drop(&mut self) {
         self.in_flight.decrement(1.0);
         self.rpc.seconds().record(self.started.elapsed());
@@ -149,48 +149,7 @@ where
         let open = self.meters.as_ref().map(|meters| meters.begin(request.uri().path()));
         let answer = self.inner.call(request);
         let Some(open) = open else { return Box::pin(answer) };
-        Box::pin(async move {
-            let response = answer.await?;
-            // Errors without a message have their status in the headers, everything else behind the last message.
-            if let Some(status) = Status::from_header_map(response.headers()) {
-                open.end(status.code());
-                return Ok(response);
-            }
-            Ok(response.map(|body| Body::new(MeteredBody { body, open })))
-        })
-    }
-}
-
-/// An answer on its way; its call ends with it.
-struct MeteredBody {
-    body: Body,
-    open: OpenCall,
-}
-
-impl tonic::codegen::Body for MeteredBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    self.open.code = Some(status.code());
-                }
-            }
-            Some(Err(status)) => self.open.code = Some(status.code()),
-            None => {}
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Box::pin(follow(answer, open))
     }
 }
 
@@ -199,7 +158,9 @@ mod tests {
     use std::convert::Infallible;
 
     use http_body_util::BodyExt;
+    use hyper::body::Bytes;
     use metrics_exporter_prometheus::PrometheusBuilder;
+    use tonic::Status;
     use tonic::codegen::http::HeaderMap;
 
     use super::*;

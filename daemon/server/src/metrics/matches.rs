@@ -21,16 +21,26 @@ pub(crate) struct MatchMeters {
     second_stage: Histogram,
 }
 
+/// An outcome as labels have it.
+pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::ZeroGeneration => "zero_generation",
+        Outcome::MinimalGeneration => "minimal_generation",
+        Outcome::RawGeneration => "raw_generation",
+        Outcome::Candidates => "candidates",
+    }
+}
+
 impl MatchMeters {
     /// Looks the recorder up.
     pub(crate) fn new() -> Self {
-        let outcome = |name: &'static str| metrics::counter!(MATCHES, "outcome" => name);
+        let outcome = |outcome: Outcome| metrics::counter!(MATCHES, "outcome" => outcome_name(outcome));
         let phase = |name: &'static str| metrics::histogram!(PHASE_SECONDS, "phase" => name);
         Self {
-            zero_generation: outcome("zero_generation"),
-            minimal_generation: outcome("minimal_generation"),
-            raw_generation: outcome("raw_generation"),
-            candidates: outcome("candidates"),
+            zero_generation: outcome(Outcome::ZeroGeneration),
+            minimal_generation: outcome(Outcome::MinimalGeneration),
+            raw_generation: outcome(Outcome::RawGeneration),
+            candidates: outcome(Outcome::Candidates),
             total: metrics::histogram!(MATCH_SECONDS),
             queue: phase("queue"),
             encode: phase("encode"),

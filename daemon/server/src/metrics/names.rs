@@ -1,6 +1,6 @@
 //! Every metric's name, kind and help, and the buckets of the histograms. `docs/operations.md` has the same table.
 
-use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES};
+use fitment_engine::{BATCH_SECONDS, BATCH_TEXTS, BATCH_TOKENS, NEAR_DUPLICATES, OVERLOAD_REFUSED};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const BUILD_INFO: &str = "fitment_build_info";
@@ -8,6 +8,12 @@ pub(super) const READY: &str = "fitment_ready";
 pub(super) const REQUESTS: &str = "fitment_requests_total";
 pub(super) const REQUEST_SECONDS: &str = "fitment_request_seconds";
 pub(super) const REQUESTS_IN_FLIGHT: &str = "fitment_requests_in_flight";
+pub(super) const CONNECTIONS: &str = "fitment_connections";
+pub(super) const CONNECTIONS_REFUSED: &str = "fitment_connections_refused_total";
+pub(super) const CONNECTIONS_ENDED: &str = "fitment_connections_ended_total";
+pub(super) const TLS_RELOADS: &str = "fitment_tls_reloads_total";
+pub(super) const TLS_RELOAD_FAILURES: &str = "fitment_tls_reload_failures_total";
+pub(super) const TLS_EXPIRY: &str = "fitment_tls_certificate_expiry_timestamp_seconds";
 pub(super) const ERRORS: &str = "fitment_errors_total";
 pub(super) const MATCHES: &str = "fitment_matches_total";
 pub(super) const MATCH_SECONDS: &str = "fitment_match_seconds";
@@ -15,6 +21,13 @@ pub(super) const PHASE_SECONDS: &str = "fitment_match_phase_seconds";
 pub(super) const ENCODER_INFO: &str = "fitment_encoder_info";
 pub(super) const QUEUE_JOBS: &str = "fitment_encoder_queue_jobs";
 pub(super) const QUEUE_CAPACITY: &str = "fitment_encoder_queue_capacity_jobs";
+pub(super) const QUEUE_TOKENS: &str = "fitment_encoder_queue_tokens";
+pub(super) const QUEUE_TOKENS_CAPACITY: &str = "fitment_encoder_queue_capacity_tokens";
+pub(super) const QUEUE_WAIT: &str = "fitment_encoder_estimated_wait_seconds";
+pub(super) const ENCODER_RATE: &str = "fitment_encoder_tokens_per_second";
+pub(super) const GATE_WAITING: &str = "fitment_computations_waiting";
+pub(super) const GATE_CAPACITY: &str = "fitment_computations_waiting_capacity";
+pub(super) const GATE_WAIT: &str = "fitment_computations_estimated_wait_seconds";
 pub(super) const CACHE_HITS: &str = "fitment_vector_cache_hits_total";
 pub(super) const CACHE_MISSES: &str = "fitment_vector_cache_misses_total";
 pub(super) const CACHE_ENTRIES: &str = "fitment_vector_cache_entries";
@@ -24,6 +37,7 @@ pub(super) const REVISION: &str = "fitment_store_revision";
 pub(super) const COMPONENTS: &str = "fitment_catalog_components";
 pub(super) const VERSIONS: &str = "fitment_catalog_versions";
 pub(super) const MATCHABLE: &str = "fitment_catalog_matchable_versions";
+pub(super) const EXPIRING: &str = "fitment_catalog_expiring_versions";
 pub(super) const FACETS: &str = "fitment_catalog_facets";
 pub(super) const SEGMENTS: &str = "fitment_index_segments";
 pub(super) const SEGMENT_ROWS: &str = "fitment_index_segment_rows";
@@ -49,6 +63,9 @@ pub(super) const GAP_ASKED: &str = "fitment_gap_asked";
 pub(super) const GAP_INTENTS_LOST: &str = "fitment_gap_intents_lost_total";
 pub(super) const GAP_ANSWERS: &str = "fitment_gap_answers";
 pub(super) const ZERO_SHARE: &str = "fitment_gap_zero_generation_ratio";
+pub(crate) const ACCESS_RELOAD_FAILURES: &str = "fitment_access_reload_failures_total";
+pub(crate) const TRACE_SPANS: &str = "fitment_trace_spans_total";
+pub(crate) const TRACE_SPANS_LOST: &str = "fitment_trace_spans_lost_total";
 
 /// Upper bounds of calls, in seconds: a match takes milliseconds, a fit minutes.
 const CALL_BOUNDS: &[f64] =
@@ -83,7 +100,15 @@ pub(super) fn describe() {
 const COUNTERS: &[(&str, &str)] = &[
     (REQUESTS, "Calls that ended, by rpc and gRPC code; CANCELLED: the caller left."),
     (ERRORS, "Errors sent to callers, of calls and of single items of a batch or stream, by gRPC code and reason."),
+    (CONNECTIONS_REFUSED, "Connections that were not taken, by the limit that forbade it."),
+    (CONNECTIONS_ENDED, "Connections that ended, by the reason."),
+    (TLS_RELOADS, "Times that TLS certificates were read again."),
+    (TLS_RELOAD_FAILURES, "Times that TLS certificates could not be read again, so that the ones from before stayed."),
     (MATCHES, "Answered intents, by outcome."),
+    (
+        OVERLOAD_REFUSED,
+        "Work that was refused because it could not be done in time or had no room, by queue and cause.",
+    ),
     (CACHE_HITS, "Texts whose vector was remembered."),
     (CACHE_MISSES, "Texts whose vector had to be made."),
     (
@@ -92,15 +117,27 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (NEAR_DUPLICATES, "Versions that were written though nearly the same as another component, or refused for it."),
     (GAP_INTENTS_LOST, "Unmet intents that were lost before they were kept."),
+    (ACCESS_RELOAD_FAILURES, "Changed access documents that could not be used; what was read before stays in force."),
+    (TRACE_SPANS, "Spans that were handed over to be written."),
+    (TRACE_SPANS_LOST, "Spans that were lost, since they came faster than the disk takes them."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
     (BUILD_INFO, "1; the build is in the labels."),
     (READY, "1 once intents are answered, 0 while the model and the index are loading."),
     (REQUESTS_IN_FLIGHT, "Calls that have begun and not ended."),
+    (CONNECTIONS, "Connections that are open, by transport."),
+    (TLS_EXPIRY, "Unix time at which the certificate expires, or the first of the client CA's."),
     (ENCODER_INFO, "1; the model and what computes it are in the labels."),
     (QUEUE_JOBS, "Jobs that wait for the encoder."),
     (QUEUE_CAPACITY, "Interactive jobs that may wait; more are refused."),
+    (QUEUE_TOKENS, "Tokens of the interactive jobs that wait for the encoder."),
+    (QUEUE_TOKENS_CAPACITY, "Tokens that may wait; more are refused."),
+    (QUEUE_WAIT, "Seconds until what waits for the encoder now will be encoded, estimated."),
+    (ENCODER_RATE, "Tokens a second of the encoder's latest passes; 0 before the first."),
+    (GATE_WAITING, "Computations that wait for a thread: searches of matches, and others."),
+    (GATE_CAPACITY, "Computations that may wait; more are refused."),
+    (GATE_WAIT, "Seconds until the computations that wait now will have begun, estimated."),
     (CACHE_ENTRIES, "Vectors that are remembered."),
     (CACHE_BYTES, "Bytes of the remembered vectors and their texts, about."),
     (CACHE_CAPACITY, "Bytes that remembered vectors may take; 0: none are remembered."),
@@ -108,6 +145,7 @@ const GAUGES: &[(&str, &str)] = &[
     (COMPONENTS, "Components of which there is a version."),
     (VERSIONS, "Versions stored."),
     (MATCHABLE, "Versions that may answer."),
+    (EXPIRING, "Versions that may answer and whose certification ends by the clock within so many days."),
     (FACETS, "Vectors of facets that can be found."),
     (SEGMENTS, "Sealed segments of the dense index."),
     (SEGMENT_ROWS, "Vectors in sealed segments, dead ones counted."),

@@ -1,4 +1,4 @@
-//! The page: `GET /metrics` over HTTP/1.1, and nothing else.
+//! The page: `GET /metrics` over HTTP/1.1, `/livez` and `/readyz` beside it, and nothing else.
 //!
 //! A scraper asks a few times a minute, so one request a connection is answered and everything is bounded: connections,
 //! the size of a request's head, and how long a connection may last. Request bodies are never read.
@@ -23,8 +23,12 @@ use tokio::task::JoinSet;
 use super::sample::sample;
 use crate::rpc::EngineSlot;
 
-/// The one path.
+/// The page.
 const PATH: &str = "/metrics";
+/// Whether the process runs: a daemon that fails this is to be restarted.
+const LIVE: &str = "/livez";
+/// Whether intents are answered: a daemon that fails this is to be sent nothing.
+const READY: &str = "/readyz";
 /// Prometheus' text format.
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// Connections that are answered at once; the next ones wait to be taken.
@@ -99,16 +103,24 @@ async fn answer_one(stream: TcpStream, handle: PrometheusHandle, engine: EngineS
 }
 
 async fn answer(request: &Request<Incoming>, handle: PrometheusHandle, engine: EngineSlot) -> Response<Full<Bytes>> {
-    if request.uri().path() != PATH {
-        return plain(StatusCode::NOT_FOUND, format!("only {PATH} is served here\n"));
+    let path = request.uri().path();
+    if ![PATH, LIVE, READY].contains(&path) {
+        return plain(StatusCode::NOT_FOUND, format!("only {PATH}, {LIVE} and {READY} are served here\n"));
     }
     if request.method() != Method::GET {
-        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, format!("{PATH} is read with GET\n"));
+        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, format!("{path} is read with GET\n"));
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return refusal;
     }
+    match path {
+        // That this is answered says it: the process runs and its runtime turns.
+        LIVE => return plain(StatusCode::OK, "alive\n".to_owned()),
+        READY if engine.is_ready() => return plain(StatusCode::OK, "ready\n".to_owned()),
+        READY => return plain(StatusCode::SERVICE_UNAVAILABLE, "loading or shutting down\n".to_owned()),
+        _ => {}
+    }
     let page = tokio::task::spawn_blocking(move || {
-        sample(engine.peek().as_ref());
+        sample(engine.first().as_ref());
         handle.render()
     });
     match page.await {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
-use fitment_engine::{CalibrationStanding, EncoderFigures, Engine, EngineFigures, GapFigures, IntentDrift};
+use fitment_engine::{
+    CalibrationStanding, EXPIRY_DAYS, EncoderFigures, Engine, EngineFigures, GapFigures, GateFigures, IntentDrift,
+};
 use fitment_models::ModelInfo;
 use metrics::{counter, gauge};
 use parking_lot::Mutex;
@@ -56,9 +58,11 @@ fn engine_figures(figures: &EngineFigures) {
         components,
         versions,
         matchable,
+        expiring,
         dense,
         recall,
         encoders,
+        gates,
         calibration,
         promise,
         drift,
@@ -80,10 +84,14 @@ fn engine_figures(figures: &EngineFigures) {
     ] {
         gauge!(name).set(value as f64);
     }
+    for (days, versions) in EXPIRY_DAYS.into_iter().zip(expiring) {
+        gauge!(names::EXPIRING, "within_days" => days.to_string()).set(*versions as f64);
+    }
     gauge!(names::RECALL).set(recall.probed.unwrap_or(f64::NAN));
     gauge!(names::SELF_RECALL).set(recall.built.unwrap_or(f64::NAN));
     counter!(names::DECISIONS_LOST).absolute(*decisions_lost);
     encoders.iter().for_each(encoder_figures);
+    gates.iter().for_each(gate_figures);
     for (state, is) in [
         ("in_force", CalibrationStanding::InForce),
         ("stale", CalibrationStanding::Stale),
@@ -125,11 +133,29 @@ fn unmet(figures: &GapFigures) {
 }
 
 fn encoder_figures(figures: &EncoderFigures) {
-    let &EncoderFigures { name: encoder, interactive_waiting, bulk_waiting, queue_capacity, cache } = figures;
+    let &EncoderFigures {
+        name: encoder,
+        interactive_waiting,
+        tokens_waiting,
+        bulk_waiting,
+        queue_capacity,
+        queue_tokens,
+        estimated_wait,
+        tokens_per_second,
+        cache,
+    } = figures;
     for (work, waiting) in [("interactive", interactive_waiting), ("bulk", bulk_waiting)] {
         gauge!(names::QUEUE_JOBS, "encoder" => encoder, "work" => work).set(waiting as f64);
     }
-    gauge!(names::QUEUE_CAPACITY, "encoder" => encoder).set(queue_capacity as f64);
+    for (name, value) in [
+        (names::QUEUE_CAPACITY, queue_capacity as f64),
+        (names::QUEUE_TOKENS, tokens_waiting as f64),
+        (names::QUEUE_TOKENS_CAPACITY, queue_tokens as f64),
+        (names::QUEUE_WAIT, estimated_wait.as_secs_f64()),
+        (names::ENCODER_RATE, tokens_per_second),
+    ] {
+        gauge!(name, "encoder" => encoder).set(value);
+    }
     counter!(names::CACHE_HITS, "encoder" => encoder).absolute(cache.hits);
     counter!(names::CACHE_MISSES, "encoder" => encoder).absolute(cache.misses);
     for (name, value) in [
@@ -139,6 +165,13 @@ fn encoder_figures(figures: &EncoderFigures) {
     ] {
         gauge!(name, "encoder" => encoder).set(value as f64);
     }
+}
+
+fn gate_figures(figures: &GateFigures) {
+    let &GateFigures { name, waiting, capacity, estimated_wait } = figures;
+    gauge!(names::GATE_WAITING, "queue" => name).set(waiting as f64);
+    gauge!(names::GATE_CAPACITY, "queue" => name).set(capacity as f64);
+    gauge!(names::GATE_WAIT, "queue" => name).set(estimated_wait.as_secs_f64());
 }
 
 fn intent_drift(drift: &IntentDrift) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fitment_assembly::Tree;
 use fitment_catalog::ComponentName;
 use fitment_engine::{
-    AskedImpact, AssemblyReport, AssemblySource, Author, BoundConfiguration, CedarText, Engine, EngineError, PlanQuery,
+    AskedImpact, AssemblyReport, AssemblySource, BoundConfiguration, CedarText, Engine, EngineError, PlanQuery,
     Tokenizer, TouchedAssembly,
 };
 use fitment_proto::v1;
@@ -56,7 +56,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::PlanAssemblyRequest>,
     ) -> Result<Response<v1::PlanAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let query: PlanQuery = convert::plan_query(request.into_inner())?;
             Ok(convert::plan(engine.plan_assembly(query).await?))
@@ -68,7 +68,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetContextPackRequest>,
     ) -> Result<Response<v1::ContextPack>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::GetContextPackRequest { components, token_budget, tokenizer, team } = request.into_inner();
             let tokenizer: Tokenizer = tokenizer.parse()?;
@@ -82,7 +82,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::BindConfigurationRequest>,
     ) -> Result<Response<v1::BindConfigurationResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::BindConfigurationRequest { component, configuration, parts, written_as } = request.into_inner();
             let form = convert::schema_form("written_as", written_as)?;
@@ -98,7 +98,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetConfigurationFormRequest>,
     ) -> Result<Response<v1::ConfigurationForm>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::GetConfigurationFormRequest { component, form } = request.into_inner();
             let form = engine.configuration_form(component, convert::schema_form("form", form)?).await?;
@@ -111,7 +111,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::CheckAssemblyRequest>,
     ) -> Result<Response<v1::CheckAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::CheckAssemblyRequest { document, name, source, min_revision } = request.into_inner();
             let checked = engine.check_assembly(asked(document, &name, source)?, min_revision).await?;
@@ -124,7 +124,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::LockAssemblyRequest>,
     ) -> Result<Response<v1::LockAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::LockAssemblyRequest { document, name, source, tree } = request.into_inner();
             let locked = engine.lock_assembly(asked(document, &name, source)?, self::tree(tree)?).await?;
@@ -137,7 +137,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::ReportAssemblyRequest>,
     ) -> Result<Response<v1::ReportAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::ReportAssemblyRequest { document, name, source, time, tree } = request.into_inner();
             let at = time.map(|time| convert::instant("time", time)).transpose()?;
@@ -153,10 +153,10 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::RegisterAssemblyRequest>,
     ) -> Result<Response<v1::AssemblyRecord>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::RegisterAssemblyRequest { document, source, etag, actor, reason } = request.into_inner();
-            let author = Author::new(actor, reason)?;
+            let author = engine.viewer().author(actor, reason)?;
             Ok(convert::kept(engine.register_assembly(source, document, etag, author).await?))
         })
         .await
@@ -166,7 +166,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetAssemblyRequest>,
     ) -> Result<Response<v1::AssemblyRecord>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::GetAssemblyRequest { name } = request.into_inner();
             Ok(convert::kept(engine.kept_assembly(super::convert::component_name(&name)?).await?))
@@ -178,7 +178,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::ListAssembliesRequest>,
     ) -> Result<Response<v1::ListAssembliesResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::ListAssembliesRequest { page_size, page_token } = request.into_inner();
             checked_token(&page_token)?;
@@ -196,11 +196,11 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::DeleteAssemblyRequest>,
     ) -> Result<Response<v1::DeleteAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::DeleteAssemblyRequest { name, etag, actor, reason } = request.into_inner();
             let name = super::convert::component_name(&name)?;
-            engine.delete_assembly(name, etag, Author::new(actor, reason)?).await?;
+            engine.delete_assembly(name, etag, engine.viewer().author(actor, reason)?).await?;
             Ok(v1::DeleteAssemblyResponse {})
         })
         .await
@@ -210,7 +210,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetImpactRequest>,
     ) -> Result<Response<v1::GetImpactResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(impact(&engine, request.into_inner())).await
     }
 
@@ -220,7 +220,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::WatchAssembliesRequest>,
     ) -> Result<Response<Self::WatchAssembliesStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::WatchAssembliesRequest { names, after_revision } = request.into_inner();
         let watched = async {
             if names.len() > MAX_WATCHED {
@@ -237,7 +237,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::UpgradeAssemblyRequest>,
     ) -> Result<Response<v1::UpgradeAssemblyResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::UpgradeAssemblyRequest { document, name, source, parts, tree } = request.into_inner();
             if parts.len() > MAX_PARTS {
@@ -255,7 +255,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::SetAssemblyPoliciesRequest>,
     ) -> Result<Response<v1::AssemblyPolicies>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::SetAssemblyPoliciesRequest { policies, cedar, without_cedar, etag, actor, reason } =
                 request.into_inner();
@@ -264,7 +264,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
             }
             let files = cedar.into_iter().map(|v1::CedarFile { name, text }| CedarText { name, text }).collect();
             let cedar = Some(files).filter(|files: &Vec<CedarText>| without_cedar || !files.is_empty());
-            let author = Author::new(actor, reason)?;
+            let author = engine.viewer().author(actor, reason)?;
             Ok(convert::policies(engine.set_assembly_policies(policies, cedar, etag, author).await?))
         })
         .await
@@ -274,7 +274,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetAssemblyPoliciesRequest>,
     ) -> Result<Response<v1::AssemblyPolicies>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::GetAssemblyPoliciesRequest {} = request.into_inner();
         answered(async { Ok(convert::policies(engine.assembly_policies()?)) }).await
     }
@@ -283,7 +283,7 @@ impl v1::assembly_service_server::AssemblyService for AssemblyService {
         &self,
         request: Request<v1::GetEconomicsRequest>,
     ) -> Result<Response<v1::GetEconomicsResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         answered(async {
             let v1::GetEconomicsRequest { period, team, from, to } = request.into_inner();
             let period = convert::period(period)?;

@@ -21,14 +21,14 @@ impl v1::audit_service_server::AuditService for AuditService {
         &self,
         request: Request<v1::ListAuditRecordsRequest>,
     ) -> Result<Response<Self::ListAuditRecordsStream>, Status> {
-        Ok(Response::new(super::watch::records(self.engine.get()?, request.into_inner())))
+        Ok(Response::new(super::watch::records(self.engine.of(&request)?, request.into_inner())))
     }
 
     async fn verify_audit(
         &self,
         request: Request<v1::VerifyAuditRequest>,
     ) -> Result<Response<v1::VerifyAuditResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::VerifyAuditRequest { known_sequence, known_digest } = request.into_inner();
         let verified = async {
             let known = (known_sequence > 0).then_some((known_sequence, known_digest));
@@ -42,7 +42,7 @@ impl v1::audit_service_server::AuditService for AuditService {
         &self,
         request: Request<v1::GetDecisionRequest>,
     ) -> Result<Response<v1::RecordedDecision>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::GetDecisionRequest { decision_id } = request.into_inner();
         let read = async {
             let id = super::feedback::decision_id_from(&decision_id)?;

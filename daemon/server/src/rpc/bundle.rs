@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use fitment_engine::{
-    Author, BundleAssembly, BundleChange, BundleCounts, BundleEntry, BundleKind, BundleManifest, EngineError,
+    BundleAssembly, BundleChange, BundleCounts, BundleEntry, BundleKind, BundleManifest, Engine, EngineError,
     ExportHead, Exported, ImportOptions, ImportedBundle, Stop, Work,
 };
 use fitment_proto::v1;
@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::job::{Event, Events, Jobs, run};
+use super::slot::tenant_of;
 use super::status::status_of;
 use super::{EngineSlot, convert};
 
@@ -36,10 +37,10 @@ impl v1::bundle_service_server::BundleService for BundleService {
     type ExportBundleStream = Parts;
 
     async fn export_bundle(&self, request: Request<v1::ExportBundleRequest>) -> Result<Response<Parts>, Status> {
+        let engine = self.engine.of(&request)?;
         let v1::ExportBundleRequest { without, actor, reason } = request.into_inner();
-        let engine = self.engine.get()?;
         let without = kinds(&without).map_err(|error| status_of(&error))?;
-        let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
+        let author = engine.viewer().author(actor, reason).map_err(|error| status_of(&error))?;
         let (parts, stream) = mpsc::channel(WAITING);
         tokio::task::spawn_blocking(move || {
             // A receiver that left ends the work at its next message.
@@ -73,14 +74,15 @@ impl v1::bundle_service_server::BundleService for BundleService {
         &self,
         request: Request<Streaming<v1::ImportBundleRequest>>,
     ) -> Result<Response<Self::ImportBundleStream>, Status> {
+        let engine = self.engine.of(&request)?;
+        let tenant = tenant_of(&request);
         let mut parts = request.into_inner();
-        let engine = self.engine.get()?;
-        let place = self.jobs.start("a bundle's import").map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "a bundle's import").map_err(|error| status_of(&error))?;
         let Some(v1::import_bundle_request::Part::Start(start)) = parts.message().await?.and_then(|first| first.part)
         else {
             return Err(status_of(&EngineError::field("start", "is missing; send it first")));
         };
-        let (assembly, started) = started(start).map_err(|error| status_of(&error))?;
+        let (assembly, started) = started(&engine, start).map_err(|error| status_of(&error))?;
         Ok(run(move |teller, stop| async move {
             let (manifest, contents) = assembled(&mut parts, assembly).await?;
             drop(manifest);
@@ -111,12 +113,12 @@ struct Started {
     options: ImportOptions,
 }
 
-fn started(start: v1::ImportBundleStart) -> Result<(BundleAssembly, Started), EngineError> {
+fn started(engine: &Engine, start: v1::ImportBundleStart) -> Result<(BundleAssembly, Started), EngineError> {
     let v1::ImportBundleStart { manifest, signature, keys, unsigned, dry_run, force, without, actor, reason } = start;
     let read = BundleManifest::parse(&manifest)
         .map_err(|detail| EngineError::BundleDamaged { path: "that was sent".into(), detail })?;
     let keys = keys.iter().map(|key| PublicKey::parse(key)).collect::<Result<_, _>>()?;
-    let (without, author) = (kinds(&without)?, Author::new(actor, reason)?);
+    let (without, author) = (kinds(&without)?, engine.viewer().author(actor, reason)?);
     let options = ImportOptions { keys, unsigned, dry_run, force, without, author };
     Ok((BundleAssembly::new(read), Started { manifest, signature, options }))
 }

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use fitment_catalog::{Format, Manifest};
 use fitment_engine::{
-    Author, Engine, EngineError, ExportedFile, Fate, Import, Imported, LookedAt, Looking, Page, Standing,
-    VersionSelector,
+    Engine, EngineError, ExportedFile, Fate, Import, Imported, LookedAt, Looking, Page, Standing, VersionSelector,
+    Viewer,
 };
 use fitment_proto::v1;
 use tokio::sync::{mpsc, watch};
@@ -38,7 +38,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::CreateComponentRequest>,
     ) -> Result<Response<v1::Component>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         create(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
@@ -46,7 +46,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::GetComponentRequest>,
     ) -> Result<Response<v1::Component>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::GetComponentRequest { name, version, digest, min_revision, show_deleted } = request.into_inner();
         let found = async {
             let selector = match selector(&name, &version, &digest)? {
@@ -66,7 +66,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::ListComponentsRequest>,
     ) -> Result<Response<v1::ListComponentsResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::ListComponentsRequest { page_size, page_token, filter, view, min_revision } = request.into_inner();
         let listed = async {
             let with_manifests = match v1::ComponentView::try_from(view) {
@@ -100,9 +100,10 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::DeleteComponentRequest>,
     ) -> Result<Response<v1::DeleteComponentResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::DeleteComponentRequest { name, version, etag, request_id, actor, reason } = request.into_inner();
-        let deleted = async { engine.delete(standing(&name, &version, etag, request_id, actor, reason)?).await };
+        let deleted =
+            async { engine.delete(standing(&engine, &name, &version, etag, request_id, actor, reason)?).await };
         let revision = deleted.await.map_err(|error: EngineError| status_of(&error))?;
         let touched = touched(&engine, &name, &version).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::DeleteComponentResponse { revision, touched }))
@@ -112,9 +113,10 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::UndeleteComponentRequest>,
     ) -> Result<Response<v1::UndeleteComponentResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::UndeleteComponentRequest { name, version, etag, request_id, actor, reason } = request.into_inner();
-        let restored = async { engine.undelete(standing(&name, &version, etag, request_id, actor, reason)?).await };
+        let restored =
+            async { engine.undelete(standing(&engine, &name, &version, etag, request_id, actor, reason)?).await };
         let revision = restored.await.map_err(|error: EngineError| status_of(&error))?;
         Ok(Response::new(v1::UndeleteComponentResponse { revision }))
     }
@@ -123,12 +125,12 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::MoveComponentRequest>,
     ) -> Result<Response<v1::MoveComponentResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::MoveComponentRequest { name, version, lifecycle, reason, actor, etag, request_id } =
             request.into_inner();
         let moved = async {
             let to = convert::lifecycle(lifecycle)?;
-            engine.move_to(standing(&name, &version, etag, request_id, actor, reason)?, to).await
+            engine.move_to(standing(&engine, &name, &version, etag, request_id, actor, reason)?, to).await
         };
         let revision = moved.await.map_err(|error: EngineError| status_of(&error))?;
         let takes_away =
@@ -142,7 +144,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::CheckSchemaCompatibilityRequest>,
     ) -> Result<Response<v1::CheckSchemaCompatibilityResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::CheckSchemaCompatibilityRequest { old, new } = request.into_inner();
         let compared = async {
             let old = schema_source(&engine, "old", old).await?;
@@ -159,7 +161,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::WatchCatalogRequest>,
     ) -> Result<Response<Self::WatchCatalogStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         super::watch::changes(engine, request.into_inner(), self.stopping.clone()).await.map(Response::new)
     }
 
@@ -169,7 +171,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<Streaming<v1::ImportComponentsRequest>>,
     ) -> Result<Response<Self::ImportComponentsStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let (results, stream) = mpsc::channel(IMPORT_BATCH);
         tokio::spawn(import(engine, request.into_inner(), results));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
@@ -181,7 +183,7 @@ impl v1::catalog_service_server::CatalogService for CatalogService {
         &self,
         request: Request<v1::ExportCatalogRequest>,
     ) -> Result<Response<Self::ExportCatalogStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::ExportCatalogRequest {} = request.into_inner();
         let (pieces, stream) = mpsc::channel(EXPORT_WAITING);
         tokio::task::spawn_blocking(move || {
@@ -215,7 +217,7 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
         reason,
         allow_near_duplicate,
     } = request;
-    let (format, author) = (convert::format(format)?, Author::new(actor, reason)?);
+    let (format, author) = (convert::format(format)?, engine.viewer().author(actor, reason)?);
     let standing = Vec::new();
     let import =
         Import { manifest, format, source, expected_digest, request_id, author, allow_near_duplicate, standing };
@@ -263,6 +265,7 @@ async fn schema_source(
 
 /// A change of where one version stands.
 fn standing(
+    engine: &Engine,
     name: &str,
     version: &str,
     etag: String,
@@ -276,7 +279,7 @@ fn standing(
         version: convert::version(version)?,
         etag,
         request_id,
-        author: Author::new(actor, reason)?,
+        author: engine.viewer().author(actor, reason)?,
     })
 }
 
@@ -302,7 +305,7 @@ async fn import(
     results: mpsc::Sender<Result<v1::ImportComponentsResponse, Status>>,
 ) {
     let (gathered, mut waiting) = mpsc::channel(IMPORT_BATCH);
-    let reader = tokio::spawn(read_items(requests, gathered));
+    let reader = tokio::spawn(read_items(engine.viewer().clone(), requests, gathered));
     let mut index = 0u64;
     let mut batch = Vec::with_capacity(IMPORT_BATCH);
     let mut looking = Looking::default();
@@ -351,6 +354,7 @@ async fn import(
 }
 
 async fn read_items(
+    viewer: Viewer,
     mut requests: Streaming<v1::ImportComponentsRequest>,
     gathered: mpsc::Sender<Result<(Import, bool), Status>>,
 ) {
@@ -367,7 +371,7 @@ async fn read_items(
                 validate_only,
             } = request;
             let format = convert::format(format).map_err(|error| status_of(&error))?;
-            let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
+            let author = viewer.author(actor, reason).map_err(|error| status_of(&error))?;
             let (expected_digest, request_id) = Default::default();
             let import = Import {
                 manifest,

@@ -1,6 +1,6 @@
 //! `CertificationService`: trust roots, certificates and revocations in and out.
 
-use fitment_engine::{Author, Card, CertificateListing, EngineError, Recorded, StoredCertificate};
+use fitment_engine::{Card, CertificateListing, EngineError, Recorded, StoredCertificate};
 use fitment_proto::v1;
 use fitment_trust::{Coverage, Finding, Standing, Support, VerifiedCertificate};
 use tonic::{Request, Response, Status};
@@ -21,12 +21,13 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         &self,
         request: Request<v1::InstallTrustRootRequest>,
     ) -> Result<Response<v1::InstallTrustRootResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::InstallTrustRootRequest { trust_root, source, actor, reason } = request.into_inner();
         let installed = async {
             convert::short("source", &source, 1024)?;
             let source = if source.is_empty() { "trust root".to_owned() } else { source };
-            let (revision, root) = engine.install_trust_root(source, trust_root, Author::new(actor, reason)?).await?;
+            let (revision, root) =
+                engine.install_trust_root(source, trust_root, engine.viewer().author(actor, reason)?).await?;
             Ok(v1::InstallTrustRootResponse {
                 revision,
                 version: root.version(),
@@ -40,9 +41,9 @@ impl v1::certification_service_server::CertificationService for CertificationSer
 
     async fn get_trust_root(
         &self,
-        _request: Request<v1::GetTrustRootRequest>,
+        request: Request<v1::GetTrustRootRequest>,
     ) -> Result<Response<v1::TrustRoot>, Status> {
-        let root = self.engine.get()?.trust_root().ok_or_else(|| status_of(&EngineError::NoTrustRoot))?;
+        let root = self.engine.of(&request)?.trust_root().ok_or_else(|| status_of(&EngineError::NoTrustRoot))?;
         Ok(Response::new(v1::TrustRoot {
             version: root.version(),
             digest: root.digest().to_string(),
@@ -54,10 +55,11 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         &self,
         request: Request<v1::AddCertificateRequest>,
     ) -> Result<Response<v1::CertificationRecord>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::AddCertificateRequest { envelope, evidence, actor, reason, earlier_roots } = request.into_inner();
-        let added =
-            async { engine.add_certificate(envelope, evidence, earlier_roots, Author::new(actor, reason)?).await };
+        let added = async {
+            engine.add_certificate(envelope, evidence, earlier_roots, engine.viewer().author(actor, reason)?).await
+        };
         added.await.map(|added| Response::new(record(added, None))).map_err(|error: EngineError| status_of(&error))
     }
 
@@ -65,7 +67,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         &self,
         request: Request<v1::ListCertificatesRequest>,
     ) -> Result<Response<v1::ListCertificatesResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::ListCertificatesRequest { name, version, digest } = request.into_inner();
         let listed = async { engine.certificates(selector(&name, &version, &digest)?).await };
         let CertificateListing { card, certificates, standing } =
@@ -80,7 +82,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
         &self,
         request: Request<v1::RevokeCertificateRequest>,
     ) -> Result<Response<v1::CertificationRecord>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::RevokeCertificateRequest { envelope, actor, reason, accepted_json } = request.into_inner();
         let revoked = async {
             let accepted = match accepted_json.as_str() {
@@ -89,7 +91,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
                     EngineError::field("accepted_json", format!("is no JSON ({error}); send what an export holds"))
                 })?),
             };
-            engine.revoke(envelope, accepted, Author::new(actor, reason)?).await
+            engine.revoke(envelope, accepted, engine.viewer().author(actor, reason)?).await
         };
         let revoked = revoked.await.map_err(|error: EngineError| status_of(&error))?;
         let lost = revoked.versions.iter().filter(|(_, standing)| !standing.certified).map(|(card, _)| card.digest);
@@ -98,7 +100,7 @@ impl v1::certification_service_server::CertificationService for CertificationSer
     }
 
     async fn get_evidence(&self, request: Request<v1::GetEvidenceRequest>) -> Result<Response<v1::Evidence>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::GetEvidenceRequest { digest } = request.into_inner();
         let read = async {
             let digest = digest.parse().map_err(|error| EngineError::field("digest", format!("{error}")))?;

@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use super::context::Deadline;
 use crate::metrics::count_error;
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -52,8 +53,12 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answer<S::Error> {
+    fn call(&mut self, mut request: Request<Body>) -> Answer<S::Error> {
         let deadline = deadline_of(request.headers());
+        // What would be late is refused inside, before it waits. One so far off that no clock tells it is none.
+        if let Some(at) = deadline.and_then(|limit| Instant::now().checked_add(limit)) {
+            request.extensions_mut().insert(Deadline(at));
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = match deadline {

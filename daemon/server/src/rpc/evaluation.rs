@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use self::work::{Calibrate, Fit, of_blocking};
 use super::job::{Event, Events, Jobs, Tell, Teller, run};
+use super::slot::tenant_of;
 use super::status::{refused, status_of};
 use super::{EngineSlot, convert};
 
@@ -34,9 +35,10 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
     type FitStream = Events<v1::FitResponse>;
 
     async fn fit(&self, request: Request<v1::FitRequest>) -> Result<Response<Self::FitStream>, Status> {
-        let engine = self.engine.get()?.pinned();
+        let engine = self.engine.of(&request)?.pinned();
+        let tenant = tenant_of(&request);
         let v1::FitRequest { intents, weights_only, seed, dry_run } = request.into_inner();
-        let place = self.jobs.start("a fit").map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "a fit").map_err(|error| status_of(&error))?;
         let labelled = work::labelled(&engine, intents).await.map_err(|error| refused(&error))?;
         let model_digest = engine.model().digest.to_string();
         Ok(run(move |teller, stop| async move {
@@ -54,7 +56,8 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
         request: Request<v1::CalibrateRequest>,
     ) -> Result<Response<Self::CalibrateStream>, Status> {
         use v1::calibrate_request::Basis;
-        let engine = self.engine.get()?.pinned();
+        let engine = self.engine.of(&request)?.pinned();
+        let tenant = tenant_of(&request);
         let v1::CalibrateRequest { basis, max_error, confidence, dry_run } = request.into_inner();
         let asked = || -> Result<(f64, f64), EngineError> {
             Ok((
@@ -63,7 +66,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
             ))
         };
         let (max_error, confidence) = asked().map_err(|error| status_of(&error))?;
-        let place = self.jobs.start("a calibration").map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "a calibration").map_err(|error| status_of(&error))?;
         let labelled = match basis {
             None => {
                 let error = EngineError::field("basis", "is missing; send labelled intents or ask for synthetic ones");
@@ -85,9 +88,10 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
     type EvaluateStream = Events<v1::EvaluateResponse>;
 
     async fn evaluate(&self, request: Request<v1::EvaluateRequest>) -> Result<Response<Self::EvaluateStream>, Status> {
-        let engine = self.engine.get()?.pinned();
+        let engine = self.engine.of(&request)?.pinned();
+        let tenant = tenant_of(&request);
         let v1::EvaluateRequest { intents, with_answers } = request.into_inner();
-        let place = self.jobs.start("an evaluation").map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "an evaluation").map_err(|error| status_of(&error))?;
         let labelled = work::labelled(&engine, intents).await.map_err(|error| refused(&error))?;
         Ok(run(move |teller, _stop| async move {
             let _place = place;
@@ -112,7 +116,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
         &self,
         request: Request<v1::GetRankerRequest>,
     ) -> Result<Response<v1::GetRankerResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::GetRankerRequest { id, with_artefact } = request.into_inner();
         let model_digest = engine.model().digest.to_string();
         let read = of_blocking(move || {
@@ -129,9 +133,9 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
 
     async fn list_rankers(
         &self,
-        _request: Request<v1::ListRankersRequest>,
+        request: Request<v1::ListRankersRequest>,
     ) -> Result<Response<v1::ListRankersResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let model_digest = engine.model().digest.to_string();
         let kept = of_blocking(move || engine.kept_rankers()).await.map_err(|error| status_of(&error))?;
         let rankers = kept.into_iter().map(|kept| ranker_to(kept, &model_digest)).collect();
@@ -142,7 +146,7 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
         &self,
         request: Request<v1::ActivateRankerRequest>,
     ) -> Result<Response<v1::ActivateRankerResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::ActivateRankerRequest { id } = request.into_inner();
         if id.is_empty() {
             let fault = "is empty; name a ranker, or `default` for the shipped one";
@@ -161,9 +165,9 @@ impl v1::evaluation_service_server::EvaluationService for EvaluationService {
 
     async fn get_calibration(
         &self,
-        _request: Request<v1::GetCalibrationRequest>,
+        request: Request<v1::GetCalibrationRequest>,
     ) -> Result<Response<v1::GetCalibrationResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let calibration = engine.calibration().map(|calibration| calibration_to(&calibration));
         Ok(Response::new(v1::GetCalibrationResponse { calibration, detail: engine.info().calibration }))
     }

@@ -33,7 +33,7 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
         &self,
         request: Request<v1::RecordOutcomeRequest>,
     ) -> Result<Response<v1::RecordOutcomeResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let recorded = async {
             let report = report(request.into_inner())?;
             let decision_id = report.decision_id.to_string();
@@ -52,7 +52,7 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
         &self,
         request: Request<v1::ListLabelsRequest>,
     ) -> Result<Response<v1::ListLabelsResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let listed = async {
             let v1::ListLabelsRequest { page_size, page_token, state } = request.into_inner();
             let page = LabelPage { size: page_size as usize, token: page_token, state: state_from(state)? };
@@ -70,7 +70,7 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
         &self,
         request: Request<v1::ReviewLabelsRequest>,
     ) -> Result<Response<v1::ReviewLabelsResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let reviewed = async {
             let v1::ReviewLabelsRequest { label_ids, decision } = request.into_inner();
             let approve = match v1::ReviewDecision::try_from(decision) {
@@ -91,9 +91,9 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
 
     async fn export_labels(
         &self,
-        _request: Request<v1::ExportLabelsRequest>,
+        request: Request<v1::ExportLabelsRequest>,
     ) -> Result<Response<Self::ExportLabelsStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         Ok(stream(move |rows| {
             let mut cursor = ExportCursor::default();
             while let Some(intents) = engine.export_labels(&mut cursor)? {
@@ -111,9 +111,9 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
 
     async fn propose_examples(
         &self,
-        _request: Request<v1::ProposeExamplesRequest>,
+        request: Request<v1::ProposeExamplesRequest>,
     ) -> Result<Response<Self::ProposeExamplesStream>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         Ok(stream(move |rows| {
             for (name, intents) in engine.example_candidates()? {
                 if let Some(proposal) = engine.propose_examples(&name, &intents)?
@@ -126,11 +126,8 @@ impl v1::feedback_service_server::FeedbackService for FeedbackService {
         }))
     }
 
-    async fn get_drift(
-        &self,
-        _request: Request<v1::GetDriftRequest>,
-    ) -> Result<Response<v1::GetDriftResponse>, Status> {
-        let engine = self.engine.get()?;
+    async fn get_drift(&self, request: Request<v1::GetDriftRequest>) -> Result<Response<v1::GetDriftResponse>, Status> {
+        let engine = self.engine.of(&request)?;
         let DriftReport { intents, promise, counts } = engine.drift().await.map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::GetDriftResponse {
             intents: Some(drift_to(intents)),

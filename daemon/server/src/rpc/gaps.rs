@@ -1,8 +1,6 @@
 //! `GapService`: what is asked for and nothing certified meets.
 
-use fitment_engine::{
-    Author, EngineError, Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapReport, NearComponent,
-};
+use fitment_engine::{EngineError, Gap, GapCounts, GapIntent, GapLink, GapListing, GapPage, GapReport, NearComponent};
 use fitment_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -20,7 +18,7 @@ pub(crate) struct GapService {
 #[tonic::async_trait]
 impl v1::gap_service_server::GapService for GapService {
     async fn list_gaps(&self, request: Request<v1::ListGapsRequest>) -> Result<Response<v1::ListGapsResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let v1::ListGapsRequest { page_size, page_token, window_days } = request.into_inner();
         let page = GapPage { size: page_size as usize, token: page_token, window_days };
         let listing = engine.gaps(page).await.map_err(|error| status_of(&error))?;
@@ -34,7 +32,7 @@ impl v1::gap_service_server::GapService for GapService {
     }
 
     async fn get_gap(&self, request: Request<v1::GetGapRequest>) -> Result<Response<v1::GetGapResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let got = async {
             let v1::GetGapRequest { id, window_days } = request.into_inner();
             let (gap, intents) = engine.gap(checked(id)?, window_days).await?;
@@ -48,7 +46,7 @@ impl v1::gap_service_server::GapService for GapService {
         &self,
         request: Request<v1::DraftManifestRequest>,
     ) -> Result<Response<v1::DraftManifestResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let drafted = async {
             let v1::DraftManifestRequest { id } = request.into_inner();
             let draft = engine.draft_manifest(checked(id)?).await?;
@@ -62,10 +60,10 @@ impl v1::gap_service_server::GapService for GapService {
     }
 
     async fn link_gap(&self, request: Request<v1::LinkGapRequest>) -> Result<Response<v1::LinkGapResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let linked = async {
             let v1::LinkGapRequest { id, component, actor, reason } = request.into_inner();
-            let gap = engine.link_gap(checked(id)?, component, Author::new(actor, reason)?).await?;
+            let gap = engine.link_gap(checked(id)?, component, engine.viewer().author(actor, reason)?).await?;
             Ok(v1::LinkGapResponse { gap: Some(gap_to(gap)) })
         };
         linked.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
@@ -75,7 +73,7 @@ impl v1::gap_service_server::GapService for GapService {
         &self,
         request: Request<v1::ReportGapRequest>,
     ) -> Result<Response<v1::ReportGapResponse>, Status> {
-        let engine = self.engine.get()?;
+        let engine = self.engine.of(&request)?;
         let reported = async {
             let v1::ReportGapRequest { id } = request.into_inner();
             Ok(report_to(engine.gap_report(checked(id)?).await?))

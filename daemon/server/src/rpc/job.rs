@@ -1,5 +1,6 @@
 //! Long work for one caller: one at a time, told step by step, ended when the caller leaves.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,9 +27,9 @@ pub(crate) type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>
 /// Told how far a job has come: step, done, of how many.
 pub(super) type Tell = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
-/// Which job runs in this daemon.
+/// Which job runs for each tenant.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Jobs(Arc<Mutex<Option<&'static str>>>);
+pub(crate) struct Jobs(Arc<Mutex<BTreeMap<Arc<str>, &'static str>>>);
 
 /// The place of the job that runs; free again once the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -37,23 +38,23 @@ pub(super) struct Place {
 }
 
 #[derive(Debug)]
-struct Held(Jobs);
+struct Held(Jobs, Arc<str>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *self.0.0.lock() = None;
+        self.0.0.lock().remove(&self.1);
     }
 }
 
 impl Jobs {
-    /// Takes the place for a job. Errors: [`EngineError::JobRunning`].
-    pub(super) fn start(&self, job: &'static str) -> Result<Place, EngineError> {
+    /// Takes the tenant's place for a job. Errors: [`EngineError::JobRunning`].
+    pub(super) fn start(&self, tenant: &Arc<str>, job: &'static str) -> Result<Place, EngineError> {
         let mut running = self.0.lock();
-        if let Some(running) = *running {
+        if let Some(running) = running.get(tenant).copied() {
             return Err(EngineError::JobRunning { running });
         }
-        *running = Some(job);
-        Ok(Place { _place: Arc::new(Held(self.clone())) })
+        running.insert(Arc::clone(tenant), job);
+        Ok(Place { _place: Arc::new(Held(self.clone(), Arc::clone(tenant))) })
     }
 }
 
@@ -115,12 +116,13 @@ mod tests {
     #[test]
     fn one_job_at_a_time_and_the_next_when_every_part_of_it_has_ended() {
         let jobs = Jobs::default();
-        let place = jobs.start("a fit").expect("free");
+        let tenant: Arc<str> = "default".into();
+        let place = jobs.start(&tenant, "a fit").expect("free");
         let of_a_thread = place.clone();
-        assert!(jobs.start("a calibration").expect_err("taken").to_string().starts_with("a fit is running"));
+        assert!(jobs.start(&tenant, "a calibration").expect_err("taken").to_string().starts_with("a fit is running"));
         drop(place);
-        assert!(jobs.start("a calibration").is_err());
+        assert!(jobs.start(&tenant, "a calibration").is_err());
         drop(of_a_thread);
-        assert!(jobs.start("a calibration").is_ok());
+        assert!(jobs.start(&tenant, "a calibration").is_ok());
     }
 }

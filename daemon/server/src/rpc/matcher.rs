@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fitment_engine::{Engine, EngineError, MAX_INTENT_BYTES};
+use fitment_engine::{CallContext, Engine, EngineError, MAX_INTENT_BYTES, MatchAnswer, MatchQuery};
 use fitment_models::TextRole;
 use fitment_proto::v1;
 use futures_util::future::join_all;
@@ -12,10 +12,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::context::Asker;
 use super::edge::explain_transport;
 use super::status::{item_status_of, status_of};
 use super::{EngineSlot, MAX_BATCH, MAX_EMBED_TEXTS, convert, count};
 use crate::metrics::MatchMeters;
+use crate::traces::CallNotes;
 
 /// Intents of one stream that are worked on at once.
 const STREAM_CONCURRENCY: usize = 16;
@@ -31,31 +33,35 @@ pub(crate) struct MatcherService {
 #[tonic::async_trait]
 impl v1::matcher_service_server::MatcherService for MatcherService {
     async fn r#match(&self, request: Request<v1::MatchRequest>) -> Result<Response<v1::MatchResponse>, Status> {
-        let engine = self.engine.get()?;
-        answer(&engine, &self.meters, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let asking = self.asking(&request)?;
+        let context = asking.asker.single();
+        asking.answer(request.into_inner(), context).await.map(Response::new).map_err(|error| status_of(&error))
     }
 
     async fn batch_match(
         &self,
         request: Request<v1::BatchMatchRequest>,
     ) -> Result<Response<v1::BatchMatchResponse>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
         let v1::BatchMatchRequest { requests } = request.into_inner();
         if !(1..=MAX_BATCH).contains(&requests.len()) {
             let fault = format!("holds {} intents; send 1 to {MAX_BATCH}", requests.len());
             return Err(status_of(&EngineError::field("requests", fault)));
         }
         let mut items = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter().peekable();
+        let mut requests = requests.into_iter().enumerate().peekable();
         // In rounds, so that one batch does not fill the encoder's queue for everybody else.
         while requests.peek().is_some() {
-            let round =
-                requests.by_ref().take(STREAM_CONCURRENCY).map(|request| answer(&engine, &self.meters, request));
+            let round = requests.by_ref().take(STREAM_CONCURRENCY).map(|(at, request)| {
+                // The first one was counted with the call.
+                let context = if at == 0 { Ok(asking.asker.several()) } else { asking.asker.counted() };
+                asking.item(request, context)
+            });
             for result in join_all(round).await {
                 items.push(v1::BatchMatchItem {
                     result: Some(match result {
                         Ok(response) => v1::batch_match_item::Result::Response(response),
-                        Err(error) => v1::batch_match_item::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::batch_match_item::Result::Error(status),
                     }),
                 });
             }
@@ -69,47 +75,81 @@ impl v1::matcher_service_server::MatcherService for MatcherService {
         &self,
         request: Request<Streaming<v1::StreamMatchRequest>>,
     ) -> Result<Response<Self::StreamMatchStream>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
         let (answers, stream) = mpsc::channel(STREAM_CONCURRENCY);
-        tokio::spawn(pump(engine, self.meters.clone(), request.into_inner(), answers));
+        tokio::spawn(pump(asking, request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
-        let engine = self.engine.get()?;
+        let asking = self.asking(&request)?;
+        let context = asking.asker.single();
         let request = request.into_inner().request.unwrap_or_default();
         let explained = async {
-            let query = fitment_engine::MatchQuery { explain: true, ..convert::match_query(request)? };
-            let mut answer = engine.match_intent(query).await?;
-            self.meters.answered(&answer);
+            let query = MatchQuery { explain: true, context, ..convert::match_query(request)? };
+            let mut answer = asking.ask(query).await?;
             let explanation = answer.explanation.take();
             let explanation = explanation.map(|explanation| convert::explanation(explanation, &answer));
-            Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &engine)), explanation })
+            Ok(v1::ExplainResponse { response: Some(convert::match_response(answer, &asking.engine)), explanation })
         };
         explained.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
     }
 
     async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
-        let engine = self.engine.get()?;
-        embed(&engine, request.into_inner()).await.map(Response::new).map_err(|error| status_of(&error))
+        let engine = self.engine.of(&request)?;
+        let context = Asker::of(&request).several();
+        embed(&engine, request.into_inner(), &context).await.map(Response::new).map_err(|error| status_of(&error))
     }
 }
 
-async fn answer(
-    engine: &Engine,
-    meters: &MatchMeters,
-    request: v1::MatchRequest,
-) -> Result<v1::MatchResponse, EngineError> {
-    let query = fitment_engine::MatchQuery { remember: true, ..convert::match_query(request)? };
-    let answer = engine.match_intent(query).await?;
-    meters.answered(&answer);
-    Ok(convert::match_response(answer, engine))
+/// Whom a call asks, and who is told of its answers.
+#[derive(Clone)]
+struct Asking {
+    engine: Engine,
+    meters: MatchMeters,
+    asker: Asker,
+    /// `None`: the call is not traced.
+    notes: Option<CallNotes>,
+}
+
+impl MatcherService {
+    fn asking<T>(&self, request: &Request<T>) -> Result<Asking, Status> {
+        let engine = self.engine.of(request)?;
+        let asker = Asker::of(request);
+        Ok(Asking { engine, meters: self.meters.clone(), asker, notes: request.extensions().get().cloned() })
+    }
+}
+
+impl Asking {
+    async fn answer(&self, request: v1::MatchRequest, context: CallContext) -> Result<v1::MatchResponse, EngineError> {
+        let query = MatchQuery { remember: true, context, ..convert::match_query(request)? };
+        let answer = self.ask(query).await?;
+        Ok(convert::match_response(answer, &self.engine))
+    }
+
+    /// One item of a batch or a stream, unless it was one too many.
+    async fn item(
+        &self,
+        request: v1::MatchRequest,
+        context: Result<CallContext, v1::ItemStatus>,
+    ) -> Result<v1::MatchResponse, v1::ItemStatus> {
+        self.answer(request, context?).await.map_err(|error| item_status_of(&error))
+    }
+
+    async fn ask(&self, query: MatchQuery) -> Result<MatchAnswer, EngineError> {
+        let noted = self.notes.as_ref().map(|notes| (notes, query.intent.clone()));
+        let answer = self.engine.match_intent(query).await?;
+        self.meters.answered(&answer);
+        if let Some((notes, intent)) = noted {
+            notes.answered(&intent, &answer);
+        }
+        Ok(answer)
+    }
 }
 
 /// Answers a stream until either side ends it. Its work is dropped when the caller leaves.
 async fn pump(
-    engine: Engine,
-    meters: MatchMeters,
+    asking: Asking,
     mut requests: Streaming<v1::StreamMatchRequest>,
     answers: mpsc::Sender<Result<v1::StreamMatchResponse, Status>>,
 ) {
@@ -128,19 +168,18 @@ async fn pump(
                 return;
             }
             Some(Ok(v1::StreamMatchRequest { id, request })) => {
-                let (engine, meters, answers) = (engine.clone(), meters.clone(), answers.clone());
+                let (asking, answers) = (asking.clone(), answers.clone());
+                let context = asking.asker.counted();
                 running.spawn(async move {
                     let result = if id.len() > MAX_ID_BYTES {
-                        Err(EngineError::field(
-                            "id",
-                            format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len()),
-                        ))
+                        let fault = format!("is {} bytes long, at most {MAX_ID_BYTES} are taken", id.len());
+                        Err(item_status_of(&EngineError::field("id", fault)))
                     } else {
-                        answer(&engine, &meters, request.unwrap_or_default()).await
+                        asking.item(request.unwrap_or_default(), context).await
                     };
                     let result = match result {
                         Ok(response) => v1::stream_match_response::Result::Response(response),
-                        Err(error) => v1::stream_match_response::Result::Error(item_status_of(&error)),
+                        Err(status) => v1::stream_match_response::Result::Error(status),
                     };
                     drop(answers.send(Ok(v1::StreamMatchResponse { id, result: Some(result) })).await);
                 });
@@ -150,7 +189,11 @@ async fn pump(
     while running.join_next().await.is_some() {}
 }
 
-async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedResponse, EngineError> {
+async fn embed(
+    engine: &Engine,
+    request: v1::EmbedRequest,
+    context: &CallContext,
+) -> Result<v1::EmbedResponse, EngineError> {
     let v1::EmbedRequest { texts, role } = request;
     let role = match v1::TextRole::try_from(role) {
         Ok(v1::TextRole::Unspecified | v1::TextRole::Query) => TextRole::Query,
@@ -164,8 +207,7 @@ async fn embed(engine: &Engine, request: v1::EmbedRequest) -> Result<v1::EmbedRe
         let fault = format!("is {} bytes long, at most {MAX_INTENT_BYTES} are taken", text.len());
         return Err(EngineError::field(format!("texts[{position}]"), fault));
     }
-    let tokens = texts.iter().map(|text| engine.count_tokens(text)).collect::<Result<Vec<usize>, _>>()?;
-    let encoded = engine.embed(texts, role).await?;
+    let (encoded, tokens) = engine.embed(texts, role, context).await?;
     Ok(v1::EmbedResponse {
         embeddings: encoded
             .vectors

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::EngineSlot;
 use super::evaluation::{Labelled, labelled};
 use super::job::{Event, Events, Jobs, Place, Tell, run};
+use super::slot::tenant_of;
 use super::status::status_of;
 
 /// The service.
@@ -30,10 +31,11 @@ impl v1::model_service_server::ModelService for ModelService {
         &self,
         request: Request<v1::MigrateModelRequest>,
     ) -> Result<Response<Self::MigrateModelStream>, Status> {
+        let engine = self.engine.of(&request)?;
+        let tenant = tenant_of(&request);
         let v1::MigrateModelRequest { model, rollback, compare, switch, actor, reason } = request.into_inner();
-        let engine = self.engine.get()?;
-        let author = Author::new(actor, reason).map_err(|error| status_of(&error))?;
-        let place = self.jobs.start("a change of the model").map_err(|error| status_of(&error))?;
+        let author = engine.viewer().author(actor, reason).map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "a change of the model").map_err(|error| status_of(&error))?;
         let name = wanted(&engine, model, rollback).map_err(|error| status_of(&error))?;
         let compare = match compare {
             Some(intents) => Some(labelled(&engine, Some(intents)).await.map_err(|error| status_of(&error))?),

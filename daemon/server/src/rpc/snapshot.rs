@@ -7,8 +7,10 @@ use fitment_proto::v1;
 use tonic::{Request, Response, Status};
 
 use super::job::{Event, Events, Jobs, run};
+use super::slot::tenant_of;
 use super::status::status_of;
 use super::{EngineSlot, convert};
+use crate::caller::DEFAULT_TENANT;
 
 /// The service.
 pub(crate) struct SnapshotService {
@@ -16,6 +18,13 @@ pub(crate) struct SnapshotService {
     pub(crate) folder: PathBuf,
     /// Its own: a backup does not wait for a fit.
     pub(crate) jobs: Jobs,
+}
+
+impl SnapshotService {
+    /// Where a tenant's snapshots lie: no other tenant's are in it.
+    fn folder_of(&self, tenant: &str) -> PathBuf {
+        if tenant == DEFAULT_TENANT { self.folder.clone() } else { self.folder.join("tenants").join(tenant) }
+    }
 }
 
 #[tonic::async_trait]
@@ -26,10 +35,11 @@ impl v1::snapshot_service_server::SnapshotService for SnapshotService {
         &self,
         request: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<Self::CreateSnapshotStream>, Status> {
+        let engine = self.engine.of(&request)?;
+        let tenant = tenant_of(&request);
         let v1::CreateSnapshotRequest {} = request.into_inner();
-        let engine = self.engine.get()?;
-        let place = self.jobs.start("a snapshot").map_err(|error| status_of(&error))?;
-        let folder = self.folder.clone();
+        let place = self.jobs.start(&tenant, "a snapshot").map_err(|error| status_of(&error))?;
+        let folder = self.folder_of(&tenant);
         Ok(run(move |teller, stop| async move {
             of_blocking(move || {
                 let _place = place;
@@ -52,8 +62,8 @@ impl v1::snapshot_service_server::SnapshotService for SnapshotService {
         &self,
         request: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
+        let folder = self.folder_of(&tenant_of(&request));
         let v1::ListSnapshotsRequest {} = request.into_inner();
-        let folder = self.folder.clone();
         let listing = of_blocking(move || list_snapshots(&folder)).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::ListSnapshotsResponse {
             snapshots: listing.snapshots.into_iter().map(snapshot_to).collect(),
@@ -67,9 +77,10 @@ impl v1::snapshot_service_server::SnapshotService for SnapshotService {
         &self,
         request: Request<v1::VerifySnapshotRequest>,
     ) -> Result<Response<Self::VerifySnapshotStream>, Status> {
+        let tenant = tenant_of(&request);
         let v1::VerifySnapshotRequest { name } = request.into_inner();
-        let file = snapshot_file(&self.folder, &name).map_err(|error| status_of(&error))?;
-        let place = self.jobs.start("a snapshot's check").map_err(|error| status_of(&error))?;
+        let file = snapshot_file(&self.folder_of(&tenant), &name).map_err(|error| status_of(&error))?;
+        let place = self.jobs.start(&tenant, "a snapshot's check").map_err(|error| status_of(&error))?;
         Ok(run(move |teller, stop| async move {
             of_blocking(move || {
                 let _place = place;

@@ -1,12 +1,15 @@
 //! The one table from engine errors to gRPC codes, with google.rpc details on every error.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use fitment_access::{Denied, Unauthenticated};
 use fitment_engine::{EngineError, ErrorKind};
 use fitment_proto::{ERROR_DOMAIN, v1};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
 
+use crate::limits::Exceeded;
 use crate::metrics::count_error;
 
 /// Bytes of a message and of its details: all of it travels in headers, and clients take no more than 8 KiB of them.
@@ -19,6 +22,7 @@ const MAX_DESCRIPTION_BYTES: usize = 512;
 pub(crate) fn code_of(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::AlreadyExists => Code::AlreadyExists,
         ErrorKind::FailedPrecondition => Code::FailedPrecondition,
@@ -64,7 +68,7 @@ fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Stat
     if !violations.is_empty() {
         details.set_bad_request(violations);
     }
-    if let EngineError::Overloaded { retry_after, .. } = error {
+    if let EngineError::Overloaded { retry_after, .. } | EngineError::RateLimited { retry_after, .. } = error {
         details.set_retry_info(Some(*retry_after));
     }
     if kind == ErrorKind::FailedPrecondition {
@@ -109,11 +113,49 @@ pub(crate) fn item_status_of(error: &EngineError) -> v1::ItemStatus {
     }
 }
 
+/// The answer to who asks for more than its limits allow.
+pub(crate) fn limit_exceeded(exceeded: Exceeded) -> Status {
+    let (reason, message, retry_after) = explain_limit(exceeded);
+    count_error(Code::ResourceExhausted, reason);
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// The same for one item of a batch or a stream.
+pub(crate) fn item_limit_exceeded(exceeded: Exceeded) -> v1::ItemStatus {
+    let (reason, message, _) = explain_limit(exceeded);
+    count_error(Code::ResourceExhausted, reason);
+    let code = Code::ResourceExhausted as i32;
+    v1::ItemStatus { code, message, reason: reason.to_owned(), field_violations: Vec::new() }
+}
+
+fn explain_limit(exceeded: Exceeded) -> (&'static str, String, Duration) {
+    match exceeded {
+        Exceeded::Requests { allowed, retry_after } => (
+            "RATE_LIMITED",
+            format!(
+                "more than the {allowed} requests a second that this caller is allowed; retry after {retry_after:?}, or ask \
+                 the operator for a higher limit"
+            ),
+            retry_after,
+        ),
+        Exceeded::Concurrent { allowed, retry_after } => (
+            "TOO_MANY_CONCURRENT",
+            format!(
+                "more than the {allowed} calls at once that this caller is allowed; wait for one to end, or ask the \
+                 operator for a higher limit"
+            ),
+            retry_after,
+        ),
+    }
+}
+
 /// The answer to everything that needs the engine while it is still loading.
 pub(crate) fn not_ready() -> Status {
     count_error(Code::Unavailable, "NOT_READY");
     let mut details = ErrorDetails::with_error_info("NOT_READY", ERROR_DOMAIN, HashMap::<String, String>::new());
-    details.set_retry_info(Some(std::time::Duration::from_secs(1)));
+    details.set_retry_info(Some(Duration::from_secs(1)));
     Status::with_error_details(
         Code::Unavailable,
         "the model and the index are still loading; retry, or wait until grpc.health.v1 says SERVING",
@@ -121,8 +163,30 @@ pub(crate) fn not_ready() -> Status {
     )
 }
 
+/// The answer to a caller that is nobody; what was wrong is said in one stable word.
+pub(crate) fn unauthenticated(why: Unauthenticated) -> Status {
+    let reason = "UNAUTHENTICATED";
+    count_error(Code::Unauthenticated, reason);
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, [("why".to_owned(), why.as_str().to_owned())]);
+    let message = format!(
+        "{why}; send an API key or a token as `authorization: Bearer ...`, or show a client certificate that is listed"
+    );
+    Status::with_error_details(Code::Unauthenticated, message, details)
+}
+
+/// The answer to a caller that may not.
+pub(crate) fn denied(why: &Denied) -> Status {
+    let reason = "PERMISSION_DENIED";
+    count_error(Code::PermissionDenied, reason);
+    let word = why.reason.as_str().to_owned();
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, [("why".to_owned(), word)]);
+    Status::with_error_details(Code::PermissionDenied, why.to_string(), details)
+}
+
 #[cfg(test)]
 mod tests {
+    use fitment_engine::OverloadCause;
+
     use super::*;
 
     #[test]
@@ -136,8 +200,9 @@ mod tests {
 
     #[test]
     fn overload_says_when_to_come_back() {
-        let retry_after = std::time::Duration::from_millis(250);
-        let status = status_of(&EngineError::Overloaded { queue: "encoder", capacity: 1, retry_after });
+        let retry_after = Duration::from_millis(250);
+        let cause = OverloadCause::Displaced;
+        let status = status_of(&EngineError::Overloaded { queue: "first", cause, retry_after });
         assert_eq!(status.code(), Code::ResourceExhausted);
         let details = status.get_error_details();
         assert_eq!(details.retry_info().expect("retry info").retry_delay, Some(retry_after));

@@ -35,6 +35,9 @@ pub(super) async fn changes(
             while !page.is_empty() {
                 for change in page {
                     place = change.place;
+                    if change.is_hidden {
+                        continue;
+                    }
                     if sender.send(Ok(change_to(change))).await.is_err() {
                         return;
                     }
@@ -121,7 +124,7 @@ fn record_to(record: AuditRecord) -> v1::AuditRecord {
 }
 
 fn change_to(change: CatalogChange) -> v1::CatalogChange {
-    let CatalogChange { place, kind, version } = change;
+    let CatalogChange { place, kind, version, is_hidden: _ } = change;
     let kind = match kind {
         ChangeKind::Written => v1::CatalogChangeKind::Written,
         ChangeKind::Deleted => v1::CatalogChangeKind::Deleted,

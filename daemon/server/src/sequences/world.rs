@@ -161,7 +161,7 @@ impl World {
                 }
                 Step::Certify { which, hours, believed_key } => {
                     let (from, until) = window(self.model.now, hours);
-                    let predicate = json!({ "standards": [{ "standard": "pci", "requirements": ["1"] }],
+                    let predicate = json!({ "standards": [{ "standard": "pci" }],
                         "valid_from": time(from), "valid_until": time(until) });
                     let envelope = self.signed(which, CERTIFICATION_TYPE, &predicate, believed_key);
                     let asked = v1::AddCertificateRequest { envelope, ..Default::default() };

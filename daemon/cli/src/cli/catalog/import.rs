@@ -13,13 +13,12 @@ use fitment_proto::v1;
 use fitment_proto::v1::certification_service_client::CertificationServiceClient;
 use fitment_trust::{Envelope, Predicate, Statement};
 use serde_json::json;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::folder::Found;
 use crate::cli::common::Common;
 use crate::cli::trust::read_file;
-use crate::client::AuthorFlags;
+use crate::client::{AuthorFlags, Connection};
 use crate::output::{self, Exit, Steps};
 
 #[derive(Debug, clap::Args)]
@@ -117,7 +116,7 @@ async fn versions(
 
 /// What belongs to no one version.
 struct Certification<'a> {
-    client: CertificationServiceClient<Channel>,
+    client: CertificationServiceClient<Connection>,
     arguments: &'a ImportArguments,
 }
 

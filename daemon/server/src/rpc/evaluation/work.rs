@@ -133,6 +133,7 @@ pub(super) async fn fit(
         let alone = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
             .thread_name(|_| "learn".to_owned())
+            .start_handler(|_| fitment_engine::step_back())
             .build()
             .map_err(|error| EngineError::Internal(format!("no thread to learn on: {error}")))?;
         alone.install(|| fit_ranker(vec![set], &model_digest, Some(Ranker::shipped()), &options, &*tell))

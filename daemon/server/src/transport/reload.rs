@@ -1,0 +1,56 @@
+//! Being told to read files again: by SIGHUP, or by whoever holds the handle.
+
+use tokio::sync::watch;
+
+/// Asks everything that can be read again while the daemon runs to be read again. Clones are one and the same.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    asked: watch::Sender<u64>,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { asked: watch::Sender::new(0) }
+    }
+}
+
+impl Reload {
+    /// Asks. Several requests that come before anybody has looked are one.
+    pub fn request(&self) {
+        self.asked.send_modify(|count| *count += 1);
+    }
+
+    /// Hears of requests from now on.
+    pub fn listen(&self) -> Reloads {
+        Reloads(self.asked.subscribe())
+    }
+
+    /// Turns each SIGHUP into a request, for as long as it is polled. Once this has begun the signal ends the process no more.
+    pub async fn on_hangup(self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => {
+                tracing::warn!(%error, "SIGHUP cannot be watched; files are read again when they change, or at a restart");
+                return std::future::pending().await;
+            }
+        };
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading again what can be read again");
+            self.request();
+        }
+    }
+}
+
+/// Requests of a [`Reload`].
+#[derive(Debug)]
+pub struct Reloads(watch::Receiver<u64>);
+
+impl Reloads {
+    /// Waits for the next request; for ever once nobody can ask any more.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
