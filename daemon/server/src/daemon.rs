@@ -232,11 +232,7 @@ impl<T> Drop for Owned<T> {
 }
 
 /// Every service of the protocol, each bounded in the size of its messages, and reflection.
-pub(crate) fn routes(
-    config: &Config,
-    engine: &EngineSlot,
-    stopping: &watch::Receiver<bool>,
-) -> anyhow::Result<Routes> {
+pub(crate) fn routes(config: &Config, engine: &EngineSlot, stopping: &watch::Receiver<bool>) -> anyhow::Result<Routes> {
     /// Bytes of a message beside the one large field that it is about.
     const REST: usize = 2 << 20;
     let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };

@@ -11,8 +11,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::sync::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Builder, Condvar, Instant, JoinHandle, Mutex, Ordering, mpsc, spin_loop,
-    yield_now,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Builder, Condvar, Instant, JoinHandle, Mutex, Ordering, mpsc,
+    spin_loop, yield_now,
 };
 use super::threads::{PinFailed, Processors};
 

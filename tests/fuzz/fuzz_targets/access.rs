@@ -41,7 +41,8 @@ fn judge(file: &str, document: &[u8], keys: &[u8], policies: &[u8]) {
             let explained = access.explain(principal, rpc.path, Some(&FACTS));
             let told = explained.expect("a call that there is").denies();
             // What is told is what is done.
-            let done = access.authorise(principal, rpc.path).map(|permit| !permit.is_narrowed() || permit.permits(&FACTS));
+            let done =
+                access.authorise(principal, rpc.path).map(|permit| !permit.is_narrowed() || permit.permits(&FACTS));
             assert_eq!(told, !done.unwrap_or(false), "{} of {}", rpc.path, principal.id());
         }
     }

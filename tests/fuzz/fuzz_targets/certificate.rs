@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use arbitrary::Unstructured;
 use fitment_fuzz::{choice, component, edit, key, now, refused, root, version};
 use fitment_trust::{
-    CERTIFICATION_TYPE, Envelope, PAYLOAD_TYPE, PrivateKey, REVOCATION_TYPE, Revocation, Statement, Subject, TrustRoot, VERIFICATION_RESULT_TYPE,
-    assess, pae,
+    CERTIFICATION_TYPE, Envelope, PAYLOAD_TYPE, PrivateKey, REVOCATION_TYPE, Revocation, Statement, Subject, TrustRoot,
+    VERIFICATION_RESULT_TYPE, assess, pae,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};

@@ -60,7 +60,11 @@ fuzz_target!(|bytes: &[u8]| {
         1 => assert!(bearer(&[b"Bearer ", rest].concat()).is_err(), "known by what nobody was given"),
         2 => drop(bearer(&token(header.to_string().as_bytes(), rest, &issuer()))),
         3 => drop(bearer(&token(rest, CLAIMS.to_string().as_bytes(), &issuer()))),
-        4 => drop(bearer(&token(edited(&mut u, &header).to_string().as_bytes(), CLAIMS.to_string().as_bytes(), &issuer()))),
+        4 => drop(bearer(&token(
+            edited(&mut u, &header).to_string().as_bytes(),
+            CLAIMS.to_string().as_bytes(),
+            &issuer(),
+        ))),
         5 => {
             let claims = edited(&mut u, &CLAIMS).to_string();
             drop(bearer(&token(header.to_string().as_bytes(), claims.as_bytes(), &issuer())));

@@ -4,9 +4,7 @@
 use std::sync::LazyLock;
 
 use arbitrary::Unstructured;
-use fitment_assembly::{
-    Assembly, Lock, Locking, OwnFiles, Policies, Tree, TreeEntry, TreeFile, check, lock, verify,
-};
+use fitment_assembly::{Assembly, Lock, Locking, OwnFiles, Policies, Tree, TreeEntry, TreeFile, check, lock, verify};
 use fitment_catalog::Format;
 use fitment_fuzz::{Catalogue, choice, edit, format, now, refused, starter};
 use libfuzzer_sys::fuzz_target;

@@ -26,7 +26,8 @@ fuzz_target!(|bytes: &[u8]| {
     let accepted = match ConfigSchema::new(written.clone()) {
         Err(faults) => {
             assert!(!faults.is_empty());
-            let text: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.description)).collect();
+            let text: Vec<String> =
+                faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.description)).collect();
             return refused(&text.join("\n"), size);
         }
         Ok(accepted) => accepted,

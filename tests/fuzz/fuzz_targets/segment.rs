@@ -17,7 +17,15 @@ const TABLE: usize = 304;
 
 fn options(graph: bool) -> DenseOptions {
     let graph_threshold = if graph { 1 } else { usize::MAX };
-    DenseOptions { graph_threshold, exact_filter_rows: 0, m: 4, ef_construction: 8, ef_search: 8, build_threads: 1, ..DenseOptions::default() }
+    DenseOptions {
+        graph_threshold,
+        exact_filter_rows: 0,
+        m: 4,
+        ef_construction: 8,
+        ef_search: 8,
+        build_threads: 1,
+        ..DenseOptions::default()
+    }
 }
 
 fn vector(seed: usize) -> Vec<f32> {

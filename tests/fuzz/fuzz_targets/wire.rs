@@ -29,9 +29,8 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = watch_connection(&[Sent::ByClient(&client), Sent::ByDaemon(&daemon)]);
     assert!(whole.is_none_or(|open| open <= MOST_STREAMS));
     let length = usize::from(cut % 40) + 1;
-    let pieces: Vec<Sent<'_>> = (client.chunks(length).map(Sent::ByClient))
-        .chain(daemon.chunks(length).map(Sent::ByDaemon))
-        .collect();
+    let pieces: Vec<Sent<'_>> =
+        (client.chunks(length).map(Sent::ByClient)).chain(daemon.chunks(length).map(Sent::ByDaemon)).collect();
     // A connection that is ended for too many streams at a piece's end may have fewer of them at another's.
     if let (Some(whole), Some(in_pieces)) = (whole, watch_connection(&pieces)) {
         assert_eq!(whole, in_pieces, "the end of a piece made a difference");

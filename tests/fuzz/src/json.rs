@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 const DEEPEST: usize = 5;
 const WORDS: [&str; 16] = [
-    "a", "b", "name", "type", "x-note", "äö", "", "a/b", "$ref", "secret", "password", "0", "1.0", "null", "url", "\u{7f}",
+    "a", "b", "name", "type", "x-note", "äö", "", "a/b", "$ref", "secret", "password", "0", "1.0", "null", "url",
+    "\u{7f}",
 ];
 
 fn word(u: &mut Unstructured<'_>) -> Result<String> {
@@ -73,7 +74,10 @@ pub fn schema(u: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
             schema.insert(kind.into(), all.into());
         }
         4 => {
-            schema.insert("$ref".into(), json!(*u.choose(&["#/$defs/a", "#/$defs/b", "#", "#/properties/a", "https://x/y"])?));
+            schema.insert(
+                "$ref".into(),
+                json!(*u.choose(&["#/$defs/a", "#/$defs/b", "#", "#/properties/a", "https://x/y"])?),
+            );
         }
         5 => {
             let count = u.int_in_range(1..=3)?;
@@ -98,14 +102,42 @@ pub fn schema(u: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
 
 fn keyword(u: &mut Unstructured<'_>, depth: usize) -> Result<(&'static str, Value)> {
     let keywords = [
-        "default", "const", "minimum", "maximum", "exclusiveMinimum", "multipleOf", "minLength", "maxLength", "pattern",
-        "format", "minItems", "maxItems", "uniqueItems", "description", "title", "not", "if", "then", "else",
-        "dependentRequired", "patternProperties", "propertyNames", "prefixItems", "contains", "unevaluatedProperties",
-        "x-fitment-secret", "x-fitment-port", "deprecated", "examples", "minProperties",
+        "default",
+        "const",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "description",
+        "title",
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "patternProperties",
+        "propertyNames",
+        "prefixItems",
+        "contains",
+        "unevaluatedProperties",
+        "x-fitment-secret",
+        "x-fitment-port",
+        "deprecated",
+        "examples",
+        "minProperties",
     ];
     let keyword = *u.choose(&keywords)?;
     let value = match keyword {
-        "pattern" => json!(*u.choose(&["^a+$", "[a-z]{1,40}", "(a|b)*c", "(?=x)", "\\p{L}+", "((a{9}){9}){9}", "["])?),
+        "pattern" => {
+            json!(*u.choose(&["^a+$", "[a-z]{1,40}", "(a|b)*c", "(?=x)", "\\p{L}+", "((a{9}){9}){9}", "["])?)
+        }
         "format" => json!(*u.choose(&["date-time", "uri", "email", "uuid", "regex", "none"])?),
         "not" | "if" | "then" | "else" | "contains" | "propertyNames" => schema(u, depth + 1)?,
         "patternProperties" => json!({ "^a": schema(u, depth + 1)? }),

@@ -128,9 +128,9 @@ fn weights() -> Vec<u8> {
         shapes.push((format!("{layer}.{name}.weight"), vec![outputs, inputs]));
         shapes.push((format!("{layer}.{name}.bias"), vec![outputs]));
     }
-    let norms = ["embeddings.LayerNorm".to_owned()].into_iter().chain(
-        ["attention.output.LayerNorm", "output.LayerNorm"].map(|norm| format!("{layer}.{norm}")),
-    );
+    let norms = ["embeddings.LayerNorm".to_owned()]
+        .into_iter()
+        .chain(["attention.output.LayerNorm", "output.LayerNorm"].map(|norm| format!("{layer}.{norm}")));
     for norm in norms {
         shapes.push((format!("{norm}.weight"), vec![HIDDEN]));
         shapes.push((format!("{norm}.bias"), vec![HIDDEN]));

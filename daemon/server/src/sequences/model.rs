@@ -1,6 +1,7 @@
 //! What must be: the catalogue as a few maps, written from the API's manual and not from the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use tonic::Code;
 
@@ -36,6 +37,9 @@ pub(super) struct Model {
     pub(super) assemblies: BTreeSet<usize>,
     /// What the audit trail must name, in order: the act and, where the model knows it, the subject.
     pub(super) audit: Vec<(&'static str, Option<String>)>,
+    /// Where in it an import's records are: items gather as they come, and denials are recorded behind the commit of those
+    /// that they came with, so that their order is nobody's promise.
+    pub(super) imports: Vec<Range<usize>>,
     root: Option<u64>,
     certificates: BTreeMap<Which, BTreeSet<Window>>,
     revoked: BTreeSet<Which>,
@@ -59,11 +63,13 @@ const DEPRECATED: usize = 3;
 
 /// The steps of a life, from docs/manifest.md.
 fn may_become(from: usize, to: usize) -> bool {
-    matches!((LIFECYCLES[from], LIFECYCLES[to]), ("draft", "candidate" | "revoked") | (
-        "candidate",
-        "draft" | "certified" | "revoked"
-    ) | ("certified", "deprecated" | "revoked")
-        | ("deprecated", "certified" | "revoked"))
+    matches!(
+        (LIFECYCLES[from], LIFECYCLES[to]),
+        ("draft", "candidate" | "revoked")
+            | ("candidate", "draft" | "certified" | "revoked")
+            | ("certified", "deprecated" | "revoked")
+            | ("deprecated", "certified" | "revoked")
+    )
 }
 
 impl Model {
@@ -75,6 +81,7 @@ impl Model {
             requests: BTreeMap::new(),
             assemblies: BTreeSet::new(),
             audit: Vec::new(),
+            imports: Vec::new(),
             root: None,
             certificates: BTreeMap::new(),
             revoked: BTreeSet::new(),
@@ -88,11 +95,9 @@ impl Model {
             Step::Create { which, content, lifecycle, request, validate_only } => {
                 self.create(which, (content, lifecycle), request, validate_only)
             }
-            Step::Delete { which, believed, request } => {
-                self.change(which, believed, request, "delete", |version| {
-                    if std::mem::replace(&mut version.deleted, true) { Err(Code::NotFound) } else { Ok("component.delete") }
-                })
-            }
+            Step::Delete { which, believed, request } => self.change(which, believed, request, "delete", |version| {
+                if std::mem::replace(&mut version.deleted, true) { Err(Code::NotFound) } else { Ok("component.delete") }
+            }),
             Step::Undelete { which, believed, request } => {
                 self.change(which, believed, request, "undelete", |version| {
                     let was_deleted = std::mem::replace(&mut version.deleted, false);

@@ -28,23 +28,63 @@ pub(super) const LIFECYCLES: [&str; 5] = ["draft", "candidate", "certified", "de
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Writes a version with one of two contents, at one of the first three places of a life.
-    Create { which: Which, content: usize, lifecycle: usize, request: Option<usize>, validate_only: bool },
-    Delete { which: Which, believed: Believed, request: Option<usize> },
-    Undelete { which: Which, believed: Believed, request: Option<usize> },
-    Move { which: Which, to: usize, believed: Believed, request: Option<usize> },
+    Create {
+        which: Which,
+        content: usize,
+        lifecycle: usize,
+        request: Option<usize>,
+        validate_only: bool,
+    },
+    Delete {
+        which: Which,
+        believed: Believed,
+        request: Option<usize>,
+    },
+    Undelete {
+        which: Which,
+        believed: Believed,
+        request: Option<usize>,
+    },
+    Move {
+        which: Which,
+        to: usize,
+        believed: Believed,
+        request: Option<usize>,
+    },
     /// Imports one of each component in one stream.
-    Import { version: usize, content: usize },
+    Import {
+        version: usize,
+        content: usize,
+    },
     /// Keeps an assembly that uses a version.
-    Register { name: usize, which: Which, believed: Believed },
-    Forget { name: usize, believed: Believed },
+    Register {
+        name: usize,
+        which: Which,
+        believed: Believed,
+    },
+    Forget {
+        name: usize,
+        believed: Believed,
+    },
     /// Puts a trust root into force.
-    InstallRoot { version: u64 },
+    InstallRoot {
+        version: u64,
+    },
     /// A certificate about a version, valid for some hours from an hour on, by a key that the root believes or by another.
-    Certify { which: Which, hours: i64, believed_key: bool },
+    Certify {
+        which: Which,
+        hours: i64,
+        believed_key: bool,
+    },
     /// A revocation of a version.
-    Revoke { which: Which, believed_key: bool },
+    Revoke {
+        which: Which,
+        believed_key: bool,
+    },
     /// Lets hours pass.
-    Wait { hours: i64 },
+    Wait {
+        hours: i64,
+    },
     /// Closes the catalogue and opens it again.
     Restart,
     /// What is refused whatever the catalogue holds.

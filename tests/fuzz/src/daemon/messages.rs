@@ -106,8 +106,12 @@ fn single(
         Kind::Float => Value::F32(u.arbitrary()?),
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(u.arbitrary()?),
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(u.arbitrary()?),
-        Kind::Uint32 | Kind::Fixed32 => Value::U32(if u.ratio(3, 4)? { u.int_in_range(0..=12)? } else { u.arbitrary()? }),
-        Kind::Uint64 | Kind::Fixed64 => Value::U64(if u.ratio(3, 4)? { u.int_in_range(0..=20)? } else { u.arbitrary()? }),
+        Kind::Uint32 | Kind::Fixed32 => {
+            Value::U32(if u.ratio(3, 4)? { u.int_in_range(0..=12)? } else { u.arbitrary()? })
+        }
+        Kind::Uint64 | Kind::Fixed64 => {
+            Value::U64(if u.ratio(3, 4)? { u.int_in_range(0..=20)? } else { u.arbitrary()? })
+        }
         Kind::Bool => Value::Bool(u.arbitrary()?),
         Kind::String => Value::String(text(u, remembered)?),
         Kind::Bytes => {
