@@ -33,7 +33,14 @@ mod pack;
 mod parameters;
 mod product;
 mod simd;
+mod sync;
 mod team;
+#[cfg(test)]
+#[path = "cpu/team/model.rs"]
+mod team_model;
+#[cfg(test)]
+#[path = "cpu/team/tests.rs"]
+mod team_tests;
 mod threads;
 
 pub(crate) use encoder::{CpuEncoder, Refusal, Threads};

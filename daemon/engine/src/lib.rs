@@ -26,6 +26,9 @@ mod figures;
 mod folder;
 mod gaps;
 mod gather;
+#[cfg(test)]
+#[path = "gather/model.rs"]
+mod gather_model;
 mod lag;
 mod language;
 mod learning;
@@ -43,6 +46,7 @@ mod second_stage;
 mod signals;
 mod standing;
 mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod vector_cache;

@@ -169,7 +169,6 @@ pub async fn serve(
         tokio::spawn(metrics::serve(listener, handle, watched, stopped(stopping.clone())))
     });
     let traces = config.traces.as_ref().map_or_else(|| Ok(TraceLayer::off()), TraceLayer::on)?;
-    let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(&reporter, ServingStatus::NotServing).await;
     let principals = DefaultLimits::new(config.limits);
@@ -184,7 +183,7 @@ pub async fn serve(
         .layer(gate)
         // Behind the gate, which says who calls.
         .layer(LimitLayer::new(Book::new(principals.clone())))
-        .service(services(&config, &engine, limits, &stopping)?.add_service(health).prepare());
+        .service(routes(&config, &engine, &stopping)?.add_service(health).prepare());
     let reload = Reload::default();
     let _hangups = Owned(tokio::spawn(reload.clone().on_hangup()));
     let _settings = Owned(tokio::spawn(source.follow(principals, reload.listen())));
@@ -238,14 +237,10 @@ impl<T> Drop for Owned<T> {
 }
 
 /// Every service of the protocol, each bounded in the size of its messages, and reflection.
-fn services(
-    config: &Config,
-    engine: &EngineSlot,
-    limits: WireLimits,
-    stopping: &watch::Receiver<bool>,
-) -> anyhow::Result<Routes> {
+pub(crate) fn routes(config: &Config, engine: &EngineSlot, stopping: &watch::Receiver<bool>) -> anyhow::Result<Routes> {
     /// Bytes of a message beside the one large field that it is about.
     const REST: usize = 2 << 20;
+    let limits = WireLimits { max_request_bytes: config.max_request_bytes, max_response_bytes: MAX_RESPONSE_BYTES };
     macro_rules! bounded {
         ($service:expr) => {
             bounded!($service, 0)

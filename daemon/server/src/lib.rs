@@ -12,7 +12,11 @@ pub mod limits;
 mod metrics;
 pub mod reread;
 mod rpc;
+#[cfg(test)]
+mod sequences;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod traces;
 pub mod transport;
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::account::{Account, Exceeded};
 pub(crate) use self::book::Book;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::layer::Limit;
 pub(crate) use self::layer::{Counted, LimitLayer};
 
 /// More of anything a second than any machine that runs this can do.

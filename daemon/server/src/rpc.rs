@@ -31,6 +31,8 @@ pub(crate) use self::bundle::BundleService;
 pub use self::bundle::result_to as bundle_result;
 pub(crate) use self::catalog::CatalogService;
 pub(crate) use self::certification::CertificationService;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::edge::Edge;
 pub(crate) use self::edge::EdgeLayer;
 pub(crate) use self::evaluation::{EvaluationService, MAX_CSV_BYTES};
 pub(crate) use self::feedback::FeedbackService;

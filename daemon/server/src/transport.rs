@@ -40,6 +40,8 @@ pub use self::socket::Socket;
 pub(crate) use self::settings::{Consent, RawHttp2, RawListen, RawTls};
 pub(crate) use self::socket::bind_tcp;
 pub(crate) use self::tls::TlsStore;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::wire::watch;
 
 use self::admission::{Admission, Full};
 use self::connection::Connections;

@@ -7,11 +7,13 @@
 //! that somebody has begun; a waiting thread spins a little, then gives its processor away.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use super::sync::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Builder, Condvar, Instant, JoinHandle, Mutex, Ordering, mpsc,
+    spin_loop, yield_now,
+};
 use super::threads::{PinFailed, Processors};
 
 /// How long a thread looks for more to do before it gives its processor away: about what waking it again would cost.
@@ -119,7 +121,7 @@ impl Team {
                 drop(pinned);
                 shared.help();
             };
-            team.helpers.push(std::thread::Builder::new().name(format!("encoder-{number}")).spawn(help)?);
+            team.helpers.push(Builder::new().name(format!("encoder-{number}")).spawn(help)?);
         }
         drop(pinned);
         outcomes.iter().collect::<Result<(), _>>()?;
@@ -228,7 +230,7 @@ fn join(work: &dyn Work, size: usize) {
             if since.elapsed() < SPIN {
                 pause();
             } else {
-                std::thread::yield_now();
+                yield_now();
             }
             continue;
         }
@@ -254,123 +256,6 @@ fn join(work: &dyn Work, size: usize) {
 /// A few dozen nanoseconds without work.
 fn pause() {
     for _ in 0..8 {
-        std::hint::spin_loop();
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "a few steps and pieces")]
-mod tests {
-    use super::*;
-
-    /// Counts how often each piece was done, and sees that steps follow one another.
-    struct Counted {
-        progress: Progress,
-        pieces: Vec<Vec<AtomicU32>>,
-        slow: bool,
-        panics_at: Option<(u32, u16)>,
-    }
-
-    impl Counted {
-        fn new(steps: usize, slow: bool) -> Arc<Self> {
-            let pieces = (0..steps).map(|step| (0..=step % 7).map(|_| AtomicU32::new(0)).collect()).collect();
-            let mut work = Self { progress: Progress::default(), pieces, slow, panics_at: None };
-            work.progress.reset(1);
-            Arc::new(work)
-        }
-
-        fn check(&self) {
-            for (step, pieces) in self.pieces.iter().enumerate() {
-                for (piece, done) in pieces.iter().enumerate() {
-                    assert_eq!(done.load(Ordering::SeqCst), 1, "step {step} piece {piece}");
-                }
-            }
-        }
-    }
-
-    impl Work for Counted {
-        fn steps(&self) -> u32 {
-            self.pieces.len() as u32
-        }
-
-        fn pieces(&self, step: u32) -> u16 {
-            self.pieces[step as usize].len() as u16
-        }
-
-        fn run(&self, step: u32, piece: u16, worker: usize) {
-            assert!(worker < 4);
-            assert_ne!(self.panics_at, Some((step, piece)), "on purpose");
-            if let Some(before) = (step as usize).checked_sub(1) {
-                let done = self.pieces[before].iter().all(|done| done.load(Ordering::SeqCst) == 1);
-                assert!(done, "step {step} began before step {before} had ended");
-            }
-            if self.slow {
-                std::thread::sleep(Duration::from_micros(30));
-            }
-            self.pieces[step as usize][usize::from(piece)].fetch_add(1, Ordering::SeqCst);
-        }
-
-        fn progress(&self) -> &Progress {
-            &self.progress
-        }
-    }
-
-    #[test]
-    fn each_piece_is_done_once_and_steps_follow_one_another() {
-        for threads in [1, 2, 4] {
-            let team = Team::new(threads, false).unwrap();
-            for round in 0..200 {
-                let work = Counted::new(60, round % 8 == 0);
-                if round % 3 == 0 {
-                    team.rouse();
-                }
-                team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
-                work.check();
-            }
-        }
-    }
-
-    #[test]
-    fn callers_at_the_same_time_do_not_disturb_one_another() {
-        let team = Team::new(3, false).unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..6 {
-                scope.spawn(|| {
-                    for round in 0..60 {
-                        let work = Counted::new(40, round % 5 == 0);
-                        team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
-                        work.check();
-                    }
-                });
-            }
-        });
-    }
-
-    #[test]
-    fn a_panic_ends_the_work_and_not_the_team() {
-        let team = Team::new(2, false).unwrap();
-        let mut work = Counted::new(20, false);
-        Arc::get_mut(&mut work).unwrap().panics_at = Some((9, 1));
-        // Later pieces see that a step is not done and panic as well: all are caught.
-        assert_eq!(team.run(&(work as Arc<dyn Work>)), Err(PieceFailed));
-        let work = Counted::new(20, false);
-        team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
-        work.check();
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_pinned_team_does_its_work_and_one_without_enough_processors_is_refused() {
-        let team = Team::new(1, true).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                team.pin_caller().unwrap();
-                assert_eq!(core_affinity::get_core_ids().unwrap().len(), 1);
-                let work = Counted::new(20, false);
-                team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
-                work.check();
-            });
-        });
-        assert!(matches!(Team::new(100_000, true), Err(NoTeam::Pin(PinFailed::TooFew { threads: 100_000, .. }))));
+        spin_loop();
     }
 }

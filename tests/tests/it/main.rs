@@ -34,4 +34,5 @@ mod snapshot;
 mod threat_model;
 mod traces;
 mod transport;
+mod unsafe_code;
 mod versions;

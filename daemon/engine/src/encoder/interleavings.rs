@@ -1,4 +1,5 @@
-//! The queue under every order of its threads that a randomised scheduler finds.
+//! The queue under every order of its threads that a randomised scheduler finds. `FITMENT_SCHEDULES` is how many are tried,
+//! 2,000 without it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,9 +24,12 @@ mod sync {
 )]
 mod queue;
 
-const ORDERS: usize = 2000;
 const BOUNDS: Bounds = Bounds { jobs: 3, tokens: 12, pass_tokens: 8 };
 const WAIT: Wait = Wait { most: None, deadline: None };
+
+fn orders() -> usize {
+    std::env::var("FITMENT_SCHEDULES").map_or(2000, |text| text.parse().expect("a number"))
+}
 
 fn key(principal: &str) -> LaneKey {
     LaneKey { principal: principal.into(), work: WorkClass::Single }
@@ -90,7 +94,7 @@ fn what_is_taken_is_served_or_displaced_once_and_nobody_sleeps_on_work() {
         gone.sort_unstable();
         assert_eq!(taken, gone);
     };
-    shuttle::check_random(scenario, ORDERS);
+    shuttle::check_random(scenario, orders());
 }
 
 #[test]
@@ -110,5 +114,5 @@ fn closing_wakes_who_sleeps_and_refuses_who_comes() {
         caller.join().expect("no panic");
         assert!(matches!(queue.offer(&key("a"), work(&[2]), WAIT, Instant::now()), Err(Refused::Closed)));
     };
-    shuttle::check_random(scenario, ORDERS);
+    shuttle::check_random(scenario, orders());
 }

@@ -117,17 +117,9 @@ pub(super) fn put_in(
             let digest = version.manifest.digest();
             let name = version.manifest.name().to_string();
             let semver = version.manifest.version().to_string();
-            if let Some(request) = known_request(&requests, &version.request_id)? {
-                if !request.fingerprint_is("put", digest.to_string().as_str()) {
-                    results.push(Written::Refused(EngineError::RequestIdReused {
-                        request_id: version.request_id.clone(),
-                    }));
-                    continue;
-                }
-                if let Some(record) = stored_versions.get(request.doc)? {
-                    results.push(Written::Unchanged(DocId(request.doc), Box::new(decode(record.value())?)));
-                    continue;
-                }
+            if let Some(answered) = answered(&requests, &stored_versions, version)? {
+                results.push(answered);
+                continue;
             }
             let taken: Option<NameRecord> =
                 names.get((name.as_str(), semver.as_str()))?.map(|record| decode(record.value())).transpose()?;
@@ -160,6 +152,8 @@ pub(super) fn put_in(
                         continue;
                     }
                     if record.deleted.take().is_none() {
+                        // What it said was so: sent again after a deletion, it must not write.
+                        remember_put(&mut meta, &mut requests, &mut request_order, version, doc, revision)?;
                         results.push(Written::Unchanged(DocId(doc), Box::new(record)));
                         continue;
                     }
@@ -198,6 +192,21 @@ pub(super) fn put_in(
         }
     }
     Ok(Put { revision, results, acts })
+}
+
+/// The answer to a request that was made before; `None` for a new one.
+fn answered(
+    requests: &impl ReadableTable<&'static str, &'static [u8]>,
+    versions: &impl ReadableTable<u32, &'static [u8]>,
+    version: &NewVersion,
+) -> Result<Option<Written>, EngineError> {
+    let Some(request) = known_request(requests, &version.request_id)? else { return Ok(None) };
+    if !request.fingerprint_is("put", version.manifest.digest().to_string().as_str()) {
+        let request_id = version.request_id.clone();
+        return Ok(Some(Written::Refused(EngineError::RequestIdReused { request_id })));
+    }
+    let Some(record) = versions.get(request.doc)? else { return Ok(None) };
+    Ok(Some(Written::Unchanged(DocId(request.doc), Box::new(decode(record.value())?))))
 }
 
 /// What becomes of a version that is here when it is said where it stood elsewhere, and the change to be logged, if any.

@@ -229,7 +229,9 @@ async fn create(engine: &Engine, request: v1::CreateComponentRequest) -> Result<
         return Ok(v1::Component { near_duplicates, ..convert::checked_component(&manifest) });
     }
     let Imported { version, fate: _, revision: _, near_duplicates } = engine.create(import).await?;
-    let (version, manifest) = engine.get(VersionSelector::Digest(version.card.digest), 0).await?;
+    // It may be deleted by now, or, where this repeats an earlier request, have been so for long: it was written all the same.
+    let written = VersionSelector::Deleted(version.card.name, version.card.version);
+    let (version, manifest) = engine.get(written, 0).await?;
     let near_duplicates = convert::near_duplicates(near_duplicates);
     Ok(v1::Component { near_duplicates, ..convert::component(version, manifest) })
 }

@@ -266,5 +266,28 @@ impl Wire {
     }
 }
 
+/// What [`Wire`] makes of what passes within a moment: streams that are open in the end; `None` where it ends the connection.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn watch(pieces: &[crate::testing::Sent<'_>], max_concurrent_streams: u32) -> Option<usize> {
+    use crate::testing::Sent;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let limits = WireLimits {
+        write_stall: PATIENCE,
+        answer_stall: PATIENCE,
+        control_frames_per_second: 50,
+        max_concurrent_streams,
+    };
+    let now = Instant::now();
+    let mut wire = Wire::new(limits, now);
+    for piece in pieces {
+        match piece {
+            Sent::ByClient(bytes) => wire.read(bytes, now).ok()?,
+            Sent::ByDaemon(bytes) => wire.wrote(bytes, now),
+        }
+    }
+    wire.check(now).ok().map(|()| wire.open_streams())
+}
+
 #[cfg(test)]
 mod tests;
