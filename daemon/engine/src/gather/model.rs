@@ -81,6 +81,7 @@ mod sync {
 }
 
 #[path = "../gather.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same source over other primitives")]
 mod gather;
 
 #[derive(Default)]

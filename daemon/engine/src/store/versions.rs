@@ -119,9 +119,8 @@ pub(super) fn put_in(
             let semver = version.manifest.version().to_string();
             if let Some(request) = known_request(&requests, &version.request_id)? {
                 if !request.fingerprint_is("put", digest.to_string().as_str()) {
-                    results.push(Written::Refused(EngineError::RequestIdReused {
-                        request_id: version.request_id.clone(),
-                    }));
+                    let request_id = version.request_id.clone();
+                    results.push(Written::Refused(EngineError::RequestIdReused { request_id }));
                     continue;
                 }
                 if let Some(record) = stored_versions.get(request.doc)? {
@@ -133,11 +132,8 @@ pub(super) fn put_in(
                 names.get((name.as_str(), semver.as_str()))?.map(|record| decode(record.value())).transpose()?;
             if let Some(taken) = taken {
                 if taken.digest != digest {
-                    results.push(Written::Refused(EngineError::VersionTaken {
-                        name,
-                        version: semver,
-                        existing: taken.digest.to_string(),
-                    }));
+                    let existing = taken.digest.to_string();
+                    results.push(Written::Refused(EngineError::VersionTaken { name, version: semver, existing }));
                     continue;
                 }
                 if let Some(doc) = taken.doc {

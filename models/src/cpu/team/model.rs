@@ -38,6 +38,7 @@ mod sync {
 }
 
 #[path = "../team.rs"]
+#[expect(clippy::duplicate_mod, reason = "the same source over other primitives")]
 #[expect(dead_code, reason = "pinning has no place in a model")]
 mod team;
 
