@@ -48,7 +48,7 @@ pub fn document() -> Value {
         "tenants": ["retail"],
         "principals": [
             { "id": "deploy-bot", "tenant": "retail", "grants": [{ "role": "publisher", "namespaces": ["payments"] }] },
-            { "id": "auditor", "groups": ["team:risk"], "grants": [
+            { "id": "build-box", "groups": ["team:risk"], "grants": [
                 { "role": "auditor" }, { "role": "reader", "effect": "deny", "labels": { "any_of": ["pci"] } },
             ], "limits": { "concurrent": 3, "requests_per_second": 10.5 } },
         ],
@@ -62,9 +62,9 @@ pub fn document() -> Value {
             "groups_claim": "groups", "claims": ["department"], "limits": { "concurrent": 3 },
         }],
         "certificates": [
-            { "principal": "auditor", "subject_cn": "build box" }, { "principal": "auditor", "san_uri": "spiffe://acme/shop" },
+            { "principal": "build-box", "subject_cn": "build box" }, { "principal": "build-box", "san_uri": "spiffe://acme/shop" },
         ],
-        "unix": [{ "uid": 1000, "principal": "auditor" }, { "gid": 50, "principal": "deploy-bot" }],
+        "unix": [{ "uid": 1000, "principal": "build-box" }, { "gid": 50, "principal": "deploy-bot" }],
         "anonymous": { "grants": [{ "role": "reader", "namespaces": ["open"] }] },
         "policies": ["extra.cedar"],
     })

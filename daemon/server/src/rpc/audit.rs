@@ -1,5 +1,6 @@
 //! `AuditService`: the audit trail, to be read and to be checked.
 
+use fitment_catalog::Digest;
 use fitment_engine::EngineError;
 use fitment_proto::v1;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,7 +32,7 @@ impl v1::audit_service_server::AuditService for AuditService {
         let engine = self.engine.of(&request)?;
         let v1::VerifyAuditRequest { known_sequence, known_digest } = request.into_inner();
         let verified = async {
-            let known = (known_sequence > 0).then_some((known_sequence, known_digest));
+            let known = known(known_sequence, &known_digest)?;
             let head = engine.verify_audit(known.as_ref().map(|(at, digest)| (*at, digest.as_str()))).await?;
             Ok(v1::VerifyAuditResponse { sequence: head.sequence, digest: head.digest })
         };
@@ -49,5 +50,31 @@ impl v1::audit_service_server::AuditService for AuditService {
             Ok(convert::decision(decision_id, engine.decision(id).await?))
         };
         read.await.map(Response::new).map_err(|error: EngineError| status_of(&error))
+    }
+}
+
+/// The record that the chain must go through. What is no digest agrees with no record, and says nothing about the chain.
+fn known(sequence: u64, digest: &str) -> Result<Option<(u64, String)>, EngineError> {
+    if sequence == 0 {
+        return Ok(None);
+    }
+    let digest: Digest = digest.parse().map_err(|error| EngineError::field("known_digest", format!("{error}")))?;
+    Ok(Some((sequence, digest.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_digest_is_refused_and_never_said_back_whole() {
+        assert_eq!(known(0, "anything").expect("nothing is known"), None);
+        let digest = Digest::of(b"record").to_string();
+        assert_eq!(known(7, &digest).expect("a digest"), Some((7, digest)));
+        for bad in ["", "sha256:1", &"x".repeat(1 << 20)] {
+            let refused = known(7, bad).expect_err("no digest");
+            assert_eq!(status_of(&refused).code(), tonic::Code::InvalidArgument);
+            assert!(refused.to_string().len() < 1000);
+        }
     }
 }
