@@ -1,15 +1,20 @@
-//! `fitment-load`: loads a running daemon, or the encoder alone, and says how fast it answered.
+//! `fitment-load`: loads a running daemon, one of its own, or the encoder alone, and says how fast it answered and what it held.
 //!
 //! Talks to loopback only, and is bounded in count and time.
 
 mod assemblies;
 mod calls;
+mod chaos;
+mod dice;
 mod forward;
 mod import;
 mod index;
 mod overload;
+mod process;
 mod read;
 mod recall;
+mod signer;
+mod soak;
 mod texts;
 mod vectors;
 
@@ -30,6 +35,8 @@ Examples:
   fitment-load read --tokens 16,128
   fitment-load recall --segment DATA/index/dense.segment --queries 500
   fitment-load vectors --tsv packages.tsv --summary-column 4 --count 1000000 --out VECTORS
+  sudo fitment-load chaos --fitment target/release/fitment --rounds 5 --out chaos.json
+  fitment-load soak --fitment target/release/fitment --minutes 60 --out soak
   fitment-load index --vectors VECTORS --count 100000 --segment bench.segment --upserts 1000")]
 struct Arguments {
     /// Address of the daemon, on loopback.
@@ -49,6 +56,10 @@ enum Command {
     Import(import::ImportArguments),
     /// Send more than a daemon can take, and say what it accepts, refuses and costs.
     Overload(overload::OverloadArguments),
+    /// Inject faults into a daemon of its own, and hold it against all that was acknowledged.
+    Chaos(chaos::ChaosArguments),
+    /// Load a daemon of its own for a long time, and say whether its memory and descriptors grow.
+    Soak(soak::SoakArguments),
     /// Keep many assemblies, and time who is touched by a version.
     Assemblies(assemblies::AssembliesArguments),
     /// Time the encoder in this process, without a daemon.
@@ -72,6 +83,8 @@ async fn main() -> anyhow::Result<()> {
         Command::Match(arguments) => calls::run(calls::Call::Match, &endpoint, &arguments).await,
         Command::Embed(arguments) => calls::run(calls::Call::Embed, &endpoint, &arguments).await,
         Command::Overload(arguments) => overload::run(&endpoint, &arguments).await,
+        Command::Chaos(arguments) => until_told(chaos::run(&arguments)).await,
+        Command::Soak(arguments) => until_told(soak::run(&arguments)).await,
         Command::Import(arguments) => import::run(connect(&endpoint).await?, &arguments).await,
         Command::Assemblies(arguments) => assemblies::run(connect(&endpoint).await?, &arguments).await,
         Command::Forward(arguments) => forward::run(&arguments),
@@ -79,6 +92,16 @@ async fn main() -> anyhow::Result<()> {
         Command::Vectors(arguments) => vectors::run(&arguments),
         Command::Index(arguments) => index::run(&arguments),
         Command::Recall(arguments) => recall::run(connect(&endpoint).await?, &arguments).await,
+    }
+}
+
+/// Runs until the end or until SIGINT or SIGTERM comes: a daemon that was started ends with what started it.
+async fn until_told(run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        ended = run => ended,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = terminate.recv() => anyhow::bail!("terminated"),
     }
 }
 

@@ -102,7 +102,10 @@ pub enum ModelError {
         actual: u64,
     },
     /// A file that the model needs is absent.
-    #[error("{} holds no `{file}`; a model needs config.json, tokenizer.json and model.safetensors", place.display())]
+    #[error(
+        "{} holds no `{file}`; a model needs config.json, tokenizer.json and model.safetensors: fetch it again with `fitment model pull` or import an intact copy",
+        place.display()
+    )]
     MissingFile {
         /// The file's path inside the model.
         file: String,

@@ -231,8 +231,13 @@ fn run_stoppable<T>(work: impl FnOnce(&Stop) -> anyhow::Result<T>) -> anyhow::Re
     if stop.check().is_err() { Err(Interrupted.into()) } else { done }
 }
 
+/// How long a thread that is there for blocking work waits for more of it. Idle threads are woken by turns, so with tokio's ten
+/// seconds the hundreds that one stall of the disk leaves would stay for as long as a few calls a second keep coming.
+const IDLE_THREAD: std::time::Duration = std::time::Duration::from_secs(1);
+
 fn worker_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("rpc").enable_all().build()?)
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).thread_name("rpc").thread_keep_alive(IDLE_THREAD).enable_all().build()?)
 }
 
 /// Ctrl-C was pressed.

@@ -49,7 +49,13 @@ pub(crate) struct Trust {
     root: RwLock<Option<Arc<TrustRoot>>>,
     /// Milliseconds since 1970; `i64::MAX`: never.
     next_change: AtomicI64,
+    /// Latest instant that standings were judged at, milliseconds since 1970; `i64::MIN`: nothing was.
+    judged_at: AtomicI64,
 }
+
+/// Milliseconds that a clock may be set back before standings are judged anew. Small corrections, which some machines make all
+/// the time, are not worth it.
+const SET_BACK: i64 = 1000;
 
 impl Trust {
     /// The root in force.
@@ -60,7 +66,7 @@ impl Trust {
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { root: RwLock::new(None), next_change: AtomicI64::new(i64::MAX) }
+        Self { root: RwLock::new(None), next_change: AtomicI64::new(i64::MAX), judged_at: AtomicI64::new(i64::MIN) }
     }
 }
 
@@ -396,6 +402,7 @@ impl Shared {
         let reader = self.store.read()?;
         let revocations = reader.revocations()?;
         let now = (self.clock)();
+        self.trust.judged_at.fetch_max(now.as_millisecond(), Ordering::AcqRel);
         let judged = cards
             .into_iter()
             .map(|(doc, card)| {
@@ -417,14 +424,26 @@ impl Shared {
         Ok(judged.into_iter().map(|(_, card, standing)| (card, standing)).collect())
     }
 
-    /// Lets time take effect: what has expired, or has become valid, since the last search. One comparison when nothing has.
+    /// Lets time take effect: what has expired, or has become valid, since the last search. Two comparisons when nothing has.
+    ///
+    /// A clock that was set back takes effect too: what was judged at a later time than it is now is judged anew, all of it.
     pub(crate) fn keep_time(&self) -> Result<(), EngineError> {
         let now = (self.clock)();
-        if now.as_millisecond() < self.trust.next_change.load(Ordering::Acquire) {
+        let was_set_back =
+            || now.as_millisecond() < self.trust.judged_at.load(Ordering::Acquire).saturating_sub(SET_BACK);
+        if now.as_millisecond() < self.trust.next_change.load(Ordering::Acquire) && !was_set_back() {
             return Ok(());
         }
         let _writing = self.writing.lock();
+        if was_set_back() {
+            tracing::warn!(%now, "the clock was set back; what is certified is judged anew");
+            self.trust.judged_at.store(now.as_millisecond(), Ordering::Release);
+            return self.judge_all();
+        }
         let due = self.index.searchable().view.due(now);
         self.judge(&due).map(|_judged| ())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,17 +74,20 @@ impl Engine {
         self.shared().announced.subscribe()
     }
 
-    /// Changes after a place, oldest first; a bounded number, empty at the end of the log.
+    /// Changes after a place, oldest first; a bounded number, empty at the end of the log. What is committed and not searchable
+    /// yet comes later, so that whoever follows the log finds what it is told of.
     ///
     /// Errors: a place ahead of the catalogue.
     pub async fn changes_after(&self, place: LogPlace) -> Result<Vec<CatalogChange>, EngineError> {
         self.reached(place.revision)?;
         let viewer = self.viewer().clone();
         self.compute(move |shared| {
+            let searchable = shared.index.revision();
             let reader = shared.store.read()?;
             let logged = reader.logged_after((place.revision, place.position), PAGE)?;
             logged
                 .into_iter()
+                .take_while(|logged| logged.revision <= searchable)
                 .map(|logged| {
                     let version = reader.version_or_deleted(logged.change.doc())?;
                     let is_seen = version.as_ref().is_some_and(|version| viewer.sees(&version.card));

@@ -59,6 +59,17 @@ fn parts(numbers: impl IntoIterator<Item = u64>) -> Vec<(String, bool)> {
     names
 }
 
+/// Changes that a watch from the beginning tells of.
+async fn logged(daemon: &Daemon) -> anyhow::Result<usize> {
+    let from_the_start = v1::WatchCatalogRequest { after: Some(v1::LogPlace::default()), until_now: true };
+    let mut changes = daemon.catalog().await?.watch_catalog(from_the_start).await?.into_inner();
+    let mut count = 0;
+    while changes.message().await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
 fn files_below(folder: &Path) -> anyhow::Result<usize> {
     let mut count = 0;
     for entry in std::fs::read_dir(folder)? {
@@ -130,6 +141,7 @@ async fn an_index_that_cannot_be_written_catches_up_later() -> anyhow::Result<()
         assert_eq!(reason(&status, Code::Unavailable), "INDEX_BEHIND", "{status}");
         assert!(status.message().contains("index/lexical"), "{status}");
         assert_eq!(found(&daemon).await?, parts(0..3));
+        assert_eq!(logged(&daemon).await?, 3, "a watch tells what can be found, and ends as it should");
     }
     std::fs::remove_file(&lexical)?;
     std::fs::rename(&away, &lexical)?;
@@ -137,6 +149,7 @@ async fn an_index_that_cannot_be_written_catches_up_later() -> anyhow::Result<()
     let again = create_again(&daemon, 4).await?;
     assert_eq!(again.revision, 5);
     assert_eq!(found(&daemon).await?, parts(0..5));
+    assert_eq!(logged(&daemon).await?, 5);
     daemon.kill()?;
     let daemon = Daemon::serve(folder.path(), &[])?;
     assert_eq!(found(&daemon).await?, parts(0..5));
