@@ -260,7 +260,9 @@ async fn import(hub: &Hub, channel: Channel, keys: Vec<Key>) -> Result<(), Statu
             ..Default::default()
         })
         .collect();
-    keys.iter().for_each(|key| hub.ledger.lock().begin(key, &Write::Create));
+    for key in &keys {
+        hub.ledger.lock().begin(key, &Write::Create);
+    }
     let mut results =
         CatalogServiceClient::new(channel).import_components(tokio_stream::iter(items)).await?.into_inner();
     let mut refused = None;

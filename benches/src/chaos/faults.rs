@@ -282,7 +282,7 @@ async fn caches(world: &mut World, dice: &mut Dice) -> anyhow::Result<()> {
     let mut files = Vec::new();
     list(&world.data().join("index"), &mut files)?;
     ensure!(!files.is_empty(), "there is no cache to damage");
-    for _ in 0..1 + dice.below(3) {
+    for _ in 0..=dice.below(3) {
         if let Some(file) = files.get(dice.place(files.len())) {
             damage(file, dice)?;
         }

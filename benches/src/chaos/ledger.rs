@@ -358,7 +358,9 @@ impl Ledger {
             self.entries.insert(key, Entry { known: Some(believe(&found, None)), asked: None });
         }
         let names = self.names();
-        names.iter().for_each(|name| self.touch(name));
+        for name in &names {
+            self.touch(name);
+        }
         (done, wrong)
     }
 }
@@ -409,22 +411,22 @@ mod tests {
         ledger
     }
 
-    fn newest(ledger: &Ledger, days: i32) -> Option<Option<u64>> {
+    fn newest(ledger: &Ledger, days: i32) -> Option<u64> {
         let offsets = Offsets::exactly(DAY * days);
-        ledger.expectation("w0/part-1", Timestamp::UNIX_EPOCH, offsets).map(|expectation| expectation.version)
+        ledger.expectation("w0/part-1", Timestamp::UNIX_EPOCH, offsets).expect("certain").version
     }
 
     #[test]
     fn the_newest_version_whose_certificate_counts_answers() {
         let ledger = self::ledger(&[(0, Window::Long), (1, Window::Short), (2, Window::Future)]);
-        assert_eq!(newest(&ledger, 0), Some(Some(1)));
-        assert_eq!(newest(&ledger, 2), Some(Some(2)));
-        assert_eq!(newest(&ledger, -500), Some(None));
+        assert_eq!(newest(&ledger, 0), Some(1));
+        assert_eq!(newest(&ledger, 2), Some(2));
+        assert_eq!(newest(&ledger, -500), None);
         // A certified one before a deprecated one.
         let mut moved = self::ledger(&[(0, Window::Long), (1, Window::Long)]);
         moved.begin(&key(1), &Write::Move(Lifecycle::Deprecated));
         moved.acknowledge(&key(1), None);
-        assert_eq!(newest(&moved, 0), Some(Some(0)));
+        assert_eq!(newest(&moved, 0), Some(0));
         // The clock is one or the other.
         let unsure = Offsets { low: SignedDuration::ZERO, high: DAY * 2 };
         assert_eq!(ledger.expectation("w0/part-1", Timestamp::UNIX_EPOCH, unsure), None);
