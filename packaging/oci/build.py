@@ -185,7 +185,7 @@ def main():
             "ExposedPorts": {"7411/tcp": {}, "9464/tcp": {}},
             "Env": [
                 "PATH=/usr/bin", "HOME=/var/lib/fitment",
-                "FITMENT_DATA_DIR=/var/lib/fitment/data", f"FITMENT_MODELS_DIR=/{MODELS}",
+                "FITMENT_DATA_DIR=/var/lib/fitment/data", f"FITMENT_MODELS_DIR=/{MODELS}", "MALLOC_ARENA_MAX=2",
             ],
             "Entrypoint": ["/usr/bin/fitment"],
             "Cmd": ["serve", "--config", "/etc/fitment/fitment.toml"],

@@ -38,6 +38,8 @@ pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 const SEARCHES_AT_ONCE: usize = 8;
 /// Other computations for calls that run at once. Some take long, so they have a gate of their own.
 const READS_AT_ONCE: usize = 8;
+/// Writes at once: those that wait for the disk together share a commit.
+const WRITES_AT_ONCE: usize = 16;
 /// Of each, how many may wait.
 const COMPUTATIONS_WAITING: usize = 1024;
 
@@ -103,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) searches: Gate,
     /// Everything else that is computed for calls.
     pub(crate) reads: Gate,
+    /// Before what is written.
+    pub(crate) writes: Gate,
     patience: Patience,
 }
 
@@ -201,6 +205,7 @@ impl Engine {
             announced: Arc::new(tokio::sync::watch::Sender::new(0)),
             searches: search_gate(limits.patience),
             reads: read_gate(limits.patience),
+            writes: write_gate(limits.patience),
             patience: limits.patience,
         });
         shared.bring_up_trust()?;
@@ -342,6 +347,18 @@ impl Engine {
         off_the_runtime(shared, pass, work).await
     }
 
+    /// Runs a write off the asynchronous threads. One that has begun is finished even when its caller leaves; one that would
+    /// wait for too long is refused.
+    pub(crate) async fn write_out<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let shared = self.shared();
+        let pass = shared.writes.enter(&CallContext::own(WorkClass::Several)).await?;
+        let engine = self.clone();
+        off_the_runtime(shared, pass, move |_| work(&engine)).await
+    }
+
     /// The same for a search that answers an intent.
     pub(crate) async fn search<T: Send + 'static>(
         &self,
@@ -371,6 +388,10 @@ async fn off_the_runtime<T: Send + 'static>(
 fn search_gate(patience: Patience) -> Gate {
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Gate::new("search", processors.clamp(2, SEARCHES_AT_ONCE), COMPUTATIONS_WAITING, patience)
+}
+
+fn write_gate(patience: Patience) -> Gate {
+    Gate::new("write", WRITES_AT_ONCE, COMPUTATIONS_WAITING, patience)
 }
 
 fn read_gate(patience: Patience) -> Gate {
@@ -403,6 +424,7 @@ impl Shared {
             announced: Arc::clone(&self.announced),
             searches: search_gate(self.patience),
             reads: read_gate(self.patience),
+            writes: write_gate(self.patience),
             patience: self.patience,
         }
     }

@@ -85,7 +85,7 @@ pub struct EngineFigures {
     /// The first encoder, then the second stage's where that is on.
     pub encoders: Vec<EncoderFigures>,
     /// Searches of matches, then everything else that is computed for a call.
-    pub gates: [GateFigures; 2],
+    pub gates: [GateFigures; 3],
     /// Whether answers promise anything.
     pub calibration: CalibrationStanding,
     /// What verdicts say about the calibration that was last put into force; `None` without one.
@@ -124,7 +124,7 @@ impl Engine {
             dense,
             recall: shared.index.recall(),
             encoders: std::iter::once(&*shared.encoder).chain(second).map(Encoder::figures).collect(),
-            gates: [shared.searches.figures(), shared.reads.figures()],
+            gates: [shared.searches.figures(), shared.reads.figures(), shared.writes.figures()],
             calibration: shared.calibration.standing(),
             promise: watched.promise,
             drift: watched.intents,

@@ -78,8 +78,7 @@ impl Engine {
         &self,
         change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let engine = self.clone();
-        tokio::task::spawn_blocking(move || {
+        self.write_out(move |engine| {
             let writing = Arc::clone(&engine.current().writing);
             let _writing = writing.lock();
             // Asked for under the lock: a change of the model waits for it.
@@ -91,7 +90,6 @@ impl Engine {
             Ok(done)
         })
         .await
-        .map_err(|error| EngineError::Internal(format!("a change was lost: {error}")))?
     }
 }
 

@@ -227,17 +227,14 @@ impl Engine {
             let (shared, author) = (engine.shared(), author.clone());
             let subjects: Vec<String> = batch.versions.iter().map(|version| version.manifest.to_string()).collect();
             // A write that has begun is finished even when its caller leaves: half a write helps nobody.
-            let write = move || {
+            let write = move |_: &Self| {
                 let tried = shared.write(batch, &author)?;
                 if let Tried::Written(written) = &tried {
                     shared.record_denials("component.create", subjects, &author, written);
                 }
                 Ok::<_, EngineError>(tried)
             };
-            let tried = tokio::task::spawn_blocking(write)
-                .await
-                .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
-            match tried {
+            match engine.write_out(write).await? {
                 Tried::Written(written) => break written,
                 // Another model came into force while they were encoded.
                 Tried::Retired(again) => manifests = again,

@@ -81,10 +81,7 @@ impl Engine {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let shared = self.current();
-        tokio::task::spawn_blocking(move || work(&shared))
-            .await
-            .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))?
+        self.write_out(move |engine| work(&engine.current())).await
     }
 }
 

@@ -294,9 +294,7 @@ impl Engine {
                 Ok::<_, EngineError>(id)
             })
         };
-        let id = tokio::task::spawn_blocking(linking)
-            .await
-            .map_err(|error| EngineError::Internal(format!("a write was lost: {error}")))??;
+        let id = self.write_out(move |_| linking()).await?;
         self.gap(id, 0).await.map(|(gap, _)| gap)
     }
 

@@ -230,11 +230,17 @@ impl Drop for Handle {
     }
 }
 
+/// Pages of the store that are kept in memory; the system's page cache holds the rest, where there is room.
+const CACHE_BYTES: usize = 128 << 20;
+
 /// Opens a database over a view and checks every page of it.
 ///
 /// redb answers most damage with an error, some with a panic; neither may take the daemon down unexplained.
 fn open(view: &Arc<View>) -> Result<Database, DatabaseError> {
     let view = Shared(Arc::clone(view));
-    catch_unwind(AssertUnwindSafe(|| Builder::new().set_check_integrity_on_open(true).create_with_backend(view)))
+    let open = || {
+        Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(view)
+    };
+    catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|panic| Err(StorageError::Corrupted(panic_message(panic.as_ref())).into()))
 }

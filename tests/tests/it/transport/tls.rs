@@ -288,7 +288,7 @@ async fn changed_files_are_found_without_being_told() -> anyhow::Result<()> {
     let files = Files::new()?;
     let daemon = files.serve("watch_seconds = 1\n")?;
     let renewed = files.renew()?;
-    until_metrics_say(&daemon, "fitment_tls_reloads_total")?;
+    until_metrics_say(&daemon, "fitment_tls_reloads_total 1")?;
     // The key and the certificate are written one after the other: a look in between finds no pair, counts a failure and looks again.
     assert_eq!(files.seen(&daemon).await?, renewed);
     Ok(())
