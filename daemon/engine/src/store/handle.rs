@@ -238,9 +238,8 @@ const CACHE_BYTES: usize = 128 << 20;
 /// redb answers most damage with an error, some with a panic; neither may take the daemon down unexplained.
 fn open(view: &Arc<View>) -> Result<Database, DatabaseError> {
     let view = Shared(Arc::clone(view));
-    let open = || {
-        Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(view)
-    };
+    let open =
+        || Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(view);
     catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|panic| Err(StorageError::Corrupted(panic_message(panic.as_ref())).into()))
 }
