@@ -9,6 +9,8 @@ set -euo pipefail
 
 root=$(realpath "$(dirname "$0")/../..")
 home=$(realpath "${CARGO_HOME:-$HOME/.cargo}")
+# Both builds are of this one, whatever is committed meanwhile.
+commit=$(git -C "$root" rev-parse HEAD)
 if [ $# -gt 0 ]; then
     mkdir -p "$1"
     scratch=$(realpath "$1")
@@ -20,6 +22,7 @@ fi
 # build NAME SOURCES CARGO_HOME
 build() {
     git clone --quiet --no-hardlinks "$root" "$scratch/$2"
+    git -C "$scratch/$2" checkout --quiet "$commit"
     CARGO_HOME=$3 "$scratch/$2/packaging/release.sh" --offline
     mv "$scratch/$2/target/release/fitment" "$scratch/fitment.$1"
     rm -rf "${scratch:?}/${2%%/*}"
