@@ -75,6 +75,7 @@ fn allocations(embedder: Box<dyn Embedder>) {
     let options = EngineOptions {
         data_dir: folder.path().to_path_buf(),
         store: None,
+        store_cache_bytes: fitment_engine::DEFAULT_STORE_CACHE_BYTES,
         ranking: Ranking::default(),
         second_embedder: None,
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 64 << 20, ..EncoderLimits::default() },

@@ -125,6 +125,7 @@ async fn filled(folder: &std::path::Path, components: usize) -> Engine {
     let options = EngineOptions {
         data_dir: folder.to_path_buf(),
         store: None,
+        store_cache_bytes: fitment_engine::DEFAULT_STORE_CACHE_BYTES,
         ranking: Ranking::default(),
         second_embedder: None,
         encoder: EncoderLimits { queue_capacity: 64, cache_bytes: 0, ..EncoderLimits::default() },

@@ -23,9 +23,9 @@ use self::faults::Fault;
 use self::invariants::Before;
 use self::ledger::Offsets;
 use self::world::World;
-use crate::dice::Dice;
 use crate::print;
 use crate::signer::Signer;
+use fitment_tests::Dice;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -20,6 +20,7 @@ use hdrhistogram::Histogram;
 use parking_lot::{Mutex, RwLock};
 
 use crate::print;
+use crate::process::Status;
 
 /// Hits compared.
 const K: usize = 10;
@@ -396,9 +397,8 @@ fn say(arguments: &IndexArguments, what: &str, figures: &[(&str, f64)]) {
 
 /// Bytes of this process that lie in memory, those of mapped files counted. 0 where the system does not tell.
 fn resident() -> i64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<i64>().ok()).unwrap_or(0) * 1024
+    let kib = Status::of(std::process::id()).and_then(|status| status.number("VmRSS")).unwrap_or_default();
+    i64::try_from(kib).unwrap_or_default() * 1024
 }
 
 #[expect(clippy::print_stderr, reason = "progress goes beside the figures")]

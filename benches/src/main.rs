@@ -5,7 +5,6 @@
 mod assemblies;
 mod calls;
 mod chaos;
-mod dice;
 mod forward;
 mod import;
 mod index;

@@ -21,6 +21,7 @@ use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::process::Status;
 use crate::{connect, print, texts};
 
 /// Calls that may be open at once under the open loop.
@@ -307,10 +308,5 @@ impl Drop for Health {
 
 /// Resident memory of a process in MiB.
 fn resident(pid: u32) -> anyhow::Result<f64> {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| format!("{path}: no VmRSS"))?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{path}: `{line}`"))?;
-    Ok(kib / 1024.0)
+    Ok(Status::of(pid)?.number("VmRSS")? as f64 / 1024.0)
 }

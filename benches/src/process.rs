@@ -62,13 +62,7 @@ pub(crate) struct Refusal {
 impl Launch {
     /// A command of the same binary, with an environment that holds nothing of the caller's configuration.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.fitment);
-        for (name, _) in std::env::vars_os() {
-            let ours = name.to_string_lossy().starts_with("FITMENT_");
-            if ours && name != "FITMENT_MODELS_DIR" {
-                command.env_remove(name);
-            }
-        }
+        let mut command = fitment_tests::command(&self.fitment);
         command.stdin(Stdio::null());
         command
     }
@@ -132,6 +126,27 @@ fn after(path: &Path, place: u64) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     file.take(1 << 20).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What the system says of a process in `/proc/PID/status`.
+pub(crate) struct Status {
+    path: PathBuf,
+    text: String,
+}
+
+impl Status {
+    pub(crate) fn of(id: u32) -> anyhow::Result<Self> {
+        let path = PathBuf::from(format!("/proc/{id}/status"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Self { path, text })
+    }
+
+    /// A field's number; those of memory are KiB.
+    pub(crate) fn number(&self, name: &str) -> anyhow::Result<u64> {
+        let line = self.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
+        number.with_context(|| format!("{}: no {name}", self.path.display()))
+    }
 }
 
 /// A running daemon.
@@ -202,21 +217,15 @@ impl Daemon {
     /// What the system says of it.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         let folder = PathBuf::from("/proc").join(self.id().to_string());
-        let path = folder.join("status");
-        let status = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let field = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
-            number.with_context(|| format!("{}: no {name}", path.display()))
-        };
+        let status = Status::of(self.id())?;
         let stat = std::fs::read_to_string(folder.join("stat"))?;
         // The command's name, which may hold anything, ends with the last bracket; user and system time are 12 fields on.
         let times = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
         let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
         Ok(Usage {
-            resident_kib: field("VmRSS")?,
-            anonymous_kib: field("RssAnon")?,
-            threads: field("Threads")?,
+            resident_kib: status.number("VmRSS")?,
+            anonymous_kib: status.number("RssAnon")?,
+            threads: status.number("Threads")?,
             descriptors: std::fs::read_dir(folder.join("fd"))?.count() as u64,
             processor_seconds: ticks / TICKS,
         })

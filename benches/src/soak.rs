@@ -22,9 +22,9 @@ use tokio::time::MissedTickBehavior;
 use self::load::{Load, Operation};
 use self::picture::{Line, Panel};
 use self::trend::Trend;
-use crate::dice::Dice;
 use crate::print;
 use crate::process::{Daemon, Launch, bytes_below};
+use fitment_tests::Dice;
 
 /// Operations that may be under way at once.
 const MOST_OPEN: usize = 256;
@@ -35,8 +35,9 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(300);
 /// Snapshots that are kept.
 const SNAPSHOTS: &str = "2";
 /// Bounds of what the daemon remembers, low enough to be reached within a quarter of a few minutes.
-const BOUNDS: [(&str, &str); 3] = [
+const BOUNDS: [(&str, &str); 4] = [
     ("FITMENT_ENCODER__CACHE_BYTES", "2097152"),
+    ("FITMENT_STORE__CACHE_BYTES", "8388608"),
     ("FITMENT_FEEDBACK__DECISIONS", "5000"),
     ("FITMENT_GAPS__INTENTS", "500"),
 ];

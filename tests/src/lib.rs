@@ -2,6 +2,8 @@
 //!
 //! A daemon started here is ended when its handle is dropped; nothing else is ever signalled.
 
+mod dice;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
@@ -16,6 +18,8 @@ use fitment_proto::v1::feedback_service_client::FeedbackServiceClient;
 use fitment_proto::v1::info_service_client::InfoServiceClient;
 use fitment_proto::v1::matcher_service_client::MatcherServiceClient;
 use tonic::transport::Channel;
+
+pub use self::dice::Dice;
 
 /// How long a daemon may take to come up; generous, since tests share two cores.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -70,14 +74,34 @@ fn build() -> anyhow::Result<PathBuf> {
 
 /// A command of the binary, with an environment that holds nothing of the caller's configuration.
 pub fn fitment() -> anyhow::Result<Command> {
-    let mut command = Command::new(binary()?);
+    Ok(command(binary()?))
+}
+
+/// The same of another binary.
+pub fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let ours = name.to_string_lossy().starts_with("FITMENT_");
         if ours && name != "FITMENT_MODELS_DIR" {
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fetches the default model once for this process.

@@ -19,9 +19,9 @@ use tonic_types::StatusExt;
 
 use super::ledger::{Certificate, Key, Kind, Ledger, Offsets, Step, Write};
 use super::world::Way;
-use crate::dice::Dice;
 use crate::signer::Signer;
 use crate::texts;
+use fitment_tests::Dice;
 
 /// Writers.
 const WRITERS: [&str; 3] = ["w0", "w1", "w2"];
@@ -33,10 +33,9 @@ const BETWEEN: Duration = Duration::from_millis(10);
 const AFTER_ERROR: Duration = Duration::from_millis(50);
 /// Broken promises that are told in full.
 const MOST_TOLD: usize = 20;
-/// Reasons of errors after which a write was not done and never will be. All others leave it open, `STORE_READ_ONLY` and
-/// `STORE_UNWRITABLE` among them: where the sync of a commit failed, the disk may have it all the same, and a daemon that ends
-/// before the disk takes writes again cannot take it back.
-const REFUSED: [&str; 5] = ["STORE_FULL", "OVERLOADED", "NOT_READY", "STOPPING", "RATE_LIMITED"];
+/// Reasons of errors after which a write was not done and never will be. The disk's errors say themselves whether that holds;
+/// all others leave it open.
+const REFUSED: [&str; 4] = ["OVERLOADED", "NOT_READY", "STOPPING", "RATE_LIMITED"];
 
 /// What clients saw since it was last asked for.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +141,13 @@ pub(super) fn reason(status: &Status) -> String {
     }
 }
 
+/// Whether a write that failed so was not done and never will be.
+fn is_settled(status: &Status) -> bool {
+    let details = status.get_details_error_info();
+    let kept = details.and_then(|info| info.metadata.get("kept").cloned());
+    kept.is_some_and(|kept| kept == "nothing") || REFUSED.contains(&reason(status).as_str())
+}
+
 async fn write(hub: Arc<Hub>, writer: &'static str, mut dice: Dice) {
     while !hub.is_over() {
         let ended = {
@@ -177,7 +183,7 @@ async fn write_once(hub: &Hub, channel: Channel, writer: &str, dice: &mut Dice) 
             Ok(())
         }
         Err(status) => {
-            if REFUSED.contains(&reason(&status).as_str()) {
+            if is_settled(&status) {
                 hub.ledger.lock().refuse(&key);
             }
             Err(status)

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::clients::{Hub, Tally};
 use super::ledger::Offsets;
 use super::world::{World, aside, tool};
-use crate::dice::Dice;
+use fitment_tests::Dice;
 
 /// How long what must happen under a fault, or after it, may take; generous, since the machine may be shared.
 const PATIENCE: Duration = Duration::from_secs(60);

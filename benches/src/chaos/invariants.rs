@@ -19,8 +19,8 @@ use tonic_health::pb::health_client::HealthClient;
 use super::clients::{Change, Hub, Place, only, read_change};
 use super::ledger::{Found, Key};
 use super::world::World;
-use crate::dice::Dice;
 use crate::process::{Usage, http_get, series};
+use fitment_tests::Dice;
 
 /// Components that are asked for by name.
 const ASKED: usize = 20;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use fitment_proto::v1::Lifecycle;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::dice::Dice;
+use fitment_tests::Dice;
 
 /// Live versions of one writer above which it deletes before it creates.
 const MOST_LIVE: usize = 36;

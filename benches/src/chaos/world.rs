@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use fitment_tests::copy_folder;
 use parking_lot::Mutex;
 use tonic::transport::Channel;
 
@@ -259,18 +260,4 @@ impl World {
 /// Where a file or folder is for as long as it is away.
 pub(super) fn aside(path: &Path) -> PathBuf {
     path.with_extension("aside")
-}
-
-fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

@@ -22,10 +22,10 @@ use parking_lot::Mutex;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::dice::Dice;
 use crate::process::{endpoint, http_get};
 use crate::signer::Signer;
 use crate::texts;
+use fitment_tests::Dice;
 
 /// Manifests of one bulk import.
 const IMPORTED: usize = 40;

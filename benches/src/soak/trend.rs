@@ -68,7 +68,7 @@ fn middle(sorted: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dice::Dice;
+    use fitment_tests::Dice;
 
     fn noisy(slope: f64, noise: u64) -> Vec<(f64, f64)> {
         let mut dice = Dice(1);

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fitment_proto::v1;
-use fitment_tests::{Daemon, MODEL, fitment, manifest, run, text};
+use fitment_tests::{Daemon, MODEL, copy_folder, fitment, manifest, run, text};
 
 use crate::matching::{create, intent};
 
@@ -136,20 +136,6 @@ fn copied_model() -> anyhow::Result<tempfile::TempDir> {
     let to = models.path().join(MODEL);
     copy_folder(from, &to)?;
     Ok(models)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 #[test]

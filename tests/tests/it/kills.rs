@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use fitment_proto::v1;
 use fitment_proto::v1::audit_service_client::AuditServiceClient;
-use fitment_tests::Daemon;
+use fitment_tests::{Daemon, Dice};
 use tokio_stream::StreamExt;
 
-use self::writer::{Dice, Standing, Way, Writer};
+use self::writer::{Standing, Way, Writer};
 use crate::matching::intent;
 
 /// Kills of one catalogue before a new one is begun.

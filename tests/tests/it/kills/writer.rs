@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{bail, ensure};
 use fitment_proto::v1;
 use fitment_proto::v1::catalog_service_client::CatalogServiceClient;
-use fitment_tests::manifest;
+use fitment_tests::{Dice, manifest};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -18,25 +18,6 @@ const VERSION: &str = "1.0.0";
 const IMPORTED: u64 = 40;
 /// Names that are looked for after a start.
 const RECENT: usize = 4;
-
-/// Numbers that look random and are the same for the same seed: splitmix64.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// 0..below
-    pub(crate) fn below(&mut self, below: u64) -> u64 {
-        self.roll() % below
-    }
-}
 
 /// Where a version stands.
 #[derive(Clone, Debug, PartialEq)]
