@@ -5,6 +5,7 @@
 //! had none.
 
 use fitment_trust::TrustErrorKind;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -66,6 +67,12 @@ impl Window {
     }
 }
 
+/// Room for one record, and how many found none before it.
+struct Room {
+    now: Timestamp,
+    left_out: u64,
+}
+
 impl EngineError {
     /// Whether a rule forbade what was asked for.
     fn is_denial(&self) -> bool {
@@ -87,14 +94,21 @@ impl EngineError {
 impl Shared {
     /// Records that this was denied, where it was. Blocks. What cannot be recorded is logged: the answer is the same.
     pub(crate) fn record_denial(&self, asked: &Asked, error: &EngineError) {
-        if error.is_denial() {
-            self.record_denied(asked, error.classify().1, &error.to_string());
+        if error.is_denial()
+            && let Some(room) = self.room_for_denial()
+        {
+            self.write_denial(room, asked, error.classify().1, &error.to_string());
         }
     }
 
-    fn record_denied(&self, asked: &Asked, denied_by: &str, why: &str) {
+    /// This minute's room for one more.
+    fn room_for_denial(&self) -> Option<Room> {
         let now = (self.clock)();
-        let Some(left_out) = self.denials.0.lock().admit(now.as_second().div_euclid(60)) else { return };
+        let left_out = self.denials.0.lock().admit(now.as_second().div_euclid(60))?;
+        Some(Room { now, left_out })
+    }
+
+    fn write_denial(&self, Room { now, left_out }: Room, asked: &Asked, denied_by: &str, why: &str) {
         let why: String = why.chars().take(WHY_CHARS).collect();
         let mut detail = json!({"asked": asked.act, "denied_by": denied_by, "why": why});
         if left_out > 0 {
@@ -123,12 +137,21 @@ impl Shared {
 }
 
 impl Engine {
-    /// Records that the viewer was refused a call before anything of it was looked at. Blocks. `denied_by`: a stable word; `why`:
-    /// the same in words.
-    pub fn record_denied_call(&self, action: &'static str, rpc: &str, denied_by: &str, why: &str) {
+    /// What records that the viewer was refused a call before anything of it was looked at; it blocks. `None` where this minute
+    /// has no room for it, which is counted. `denied_by`: a stable word; `why`: the same in words.
+    pub fn record_denied_call(
+        &self,
+        action: &'static str,
+        rpc: &str,
+        denied_by: &'static str,
+        why: String,
+    ) -> Option<impl FnOnce() + Send + use<>> {
+        let shared = self.shared();
+        let room = shared.room_for_denial()?;
         let actor = self.viewer().principal.as_deref().unwrap_or_default().to_owned();
         let author = Author { actor, reason: String::new() };
-        self.shared().record_denied(&Asked { act: action, subject: rpc.to_owned(), author }, denied_by, why);
+        let asked = Asked { act: action, subject: rpc.to_owned(), author };
+        Some(move || shared.write_denial(room, &asked, denied_by, &why))
     }
 }
 

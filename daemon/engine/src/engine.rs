@@ -49,6 +49,8 @@ pub struct EngineOptions {
     pub data_dir: PathBuf,
     /// The folder's store, where it is open already; `None`: it is opened.
     pub store: Option<Store>,
+    /// Bytes of the store's pages in memory at most, where it is opened.
+    pub store_cache_bytes: usize,
     /// Settings of the searches; checked by the caller with [`Ranking::fault`].
     pub ranking: Ranking,
     /// The second stage's model; `None`: off. Goes with [`Ranking::second_stage`].
@@ -159,6 +161,7 @@ impl Engine {
         let EngineOptions {
             data_dir,
             store,
+            store_cache_bytes,
             ranking,
             second_embedder,
             encoder: limits,
@@ -175,7 +178,7 @@ impl Engine {
             let detail = format!("it is missing beside the index that was made from it ({})", caches.display());
             return Err(EngineError::StoreDamaged { path, detail });
         }
-        let store = Arc::new(store.map_or_else(|| Store::open(&path), Ok)?);
+        let store = Arc::new(store.map_or_else(|| Store::open_with(&path, store_cache_bytes), Ok)?);
         sweep_indexes(&data_dir)?;
         store.bind_model(encoder.info())?;
         let index = LiveIndex::open(&store, &caches, encoder.info(), &ranking.fields, on_progress)?;
@@ -344,19 +347,17 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let shared = self.shared();
         let pass = shared.reads.enter(&CallContext::own(WorkClass::Several)).await?;
-        off_the_runtime(shared, pass, work).await
+        off_the_runtime(pass, move || work(&shared)).await
     }
 
     /// Runs a write off the asynchronous threads. One that has begun is finished even when its caller leaves; one that would
     /// wait for too long is refused.
     pub(crate) async fn write_out<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let shared = self.shared();
-        let pass = shared.writes.enter(&CallContext::own(WorkClass::Several)).await?;
-        let engine = self.clone();
-        off_the_runtime(shared, pass, move |_| work(&engine)).await
+        let pass = self.shared().writes.enter(&CallContext::own(WorkClass::Several)).await?;
+        off_the_runtime(pass, work).await
     }
 
     /// The same for a search that answers an intent.
@@ -367,19 +368,18 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let shared = self.shared();
         let pass = shared.searches.enter(context).await?;
-        off_the_runtime(shared, pass, work).await
+        off_the_runtime(pass, move || work(&shared)).await
     }
 }
 
 /// The computation holds its pass itself: when its caller leaves it goes on, and still counts.
 async fn off_the_runtime<T: Send + 'static>(
-    shared: Arc<Shared>,
     pass: Pass,
-    work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, EngineError> {
     tokio::task::spawn_blocking(move || {
         let _pass = pass;
-        work(&shared)
+        work()
     })
     .await
     .map_err(|error| EngineError::Internal(format!("a computation was lost: {error}")))?

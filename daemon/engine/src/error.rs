@@ -1,5 +1,6 @@
 //! What can go wrong in the engine, and of which kind it is.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -280,7 +281,7 @@ pub enum EngineError {
     },
     /// No room for what is to be written.
     #[error(
-        "no room for the store at {path}: {detail}; nothing of this was kept; make room on the disk (or raise the quota or \
+        "no room for the store at {path}: {detail}; {kept}; make room on the disk (or raise the quota or \
          `ulimit -f`) and send it again; what is stored is still read and matched"
     )]
     StoreFull {
@@ -288,10 +289,12 @@ pub enum EngineError {
         path: PathBuf,
         /// The operating system's word.
         detail: String,
+        /// What became of the change.
+        kept: Kept,
     },
     /// The store's file takes no writes.
     #[error(
-        "the store at {path} cannot be written: {detail}; nothing of this was kept; mount its disk writable and send it again; \
+        "the store at {path} cannot be written: {detail}; {kept}; mount its disk writable and send it again; \
          what is stored is still read and matched"
     )]
     StoreReadOnly {
@@ -299,10 +302,12 @@ pub enum EngineError {
         path: PathBuf,
         /// The operating system's word.
         detail: String,
+        /// What became of the change.
+        kept: Kept,
     },
     /// The disk answered a write of the store with an error.
     #[error(
-        "the disk failed under the store at {path}: {detail}; this was not kept; send it again, and when that goes on look at the \
+        "the disk failed under the store at {path}: {detail}; {kept}; send it again, and when that goes on look at the \
          disk, then restart the daemon, which checks the whole file; what is stored is still read and matched as far as it can be"
     )]
     StoreUnwritable {
@@ -310,6 +315,8 @@ pub enum EngineError {
         path: PathBuf,
         /// The operating system's word.
         detail: String,
+        /// What became of the change.
+        kept: Kept,
     },
     /// The store was written by a newer or older format.
     #[error(
@@ -560,6 +567,50 @@ fn catalog_reason(error: &CatalogError) -> &'static str {
         CatalogError::InvalidRecord { .. } => "DATASET_INVALID",
         CatalogError::InvalidValue { .. } => "INVALID_FIELD",
         _ => "MANIFEST_INVALID",
+    }
+}
+
+/// What became of a change that a disk refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is not done, and never will be unless it is asked for again.
+    Nothing,
+    /// It is not seen, and is undone as soon as the disk takes writes again; should the daemon end before that, it may be found
+    /// done afterwards.
+    Perhaps,
+}
+
+impl Kept {
+    /// A stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Perhaps => "perhaps",
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Nothing => "nothing of this was kept",
+            Self::Perhaps => {
+                "this is not done, and may yet be found done if the daemon ends before the disk takes writes again"
+            }
+        })
+    }
+}
+
+impl EngineError {
+    /// What became of the change, where a disk refused it.
+    pub fn kept(&self) -> Option<Kept> {
+        match self {
+            Self::StoreFull { kept, .. } | Self::StoreReadOnly { kept, .. } | Self::StoreUnwritable { kept, .. } => {
+                Some(*kept)
+            }
+            Self::StoreInterrupted => Some(Kept::Nothing),
+            _ => None,
+        }
     }
 }
 

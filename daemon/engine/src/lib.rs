@@ -76,7 +76,7 @@ pub use decisions::RecordedDecision;
 pub use drift::{BrokenPromise, DriftLevel, Histogram, IntentDrift, MeasuredDrift, PromiseRecord, Reference};
 pub use encoder::{Encoded, EncoderLimits};
 pub use engine::{Clock, Engine, EngineInfo, EngineOptions, system_clock};
-pub use error::{EngineError, ErrorKind};
+pub use error::{EngineError, ErrorKind, Kept};
 pub use feedback::{
     Disposition, DriftReport, ExampleProposal, ExportCursor, FeedbackCounts, FeedbackPolicy, FeedbackSummary, Gate,
     IntentText, Label, LabelListing, LabelPage, LabelState, OutcomeReport, PromiseWatch, RecordedOutcome, Verdict,
@@ -106,9 +106,10 @@ pub use rank::{FieldWeights, Method, Ranking, Scored, SecondStageSettings};
 pub use rankers::{DEFAULT_RANKER, KeptRanker};
 pub use second_stage::{SecondStageInfo, SecondStageUse};
 pub use store::{
-    Card, CarriedStanding, Deletion, FORMAT_VERSION, Facet, ImportMark, Move, Pruned, Restored, Revision,
-    SnapshotListing, SnapshotSummary, Standing, Store, StoredCertificate, StoredModel, StoredVersion, Work,
-    WrittenSnapshot, list_snapshots, prune_snapshots, restore_snapshot, snapshot_file, verify_snapshot,
+    Card, CarriedStanding, DEFAULT_CACHE_BYTES as DEFAULT_STORE_CACHE_BYTES, Deletion, FORMAT_VERSION, Facet,
+    ImportMark, Move, Pruned, Restored, Revision, SnapshotListing, SnapshotSummary, Standing, Store, StoredCertificate,
+    StoredModel, StoredVersion, Work, WrittenSnapshot, list_snapshots, prune_snapshots, restore_snapshot,
+    snapshot_file, verify_snapshot,
 };
 pub use vector_cache::CacheUse;
 pub use view::FilterStage;

@@ -35,18 +35,18 @@ pub(crate) fn is_scratch_index(name: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The store of a data folder and the model that its catalogue is embedded by; `None`: there is no catalogue yet, or it has no
+/// The store of a data folder, with so many bytes of pages in memory at most, and the model that its catalogue is embedded by; `None`: there is no catalogue yet, or it has no
 /// model. Hand the store on as [`EngineOptions::store`]: opening it again would check all of it again.
 ///
 /// Errors: as [`Store::open`].
 ///
 /// [`EngineOptions::store`]: crate::EngineOptions::store
-pub fn stored_model(data_dir: &Path) -> Result<(Option<Store>, Option<StoredModel>), EngineError> {
+pub fn stored_model(data_dir: &Path, cache_bytes: usize) -> Result<(Option<Store>, Option<StoredModel>), EngineError> {
     let path = data_dir.join("catalog.redb");
     if !path.exists() {
         return Ok((None, None));
     }
-    let store = Store::open(&path)?;
+    let store = Store::open_with(&path, cache_bytes)?;
     let model = store.read()?.model()?;
     Ok((Some(store), model))
 }

@@ -401,6 +401,7 @@ mod tests {
         let options = EngineOptions {
             data_dir: folder.to_path_buf(),
             store: None,
+            store_cache_bytes: crate::store::DEFAULT_CACHE_BYTES,
             ranking: Ranking { second_stage: settings.unwrap_or_default(), ..Ranking::default() },
             second_embedder: second.map(|(delay, _)| OneWord::boxed("blue", 3, delay, documents) as Box<dyn Embedder>),
             encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, ..EncoderLimits::default() },

@@ -78,7 +78,8 @@ impl Engine {
         &self,
         change: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        self.write_out(move |engine| {
+        let engine = self.clone();
+        self.write_out(move || {
             let writing = Arc::clone(&engine.current().writing);
             let _writing = writing.lock();
             // Asked for under the lock: a change of the model waits for it.

@@ -64,8 +64,10 @@ pub(crate) use self::versions::{NewVersion, Updated, Written};
 use self::versions::{known_request, remember_request};
 use crate::audit::{Act, Author};
 use crate::calibration::Calibration;
-use crate::error::EngineError;
+use crate::error::{EngineError, Kept};
 
+/// Bytes of a store's pages that are kept in memory where nothing else is said.
+pub const DEFAULT_CACHE_BYTES: usize = 128 << 20;
 /// Version of the file's layout.
 pub const FORMAT_VERSION: u32 = 1;
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -103,6 +105,11 @@ impl Store {
     ///
     /// Errors: [`EngineError::StoreInUse`], [`EngineError::StoreDamaged`], [`EngineError::StoreFormat`], IO.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
+        Self::open_with(path, DEFAULT_CACHE_BYTES)
+    }
+
+    /// The same with so many bytes of pages in memory at most.
+    pub fn open_with(path: &Path, cache_bytes: usize) -> Result<Self, EngineError> {
         let failed = |source| io_failed(path, source);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| io_failed(folder, source))?;
@@ -115,13 +122,13 @@ impl Store {
         }
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let file = FileBackend::new(file).map_err(|error| open_failed(path, error))?;
-        Self::open_over(path, Box::new(file))
+        Self::open_over(path, Box::new(file), cache_bytes)
     }
 
     /// The same over any place that bytes can be kept in.
-    fn open_over(path: &Path, file: Box<dyn StorageBackend>) -> Result<Self, EngineError> {
+    fn open_over(path: &Path, file: Box<dyn StorageBackend>, cache_bytes: usize) -> Result<Self, EngineError> {
         let damaged = |detail: String| EngineError::StoreDamaged { path: path.to_path_buf(), detail };
-        let handle = Handle::open(path, file).map_err(|error| open_failed(path, error))?;
+        let handle = Handle::open(path, file, cache_bytes).map_err(|error| open_failed(path, error))?;
         let store = Self { database: Arc::new(handle), path: path.to_path_buf() };
         catch_unwind(AssertUnwindSafe(|| store.initialize()))
             .map_err(|panic| damaged(panic_message(panic.as_ref())))?
@@ -242,7 +249,7 @@ impl Store {
 /// What an error of the operating system about the store's file means.
 fn io_failed(path: &Path, source: std::io::Error) -> EngineError {
     let detail = source.to_string();
-    if let Some(refused) = refused(source.kind(), path, &detail) {
+    if let Some(refused) = refused(source.kind(), path, &detail, Kept::Nothing) {
         return refused;
     }
     let path = path.to_path_buf();
@@ -253,13 +260,13 @@ fn io_failed(path: &Path, source: std::io::Error) -> EngineError {
 }
 
 /// The disk takes no more bytes, or none at all; `None` for every other error.
-fn refused(kind: ErrorKind, path: &Path, detail: &str) -> Option<EngineError> {
+fn refused(kind: ErrorKind, path: &Path, detail: &str, kept: Kept) -> Option<EngineError> {
     let (path, detail) = (path.to_path_buf(), detail.to_owned());
     match kind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            Some(EngineError::StoreFull { path, detail })
+            Some(EngineError::StoreFull { path, detail, kept })
         }
-        ErrorKind::ReadOnlyFilesystem => Some(EngineError::StoreReadOnly { path, detail }),
+        ErrorKind::ReadOnlyFilesystem => Some(EngineError::StoreReadOnly { path, detail, kept }),
         _ => None,
     }
 }

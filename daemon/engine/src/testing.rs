@@ -70,6 +70,7 @@ pub(crate) fn open(folder: &Path, model: (&str, usize), policy: GapPolicy, now: 
         let options = EngineOptions {
             data_dir: folder.to_path_buf(),
             store: None,
+            store_cache_bytes: crate::store::DEFAULT_CACHE_BYTES,
             ranking: Ranking::default(),
             second_embedder: None,
             encoder: EncoderLimits { queue_capacity: 8, cache_bytes: 0, ..EncoderLimits::default() },

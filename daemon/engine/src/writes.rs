@@ -227,7 +227,7 @@ impl Engine {
             let (shared, author) = (engine.shared(), author.clone());
             let subjects: Vec<String> = batch.versions.iter().map(|version| version.manifest.to_string()).collect();
             // A write that has begun is finished even when its caller leaves: half a write helps nobody.
-            let write = move |_: &Self| {
+            let write = move || {
                 let tried = shared.write(batch, &author)?;
                 if let Tried::Written(written) = &tried {
                     shared.record_denials("component.create", subjects, &author, written);

@@ -32,6 +32,9 @@ const TRACE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
 /// Tokens that may wait: from one long text's to what takes a small model minutes.
 const QUEUE_TOKENS: std::ops::RangeInclusive<usize> = 512..=4_194_304;
 
+/// Bytes of a store's pages in memory.
+const STORE_CACHE_BYTES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 40;
+
 /// Longest waits.
 const QUEUE_MILLIS: std::ops::RangeInclusive<u64> = 1..=600_000;
 
@@ -123,6 +126,7 @@ pub struct RawConfig {
     log_format: LogFormat,
     metrics: RawMetrics,
     encoder: RawEncoder,
+    store: RawStore,
     ranking: Ranking,
     feedback: FeedbackPolicy,
     catalog: CatalogPolicy,
@@ -298,6 +302,30 @@ impl RawEncoder {
     }
 }
 
+/// What a tenant's store may take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStore {
+    cache_bytes: usize,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { cache_bytes: fitment_engine::DEFAULT_STORE_CACHE_BYTES }
+    }
+}
+
+impl RawStore {
+    fn check(self) -> anyhow::Result<usize> {
+        let Self { cache_bytes } = self;
+        if !STORE_CACHE_BYTES.contains(&cache_bytes) {
+            let (least, most) = (STORE_CACHE_BYTES.start(), STORE_CACHE_BYTES.end());
+            bail!("store.cache_bytes: {cache_bytes} is out of range {least}..={most}");
+        }
+        Ok(cache_bytes)
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -328,6 +356,7 @@ impl Default for RawConfig {
             log_format: LogFormat::Text,
             metrics: RawMetrics::default(),
             encoder: RawEncoder::default(),
+            store: RawStore::default(),
             ranking: Ranking::default(),
             feedback: FeedbackPolicy::default(),
             catalog: CatalogPolicy::default(),
@@ -368,6 +397,8 @@ pub struct Config {
     pub encoder: LoadOptions,
     /// What each encoder may take.
     pub encoder_limits: EncoderLimits,
+    /// Bytes of the store's pages in memory at most, for each tenant.
+    pub store_cache_bytes: usize,
     /// Weights of the ranking.
     pub ranking: Ranking,
     /// What is remembered of answers.
@@ -452,37 +483,50 @@ impl ConfigFlags {
 
     /// Reads and checks everything.
     pub fn load(&self) -> anyhow::Result<Config> {
-        let read = || -> anyhow::Result<Config> {
-            let figment = self.figment()?;
+        Ok(self.load_with_origins()?.0)
+    }
+
+    /// The same, and every key with its value and where that came from, of one look at all of it.
+    pub fn load_with_origins(&self) -> anyhow::Result<(Config, Origins)> {
+        let read = || -> anyhow::Result<(Config, Origins)> {
+            let (figment, raw) = self.raw()?;
             // The defaults are merged first and are the only ones that are no file, variable or flag.
             let chosen = figment.find_metadata("model").is_some_and(|metadata| !metadata.name.contains("RawConfig"));
-            let raw: RawConfig = figment.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
-            Ok(Config { model_is_chosen: chosen, ..Config::try_from(raw)? })
+            let origins = origins(&figment, &raw)?;
+            Ok((Config { model_is_chosen: chosen, ..Config::try_from(raw)? }, origins))
         };
         read().map_err(|error| Invalid(format!("{error:#}")).into())
     }
 
-    fn raw(&self) -> anyhow::Result<RawConfig> {
-        self.figment()?.extract().map_err(|error| anyhow::anyhow!(explain(&error)))
+    fn raw(&self) -> anyhow::Result<(Figment, RawConfig)> {
+        let figment = self.figment()?;
+        let raw = figment.extract().map_err(|error| anyhow::anyhow!(explain(&error)))?;
+        Ok((figment, raw))
     }
 
-    /// Every key with its value and where that came from.
-    pub fn origins(&self) -> anyhow::Result<BTreeMap<String, (String, String)>> {
-        let figment = self.figment()?;
-        let raw = self.raw().map_err(|error| Invalid(format!("{error:#}")))?;
-        let value = serde_json::to_value(raw).context("configuration values are plain data")?;
-        let mut origins = BTreeMap::new();
-        flatten("", &value, &mut |key, value| {
-            let origin = figment.find_metadata(key).map_or("default", |metadata| match metadata.name.as_ref() {
-                name if name.contains("environment") => "environment",
-                name if name.contains("TOML") => "file",
-                name if name.contains("ConfigFlags") => "flag",
-                _ => "default",
-            });
-            origins.insert(key.to_owned(), (value.to_string(), origin.to_owned()));
-        });
-        Ok(origins)
+    /// Every key with its value and where that came from; values are not checked.
+    pub fn origins(&self) -> anyhow::Result<Origins> {
+        let (figment, raw) = self.raw().map_err(|error| Invalid(format!("{error:#}")))?;
+        origins(&figment, &raw)
     }
+}
+
+/// By key: its value as JSON, and `default`, `file`, `environment` or `flag`.
+pub type Origins = BTreeMap<String, (String, String)>;
+
+fn origins(figment: &Figment, raw: &RawConfig) -> anyhow::Result<Origins> {
+    let value = serde_json::to_value(raw).context("configuration values are plain data")?;
+    let mut origins = BTreeMap::new();
+    flatten("", &value, &mut |key, value| {
+        let origin = figment.find_metadata(key).map_or("default", |metadata| match metadata.name.as_ref() {
+            name if name.contains("environment") => "environment",
+            name if name.contains("TOML") => "file",
+            name if name.contains("ConfigFlags") => "flag",
+            _ => "default",
+        });
+        origins.insert(key.to_owned(), (value.to_string(), origin.to_owned()));
+    });
+    Ok(origins)
 }
 
 fn flatten(prefix: &str, value: &serde_json::Value, each: &mut impl FnMut(&str, &serde_json::Value)) {
@@ -530,6 +574,7 @@ impl TryFrom<RawConfig> for Config {
             log_format,
             metrics,
             encoder,
+            store,
             ranking,
             feedback,
             catalog,
@@ -541,6 +586,7 @@ impl TryFrom<RawConfig> for Config {
             log_intents,
         } = raw;
         let (encoder, encoder_limits) = encoder.check(queue_capacity)?;
+        let store_cache_bytes = store.check()?;
         let listen = RawListen {
             listen,
             unix_socket,
@@ -579,11 +625,9 @@ impl TryFrom<RawConfig> for Config {
                 bail!("{key}: `{name}` is no name of a model; `fitment model list` shows them");
             }
         }
-        for (key, folder) in [("data_dir", &data_dir), ("models_dir", &models_dir), ("snapshots.dir", &snapshots_dir)] {
-            if folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
-                bail!("{key}: is empty; name a folder, or leave the key out for the default");
-            }
-        }
+        check_folder("data_dir", data_dir.as_deref())?;
+        check_folder("models_dir", models_dir.as_deref())?;
+        check_folder("snapshots.dir", snapshots_dir.as_deref())?;
         let models_dir = match models_dir {
             Some(folder) => folder,
             None => fitment_models::ModelCache::default_root(|name| std::env::var_os(name))?,
@@ -603,6 +647,7 @@ impl TryFrom<RawConfig> for Config {
             metrics,
             encoder,
             encoder_limits,
+            store_cache_bytes,
             ranking,
             feedback,
             catalog,
@@ -612,6 +657,13 @@ impl TryFrom<RawConfig> for Config {
             limits,
         })
     }
+}
+
+fn check_folder(key: &str, folder: Option<&Path>) -> anyhow::Result<()> {
+    if folder.is_some_and(|folder| folder.as_os_str().is_empty()) {
+        bail!("{key}: is empty; name a folder, or leave the key out for the default");
+    }
+    Ok(())
 }
 
 /// `$XDG_DATA_HOME/fitment`, else `$HOME/.local/share/fitment`.
@@ -689,6 +741,7 @@ mod tests {
         check("queue_capacity = \"many\"", "queue_capacity");
         check("[encoder]\nbatch_tokens = 63", "encoder.batch_tokens: 63 is out of range 64..=65536");
         check("[encoder]\npin = \"yes\"", "pin");
+        check("[store]\ncache_bytes = 4096", "store.cache_bytes: 4096 is out of range 1048576..=1099511627776");
         check("[encoder]\nqueue_tokens = 0", "encoder.queue_tokens: 0 is out of range");
         check("[encoder]\nmax_queue_ms = 0", "encoder.max_queue_ms: 0 is out of range");
         check("[limits]\nburst = 5", "limits.requests_per_second");

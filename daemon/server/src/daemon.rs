@@ -71,8 +71,11 @@ pub fn open_engine(config: &Config, on_progress: OnProgress<'_>) -> anyhow::Resu
 /// The same; with the encoder of an engine that is open already, where that has the catalogue's model.
 fn open_catalog(config: &Config, beside: Option<&Engine>, on_progress: OnProgress<'_>) -> anyhow::Result<Engine> {
     // A catalogue says itself what it is embedded by, and after a change of the model it is not what the configuration began with.
-    let (store, stored) =
-        if config.model_is_chosen { (None, None) } else { fitment_engine::stored_model(&config.data_dir)? };
+    let (store, stored) = if config.model_is_chosen {
+        (None, None)
+    } else {
+        fitment_engine::stored_model(&config.data_dir, config.store_cache_bytes)?
+    };
     let name = stored.map(|stored| stored.name).filter(|name| !name.is_empty()).unwrap_or_else(|| config.model.clone());
     let model = ModelCache::new(&config.models_dir).get(&name)?;
     let second = &config.ranking.second_stage;
@@ -87,6 +90,7 @@ fn open_catalog(config: &Config, beside: Option<&Engine>, on_progress: OnProgres
     let options = EngineOptions {
         data_dir: config.data_dir.clone(),
         store,
+        store_cache_bytes: config.store_cache_bytes,
         ranking: config.ranking.clone(),
         second_embedder,
         encoder: config.encoder_limits,

@@ -6,8 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::{Bytes, Frame, SizeHint};
 use tonic::body::Body;
+use tonic::codegen::Body as _;
 use tonic::codegen::http::Response;
 use tonic::{Code, Status};
+
+/// An answer that a layer's service gives.
+pub(crate) type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 /// What lasts as long as a call does. It is dropped when the call has ended; that it was told nothing before says that the
 /// caller left.
@@ -27,13 +31,16 @@ pub(crate) async fn follow<E>(
         open.ended(status.code());
         return Ok(response);
     }
-    Ok(response.map(|body| Body::new(FollowedBody { body, open })))
+    if response.body().is_end_stream() {
+        return Ok(response);
+    }
+    Ok(response.map(|body| Body::new(FollowedBody { body, open: Some(open) })))
 }
 
 /// An answer on its way; its call ends with it.
 struct FollowedBody<C> {
     body: Body,
-    open: C,
+    open: Option<C>,
 }
 
 impl<C: OpenCall> tonic::codegen::Body for FollowedBody<C> {
@@ -42,17 +49,17 @@ impl<C: OpenCall> tonic::codegen::Body for FollowedBody<C> {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
-                    self.open.ended(status.code());
-                }
+        let is_last = frame.as_ref().is_none_or(|frame| frame.as_ref().map_or(true, Frame::is_trailers));
+        // Before the caller can have seen the end and sent its next call.
+        if is_last && let Some(mut open) = self.open.take() {
+            let code = match &frame {
+                Some(Ok(frame)) => frame.trailers_ref().and_then(Status::from_header_map).map(|status| status.code()),
+                Some(Err(status)) => Some(status.code()),
+                None => None,
+            };
+            if let Some(code) = code {
+                open.ended(code);
             }
-            Some(Err(status)) => {
-                let code = status.code();
-                self.open.ended(code);
-            }
-            None => {}
         }
         Poll::Ready(frame)
     }

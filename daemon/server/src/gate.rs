@@ -6,8 +6,6 @@
 mod store;
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -21,6 +19,7 @@ use tower::{Layer, Service};
 
 pub(crate) use self::store::AccessStore;
 use crate::caller::Caller;
+use crate::ending::Answer;
 use crate::limits::Limits;
 use crate::metrics::count_refused;
 use crate::reread::DefaultLimits;
@@ -69,8 +68,6 @@ pub(crate) struct Gate<S> {
     guard: Option<Guard>,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
 impl<S> Service<Request<Body>> for Gate<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -78,13 +75,13 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = Answer<Infallible>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Answer {
+    fn call(&mut self, mut request: Request<Body>) -> Answer<Infallible> {
         let passed = match &self.guard {
             None => Ok(()),
             Some(_) if needs_no_principal(request.uri().path()) => Ok(()),
@@ -124,9 +121,10 @@ impl Guard {
         let Some(engine) = self.engines.of_tenant(principal.tenant()) else { return };
         let engine = engine.seen_by(Viewer { principal: Some(principal.id().into()), permit: None });
         let action = rpc_of(path).map_or("call", |rpc| rpc.action);
-        let (path, word, why) = (path.to_owned(), refused.reason.as_str(), refused.to_string());
-        // A commit, and so not on this thread; a minute has room for some.
-        drop(tokio::task::spawn_blocking(move || engine.record_denied_call(action, &path, word, &why)));
+        if let Some(write) = engine.record_denied_call(action, path, refused.reason.as_str(), refused.to_string()) {
+            // A commit, and so not on this thread.
+            drop(tokio::task::spawn_blocking(write));
+        }
     }
 }
 

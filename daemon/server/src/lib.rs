@@ -7,6 +7,7 @@ pub mod caller;
 pub mod config;
 pub mod daemon;
 mod ending;
+mod files;
 mod gate;
 pub mod limits;
 mod metrics;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::ConfigFlags;
+use crate::config::{ConfigFlags, Origins};
 use crate::limits::Limits;
 use crate::telemetry::LogFilter;
 use crate::transport::Reloads;
@@ -38,12 +38,9 @@ pub struct ConfigSource {
 }
 
 impl ConfigSource {
-    /// Of a daemon that was configured by these just now, and logs as `log` says.
-    ///
-    /// Errors: the configuration cannot be read.
-    pub fn new(flags: ConfigFlags, log: LogFilter) -> anyhow::Result<Self> {
-        let in_force = values(&flags)?;
-        Ok(Self { flags, log, in_force })
+    /// Of a daemon that was configured by these flags just now, as `origins` says, and logs as `log` says.
+    pub fn new(flags: ConfigFlags, origins: Origins, log: LogFilter) -> Self {
+        Self { flags, log, in_force: values(origins) }
     }
 
     /// Follows requests to read again, for as long as it is polled.
@@ -57,36 +54,32 @@ impl ConfigSource {
     }
 
     fn reread(&mut self, limits: &DefaultLimits) -> anyhow::Result<()> {
-        let config = self.flags.load()?;
-        let read = values(&self.flags)?;
-        let changed = read.iter().filter(|(key, value)| self.in_force.get(*key) != Some(value));
-        let (mut now, mut later) = (Vec::new(), Vec::new());
-        for (key, _) in changed {
-            if key == "log" || key.starts_with("limits.") { now.push(key.as_str()) } else { later.push(key.as_str()) }
-        }
-        if now.contains(&"log") {
+        let (config, origins) = self.flags.load_with_origins()?;
+        let changed = values(origins).into_iter().filter(|(key, value)| self.in_force.get(key) != Some(value));
+        let (now, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            changed.partition(|(key, _)| key == "log" || key.starts_with("limits."));
+        if now.contains_key("log") {
             self.log.set(&config.log)?;
         }
         limits.set(config.limits);
         if !now.is_empty() {
-            tracing::info!("configuration read again; in force now: {}", now.join(", "));
+            tracing::info!("configuration read again; in force now: {}", keys(&now));
         }
         if !later.is_empty() {
-            tracing::warn!("configuration read again; changed, and in force after a restart: {}", later.join(", "));
+            tracing::warn!("configuration read again; changed, and in force after a restart: {}", keys(&later));
         }
         // What waits for a restart is named again each time, until it is in force.
-        let taken: Vec<String> = now.into_iter().map(str::to_owned).collect();
-        for key in taken {
-            if let Some(value) = read.get(&key) {
-                self.in_force.insert(key, value.clone());
-            }
-        }
+        self.in_force.extend(now);
         Ok(())
     }
 }
 
-fn values(flags: &ConfigFlags) -> anyhow::Result<BTreeMap<String, String>> {
-    Ok(flags.origins()?.into_iter().map(|(key, (value, _origin))| (key, value)).collect())
+fn values(origins: Origins) -> BTreeMap<String, String> {
+    origins.into_iter().map(|(key, (value, _origin))| (key, value)).collect()
+}
+
+fn keys(of: &BTreeMap<String, String>) -> String {
+    of.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -100,8 +93,9 @@ mod tests {
         let write = |text: &str| std::fs::write(&file, text).expect("written");
         write("drain_seconds = 5\n[limits]\nrequests_per_second = 3");
         let flags = ConfigFlags { config: Some(file.clone()), ..ConfigFlags::default() };
-        let limits = DefaultLimits::new(flags.load().expect("sound").limits);
-        let mut source = ConfigSource::new(flags, LogFilter::unmoved()).expect("sound");
+        let (config, origins) = flags.load_with_origins().expect("sound");
+        let limits = DefaultLimits::new(config.limits);
+        let mut source = ConfigSource::new(flags, origins, LogFilter::unmoved());
 
         write("drain_seconds = 6\n[limits]\nrequests_per_second = 4");
         source.reread(&limits).expect("sound");

@@ -96,6 +96,7 @@ pub fn open(config: &Config, now: &Arc<AtomicI64>) -> anyhow::Result<Engine> {
     let options = EngineOptions {
         data_dir: config.data_dir.clone(),
         store: None,
+        store_cache_bytes: fitment_engine::DEFAULT_STORE_CACHE_BYTES,
         ranking: config.ranking.clone(),
         second_embedder: None,
         encoder: config.encoder_limits,

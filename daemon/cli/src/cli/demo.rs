@@ -44,8 +44,8 @@ pub(super) fn run(arguments: DemoArguments, flags: ConfigFlags) -> anyhow::Resul
         log: Some(flags.log.clone().unwrap_or_else(|| "warn".into())),
         ..flags
     };
-    let mut config = quiet.load()?;
-    let source = ConfigSource::new(quiet, telemetry::start(&config)?)?;
+    let (mut config, origins) = quiet.load_with_origins()?;
+    let source = ConfigSource::new(quiet, origins, telemetry::start(&config)?);
     config.data_dir = config.data_dir.join("demo").join(sample_digest());
     let cache = ModelCache::new(&config.models_dir);
     if cache.get(&config.model).is_err() {

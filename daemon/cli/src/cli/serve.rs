@@ -25,8 +25,8 @@ pub(super) struct ServeArguments {
 
 pub(super) fn run(arguments: ServeArguments, flags: ConfigFlags) -> anyhow::Result<ExitCode> {
     let flags = ConfigFlags { listen: arguments.listen, ..flags };
-    let config = flags.load()?;
-    let source = ConfigSource::new(flags, telemetry::start(&config)?)?;
+    let (config, origins) = flags.load_with_origins()?;
+    let source = ConfigSource::new(flags, origins, telemetry::start(&config)?);
     super::run_daemon(async {
         // A signal that comes while the engine is loading must be heard too.
         let termination = daemon::termination();

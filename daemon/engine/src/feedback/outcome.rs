@@ -81,7 +81,8 @@ impl Engine {
         &self,
         work: impl FnOnce(&Shared) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        self.write_out(move |engine| work(&engine.current())).await
+        let engine = self.clone();
+        self.write_out(move || work(&engine.current())).await
     }
 }
 

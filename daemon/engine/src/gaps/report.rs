@@ -294,7 +294,7 @@ impl Engine {
                 Ok::<_, EngineError>(id)
             })
         };
-        let id = self.write_out(move |_| linking()).await?;
+        let id = self.write_out(linking).await?;
         self.gap(id, 0).await.map(|(gap, _)| gap)
     }
 

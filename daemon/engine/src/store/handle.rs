@@ -15,7 +15,7 @@ use redb::{
 
 use super::medium::{Failure, Medium, Shared, View};
 use super::{panic_message, refused};
-use crate::error::EngineError;
+use crate::error::{EngineError, Kept};
 
 /// How many times as long as opening took a disk that failed is left alone, so that refused writes stay cheap.
 const REST: u32 = 4;
@@ -24,6 +24,7 @@ const REST: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Handle {
     medium: Arc<Medium>,
+    cache_bytes: usize,
     current: RwLock<Arc<Current>>,
     opening: Mutex<()>,
 }
@@ -64,19 +65,19 @@ impl Write {
     /// Makes the change durable. Errors: it is not, and nothing of it is seen.
     pub(super) fn commit(self) -> Result<(), EngineError> {
         let Self { transaction, handle, began_with } = self;
-        transaction.commit().map_err(|error| handle.failed(&began_with, error.into()))
+        transaction.commit().map_err(|error| handle.failed(&began_with, error.into(), handle.medium.kept()))
     }
 }
 
 impl Handle {
     /// Opens a database and checks every page of it.
-    pub(super) fn open(path: &Path, file: Box<dyn StorageBackend>) -> Result<Self, DatabaseError> {
+    pub(super) fn open(path: &Path, file: Box<dyn StorageBackend>, cache_bytes: usize) -> Result<Self, DatabaseError> {
         let medium = Arc::new(Medium::new(path, file)?);
-        medium.prefer_newer(|view| open(&view).is_ok())?;
+        medium.prefer_newer(|view| open(&view, cache_bytes).is_ok())?;
         let view = Arc::new(View::whole(&medium));
-        let database = open(&view)?;
+        let database = open(&view, cache_bytes)?;
         let current = Current { database: Some(database), view, fault: None };
-        Ok(Self { medium, current: RwLock::new(Arc::new(current)), opening: Mutex::default() })
+        Ok(Self { medium, cache_bytes, current: RwLock::new(Arc::new(current)), opening: Mutex::default() })
     }
 
     /// A view of the last commit.
@@ -123,7 +124,7 @@ impl Handle {
                     return Ok(Write { transaction, handle: Arc::clone(self), began_with: current });
                 }
                 Err(_) if self.has_moved_on(&current) => {}
-                Err(error) => return Err(self.failed(&current, error.into())),
+                Err(error) => return Err(self.failed(&current, error.into(), Kept::Nothing)),
             }
         }
     }
@@ -133,7 +134,7 @@ impl Handle {
     }
 
     /// What a caller is told of an error, after which reading goes on from what was last synced.
-    fn failed(&self, current: &Arc<Current>, error: redb::Error) -> EngineError {
+    fn failed(&self, current: &Arc<Current>, error: redb::Error, kept: Kept) -> EngineError {
         if matches!(error, redb::Error::TransactionPoisoned) && !current.view.has_failed() {
             return EngineError::Store(Box::new(error));
         }
@@ -141,17 +142,20 @@ impl Handle {
         // Not held while the fault is waited for: who holds that may be about to replace it.
         let now = Arc::clone(&self.current.read());
         match &now.fault {
-            Some(fault) => self.refusal(&fault.lock().failure),
+            Some(fault) => self.refusal(&fault.lock().failure, kept),
             // It works again already, somebody else saw to that.
+            None if kept == Kept::Perhaps => {
+                EngineError::StoreUnwritable { path: self.medium.path().to_path_buf(), detail: error.to_string(), kept }
+            }
             None => error.into(),
         }
     }
 
-    fn refusal(&self, failure: &Failure) -> EngineError {
+    fn refusal(&self, failure: &Failure, kept: Kept) -> EngineError {
         let (path, detail) = (self.medium.path().to_path_buf(), failure.detail.clone());
         match failure.kind {
-            ErrorKind::PermissionDenied => EngineError::StoreReadOnly { path, detail },
-            kind => refused(kind, &path, &detail).unwrap_or(EngineError::StoreUnwritable { path, detail }),
+            ErrorKind::PermissionDenied => EngineError::StoreReadOnly { path, detail, kept },
+            kind => refused(kind, &path, &detail, kept).unwrap_or(EngineError::StoreUnwritable { path, detail, kept }),
         }
     }
 
@@ -170,7 +174,7 @@ impl Handle {
         let began = Instant::now();
         let opened = View::aside(&self.medium).map_err(DatabaseError::from).and_then(|view| {
             let view = Arc::new(view);
-            Ok((open(&view)?, view))
+            Ok((open(&view, self.cache_bytes)?, view))
         });
         let again = Instant::now() + began.elapsed() * REST;
         let fault = Some(Mutex::new(Fault { failure, again }));
@@ -195,11 +199,11 @@ impl Handle {
         let mut fault = fault.lock();
         let began = Instant::now();
         if began < fault.again {
-            return Err(self.refusal(&fault.failure));
+            return Err(self.refusal(&fault.failure, Kept::Nothing));
         }
         let opened = self.medium.restore_header().map_err(DatabaseError::from).and_then(|()| {
             let view = Arc::new(View::whole(&self.medium));
-            Ok((open(&view)?, view))
+            Ok((open(&view, self.cache_bytes)?, view))
         });
         match opened {
             Ok((database, view)) => {
@@ -214,7 +218,7 @@ impl Handle {
                     detail: format!("opening {} again: {error}", self.medium.path().display()),
                 });
                 fault.again = Instant::now() + began.elapsed() * REST;
-                Err(self.refusal(&fault.failure))
+                Err(self.refusal(&fault.failure, Kept::Nothing))
             }
         }
     }
@@ -230,16 +234,14 @@ impl Drop for Handle {
     }
 }
 
-/// Pages of the store that are kept in memory; the system's page cache holds the rest, where there is room.
-const CACHE_BYTES: usize = 128 << 20;
-
-/// Opens a database over a view and checks every page of it.
+/// Opens a database over a view and checks every page of it. Of pages it keeps `cache_bytes` in memory; the system's page cache
+/// holds the rest, where there is room.
 ///
 /// redb answers most damage with an error, some with a panic; neither may take the daemon down unexplained.
-fn open(view: &Arc<View>) -> Result<Database, DatabaseError> {
+fn open(view: &Arc<View>, cache_bytes: usize) -> Result<Database, DatabaseError> {
     let view = Shared(Arc::clone(view));
     let open =
-        || Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(view);
+        || Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(true).create_with_backend(view);
     catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|panic| Err(StorageError::Corrupted(panic_message(panic.as_ref())).into()))
 }

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend};
 
+use crate::error::Kept;
+
 /// Size of redb's pages. The first one holds the header, which says which commit is in force.
 const PAGE: usize = 4096;
 /// Where redb's header keeps its flags, and two of them: which commit slot is in force, and whether it was put there in two
@@ -99,6 +101,13 @@ impl Medium {
     /// What failed first since it was last asked.
     pub(super) fn take_failure(&self) -> Option<Failure> {
         self.failure.lock().take()
+    }
+
+    /// What of a commit that failed the disk may have. One is in force once the header that names it is on the disk: whether a
+    /// header that was written and not synced is there, nobody can tell.
+    pub(super) fn kept(&self) -> Kept {
+        let header = self.header.lock();
+        if header.written == header.synced { Kept::Nothing } else { Kept::Perhaps }
     }
 
     /// Undoes a commit that was never synced: what follows begins where the last acknowledged one ended.

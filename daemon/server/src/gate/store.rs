@@ -1,17 +1,15 @@
 //! The document that says who may what, from its file, and again whenever that or a file that it names changes.
 
-use std::fs;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use arc_swap::ArcSwap;
 use fitment_access::{Access, MAX_DOCUMENT_BYTES};
 use parking_lot::Mutex;
 
+use crate::files::{Stamp, read_bounded};
 use crate::metrics::names::{ACCESS_RELOAD_FAILURES, ACCESS_RELOADS};
 use crate::transport::Reloads;
 
@@ -26,8 +24,8 @@ pub(crate) struct AccessStore {
     seen: Mutex<Vec<Seen>>,
 }
 
-/// A file and what tells two states of it apart without reading it.
-type Seen = (PathBuf, Option<(u64, u64, u64, i64, i64)>);
+/// A file and what it looked like.
+type Seen = (PathBuf, Option<Stamp>);
 
 impl AccessStore {
     /// Reads the document. Blocks.
@@ -46,26 +44,17 @@ impl AccessStore {
     }
 
     /// Reads the files again when they have changed or somebody asks, for as long as it is polled.
-    pub(crate) async fn follow(self: Arc<Self>, mut reloads: Reloads) {
-        loop {
-            let asked = tokio::select! {
-                () = reloads.next() => true,
-                () = tokio::time::sleep(LOOK) => false,
-            };
-            let store = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || {
-                if asked || store.has_changed() {
-                    store.reload();
-                }
-            });
-            if let Err(error) = looked.await {
-                tracing::error!(%error, "a look at the access document was lost");
+    pub(crate) async fn follow(self: Arc<Self>, reloads: Reloads) {
+        let look = move |asked| {
+            if asked || self.has_changed() {
+                self.reload();
             }
-        }
+        };
+        reloads.look_again("the access document", LOOK, look).await;
     }
 
     fn has_changed(&self) -> bool {
-        self.seen.lock().iter().any(|(path, before)| stamp(path) != *before)
+        self.seen.lock().iter().any(|(path, before)| Stamp::of(path) != *before)
     }
 
     /// What was read before stays in force when the files are no good: callers are neither let in nor kept out by a slip.
@@ -98,33 +87,24 @@ impl AccessStore {
 
 /// Reads the document and what it names. The files that were looked at come along also when they are no good.
 fn read(file: &Path) -> (anyhow::Result<Access>, Vec<Seen>) {
-    let seen = Mutex::new(vec![(file.to_path_buf(), stamp(file))]);
+    let seen = Mutex::new(vec![(file.to_path_buf(), Stamp::of(file))]);
     let folder = file.parent().unwrap_or(Path::new("."));
     let attached = |name: &str| {
         let path = folder.join(name);
-        seen.lock().push((path.clone(), stamp(&path)));
-        read_bounded(&path).map_err(|error| format!("{error:#}"))
+        seen.lock().push((path.clone(), Stamp::of(&path)));
+        bounded(&path).map_err(|error| format!("{error:#}"))
     };
     let load = || {
-        let bytes = read_bounded(file)?;
+        let bytes = bounded(file)?;
         Ok(Access::load(&file.display().to_string(), &bytes, &attached)?)
     };
     let access = load();
     (access, seen.into_inner())
 }
 
-fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = || path.display().to_string();
-    let mut bytes = Vec::new();
-    let most = MAX_DOCUMENT_BYTES as u64;
-    fs::File::open(path).with_context(shown)?.take(most + 1).read_to_end(&mut bytes).with_context(shown)?;
-    if bytes.len() as u64 > most {
-        bail!("{}: is longer than {most} bytes", shown());
-    }
-    Ok(bytes)
-}
-
-fn stamp(path: &Path) -> Option<(u64, u64, u64, i64, i64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+    read_bounded(path, MAX_DOCUMENT_BYTES as u64)
+        .with_context(shown)?
+        .with_context(|| format!("{}: is longer than {MAX_DOCUMENT_BYTES} bytes", shown()))
 }

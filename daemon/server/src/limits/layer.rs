@@ -1,22 +1,19 @@
 //! Where a call meets its principal's limits: behind whoever authenticates, before everything else.
 
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use hyper::body::{Bytes, Frame, SizeHint};
-use tonic::Status;
+use tonic::Code;
 use tonic::body::Body;
-use tonic::codegen::Body as _;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::account::Open;
 use super::{Account, Book};
 use crate::caller::Caller;
+use crate::ending::{Answer, OpenCall, follow};
 use crate::rpc::limit_exceeded;
 use crate::transport::{Peer, Transport};
 
@@ -55,8 +52,6 @@ pub(crate) struct Limit<S> {
     book: Arc<Book>,
 }
 
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
-
 impl<S> Service<Request<Body>> for Limit<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
@@ -88,14 +83,7 @@ where
             }
         };
         request.extensions_mut().insert(Counted { principal, account });
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let response = answer.await?;
-            if response.body().is_end_stream() {
-                return Ok(response);
-            }
-            Ok(response.map(|body| Body::new(OpenBody { body, open: Some(open) })))
-        })
+        Box::pin(follow(self.inner.call(request), open))
     }
 }
 
@@ -118,39 +106,18 @@ fn anonymous(peer: Option<IpAddr>) -> Arc<str> {
     }
 }
 
-/// An answer on its way; its call is open until its last frame leaves.
-struct OpenBody {
-    body: Body,
-    open: Option<Open>,
-}
-
-impl tonic::codegen::Body for OpenBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        // Before the caller can have seen the end and sent its next call.
-        if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
-            self.open = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+impl OpenCall for Open {
+    /// It is given back as soon as the call has ended, however that was.
+    fn ended(&mut self, _code: Code) {}
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::Pin;
 
-    use tonic::Code;
+    use hyper::body::{Bytes, Frame};
+    use tonic::Status;
     use tonic_types::StatusExt;
     use tower::service_fn;
 

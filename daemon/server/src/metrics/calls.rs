@@ -1,7 +1,6 @@
 //! Calls: how many, of which rpc and code, how long, and how many are open.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -15,7 +14,7 @@ use tower::{Layer, Service};
 
 use super::code_name;
 use super::names::{REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT};
-use crate::ending::{OpenCall, follow};
+use crate::ending::{Answer, OpenCall, follow};
 
 /// Label of calls to what is not served; their paths are the callers' words.
 const UNKNOWN: &str = "unknown";
@@ -128,8 +127,6 @@ pub(crate) struct CallMeter<S> {
     inner: S,
     meters: Option<Arc<CallMeters>>,
 }
-
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S> Service<Request<Body>> for CallMeter<S>
 where

@@ -3,8 +3,6 @@
 //! The transport's own refusals (bytes that are no message, a message over the limit, a method that does not exist)
 //! leave it as bare codes. Here they get the documented code and details, so that a client has one form to read.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,6 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use super::context::Deadline;
+use crate::ending::Answer;
 use crate::metrics::count_error;
 
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -37,8 +36,6 @@ impl<S> Layer<S> for EdgeLayer {
 pub(crate) struct Edge<S> {
     inner: S,
 }
-
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S> Service<Request<Body>> for Edge<S>
 where

@@ -53,7 +53,9 @@ pub(crate) fn refused(error: &EngineError) -> Status {
 fn status_as(error: &EngineError, kind: ErrorKind, reason: &'static str) -> Status {
     count_error(code_of(kind), reason);
     let message = short(&error.to_string(), MAX_MESSAGE_BYTES);
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
+    let metadata: HashMap<String, String> =
+        error.kept().map(|kept| ("kept".to_owned(), kept.as_str().to_owned())).into_iter().collect();
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
     let mut room = MAX_VIOLATION_BYTES;
     let violations: Vec<FieldViolation> = error
         .violations()

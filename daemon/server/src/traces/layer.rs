@@ -1,6 +1,5 @@
 //! A span of each call that is recorded, with one for each phase of its matches below it.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use tower::{Layer, Service};
 use super::context::{TraceContext, random};
 use super::writer::{number, text};
 use super::{CallNotes, IntentPrivacy, MatchNote, Notes, TraceConfig, TraceWriter};
-use crate::ending::{OpenCall, follow};
+use crate::ending::{Answer, OpenCall, follow};
 
 /// Characters of a path that no service has and of which a caller made a name.
 const MAX_NAME: usize = 128;
@@ -58,8 +57,6 @@ pub(crate) struct Traced<S> {
     inner: S,
     recording: Option<Recording>,
 }
-
-type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S> Service<Request<Body>> for Traced<S>
 where

@@ -1,5 +1,8 @@
 //! Being told to read files again: by SIGHUP, or by whoever holds the handle.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 /// Asks everything that can be read again while the daemon runs to be read again. Clones are one and the same.
@@ -47,6 +50,27 @@ impl Reload {
 pub struct Reloads(watch::Receiver<u64>);
 
 impl Reloads {
+    /// Looks at files, on request (`look(true)`) and every so often (`look(false)`; 0: never), off the asynchronous threads, for as
+    /// long as it is polled. `what` they are says the log when a look is lost.
+    pub(crate) async fn look_again(
+        mut self,
+        what: &'static str,
+        every: Duration,
+        look: impl Fn(bool) + Send + Sync + 'static,
+    ) {
+        let look = Arc::new(look);
+        loop {
+            let asked = tokio::select! {
+                () = self.next() => true,
+                () = tokio::time::sleep(every), if !every.is_zero() => false,
+            };
+            let look = Arc::clone(&look);
+            if let Err(error) = tokio::task::spawn_blocking(move || look(asked)).await {
+                tracing::error!(%error, "a look at {what} was lost");
+            }
+        }
+    }
+
     /// Waits for the next request; for ever once nobody can ask any more.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {

@@ -5,8 +5,7 @@
 //! verified again.
 
 use std::fs;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::peer::TlsVersion;
 use super::reload::Reloads;
 use super::settings::{ClientAuth, TlsFiles};
+use crate::files::{Stamp, read_bounded};
 use crate::metrics::TlsMeters;
 
 /// Bytes of a file of certificates: a hundred times what a long chain takes.
@@ -54,9 +54,6 @@ impl Loaded {
         }
     }
 }
-
-/// What tells two states of a file apart without reading it.
-type Stamp = (u64, u64, u64, i64, i64);
 
 impl TlsStore {
     /// Reads the files. Blocks.
@@ -99,45 +96,22 @@ impl TlsStore {
     }
 
     /// Reads the files again on request and when they change, for as long as it is polled.
-    pub(crate) async fn keep_up(self: Arc<Self>, mut requests: Reloads) {
+    pub(crate) async fn keep_up(self: Arc<Self>, requests: Reloads) {
         self.current.load().announce();
-        loop {
-            let asked = tokio::select! {
-                () = requests.next() => true,
-                () = look_again(self.files.watch) => false,
-            };
-            let store = Arc::clone(&self);
-            let work = move || {
-                if asked || store.has_changed() {
-                    // It has been logged and counted.
-                    drop(store.reload(Timestamp::now()));
-                }
-            };
-            if tokio::task::spawn_blocking(work).await.is_err() {
-                tracing::error!("reading TLS certificates again was lost");
+        let every = self.files.watch;
+        let look = move |asked| {
+            if asked || self.has_changed() {
+                // It has been logged and counted.
+                drop(self.reload(Timestamp::now()));
             }
-        }
+        };
+        requests.look_again("TLS certificates", every, look).await;
     }
-}
-
-async fn look_again(every: std::time::Duration) {
-    if every.is_zero() {
-        return std::future::pending().await;
-    }
-    tokio::time::sleep(every).await;
 }
 
 fn stamps(files: &TlsFiles) -> Vec<Option<Stamp>> {
-    let stamp = |path: &Path| {
-        // The file behind links: mounted secrets are replaced by changing a link.
-        let metadata = fs::metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-    };
-    [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|path| stamp(path))
-        .collect()
+    let paths = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
+    paths.into_iter().flatten().map(|path| Stamp::of(path)).collect()
 }
 
 fn read(files: &TlsFiles, now: Timestamp) -> anyhow::Result<Loaded> {
@@ -215,16 +189,9 @@ fn validity(certificate: &CertificateDer<'_>, now: Timestamp) -> anyhow::Result<
 }
 
 fn bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().with_context(|| format!("{} cannot be read", path.display()))?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
-        bail!("{} is larger than {MAX_FILE_BYTES} bytes", path.display());
-    }
-    Ok(bytes)
+    read_bounded(path, MAX_FILE_BYTES)
+        .with_context(|| format!("{} cannot be read", path.display()))?
+        .with_context(|| format!("{} is larger than {MAX_FILE_BYTES} bytes", path.display()))
 }
 
 fn warn_of_readers(key: &Path) {

@@ -77,7 +77,7 @@ pub(super) fn store(config: &Config, is_running: bool) -> Check {
     if !config.data_dir.join("catalog.redb").exists() {
         return Check::ok(NAME, "there is none yet; the first start makes it");
     }
-    match stored_model(&config.data_dir) {
+    match stored_model(&config.data_dir, config.store_cache_bytes) {
         Ok((_, None)) => Check::ok(NAME, "every page was checked; no model has served it yet"),
         Ok((_, Some(model))) if config.model_is_chosen && model.name != config.model => Check::failure(
             NAME,
@@ -98,7 +98,7 @@ pub(super) fn model(config: &Config) -> Vec<Check> {
     const FILES: &str = "model";
     const RUNS: &str = "encoder";
     let cache = ModelCache::new(&config.models_dir);
-    let name = match stored_model(&config.data_dir) {
+    let name = match stored_model(&config.data_dir, config.store_cache_bytes) {
         Ok((_, Some(stored))) if !config.model_is_chosen && !stored.name.is_empty() => stored.name,
         _ => config.model.clone(),
     };

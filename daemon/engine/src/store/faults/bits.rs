@@ -5,6 +5,7 @@ use std::path::Path;
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
 
+use super::super::DEFAULT_CACHE_BYTES;
 use super::super::columns::{Column, RowKey};
 use super::super::tables::{Visitor, visit_all};
 use super::world::{Writer, check, open};
@@ -66,7 +67,7 @@ fn filled(clean: bool) -> Vec<u8> {
 
 /// Opens a damaged file. `false`: it was refused.
 fn is_right_or_refused(image: Vec<u8>, expected: &Content, what: &str) -> bool {
-    match Store::open_over(Path::new("catalog.redb"), Box::new(Disk::new(image, 1))) {
+    match Store::open_over(Path::new("catalog.redb"), Box::new(Disk::new(image, 1)), DEFAULT_CACHE_BYTES) {
         Err(EngineError::StoreDamaged { .. } | EngineError::StoreFormat { .. }) => false,
         Err(error) => panic!("{what}: {error}"),
         Ok(store) => {

@@ -6,7 +6,7 @@ use std::thread;
 use super::disk::Failing;
 use super::world::{Writer, check, open};
 use super::{Dice, Disk};
-use crate::error::{EngineError, ErrorKind};
+use crate::error::{EngineError, ErrorKind, Kept};
 use crate::store::Store;
 
 /// Power cuts on one store before a new one is begun.
@@ -39,7 +39,10 @@ fn live(store: &Store, disk: &Disk, writer: &mut Writer) {
         match writer.ask(store, &step) {
             Ok(()) => writer.acknowledge(&step),
             Err(error) => {
-                writer.doubt(&step);
+                // What is said not to be kept must not be there after the power cut either.
+                if error.kept() != Some(Kept::Nothing) {
+                    writer.doubt(&step);
+                }
                 if disk.is_off() {
                     return;
                 }

@@ -10,8 +10,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{
-    CALIBRATIONS, Change, DIGESTS, MANIFESTS, NAMES, NewCertificate, NewVersion, PROFILES, Standing, Store,
-    StoreReader, VECTORS, VERSIONS, Written,
+    CALIBRATIONS, Change, DEFAULT_CACHE_BYTES, DIGESTS, MANIFESTS, NAMES, NewCertificate, NewVersion, PROFILES,
+    Standing, Store, StoreReader, VECTORS, VERSIONS, Written,
 };
 use super::{Dice, Disk};
 use crate::audit::{Act, AuditHead, Author};
@@ -39,7 +39,7 @@ pub(super) fn model() -> ModelInfo {
 
 /// Opens the store on a disk.
 pub(super) fn open(disk: &Disk) -> Result<Store, EngineError> {
-    let store = Store::open_over(Path::new("catalog.redb"), Box::new(disk.clone()))?;
+    let store = Store::open_over(Path::new("catalog.redb"), Box::new(disk.clone()), DEFAULT_CACHE_BYTES)?;
     store.bind_model(&model())?;
     Ok(store)
 }
