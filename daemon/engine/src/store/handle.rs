@@ -65,7 +65,7 @@ impl Write {
     /// Makes the change durable. Errors: it is not, and nothing of it is seen.
     pub(super) fn commit(self) -> Result<(), EngineError> {
         let Self { transaction, handle, began_with } = self;
-        transaction.commit().map_err(|error| handle.failed(&began_with, error.into(), handle.medium.kept()))
+        transaction.commit().map_err(|error| handle.failed(&began_with, error.into(), began_with.view.kept()))
     }
 }
 

@@ -46,6 +46,26 @@ struct Header {
     synced: Vec<u8>,
 }
 
+impl Header {
+    /// What it would be with the other commit that it names in force, where that is the newer one: the daemon was killed before
+    /// it made that one the one in force, or the bit that says which it is has flipped.
+    fn newer_first(&self) -> Option<Vec<u8>> {
+        let first = &self.synced;
+        let number = |slot: usize| -> Option<u64> {
+            let start = SLOTS + slot * SLOT_LENGTH + TRANSACTION_NUMBER;
+            first.get(start..start + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+        };
+        let flags = *first.get(FLAGS)?;
+        let primary = usize::from(flags & PRIMARY);
+        if flags & TWO_PHASES == 0 || number(primary ^ 1)? <= number(primary)? {
+            return None;
+        }
+        let mut newer = first.clone();
+        newer[FLAGS] ^= PRIMARY;
+        Some(newer)
+    }
+}
+
 /// What the disk said when it failed first.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
@@ -75,6 +95,8 @@ pub(super) struct View {
     use_of: Use,
     failed: AtomicBool,
     ended: AtomicBool,
+    /// The header was written since the last sync.
+    names_more: AtomicBool,
 }
 
 impl Medium {
@@ -101,13 +123,6 @@ impl Medium {
     /// What failed first since it was last asked.
     pub(super) fn take_failure(&self) -> Option<Failure> {
         self.failure.lock().take()
-    }
-
-    /// What of a commit that failed the disk may have. One is in force once the header that names it is on the disk: whether a
-    /// header that was written and not synced is there, nobody can tell.
-    pub(super) fn kept(&self) -> Kept {
-        let header = self.header.lock();
-        if header.written == header.synced { Kept::Nothing } else { Kept::Perhaps }
     }
 
     /// Undoes a commit that was never synced: what follows begins where the last acknowledged one ended.
@@ -152,31 +167,12 @@ impl Medium {
         error
     }
 
-    /// Whether the commit that is in force is older than the other one that the header names: the daemon was killed before it
-    /// made that one the one in force, or the bit that says which it is has flipped.
-    fn newer_first(&self) -> Option<Vec<u8>> {
-        let header = self.header.lock();
-        let first = &header.synced;
-        let number = |slot: usize| -> Option<u64> {
-            let start = SLOTS + slot * SLOT_LENGTH + TRANSACTION_NUMBER;
-            first.get(start..start + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
-        };
-        let flags = *first.get(FLAGS)?;
-        let primary = usize::from(flags & PRIMARY);
-        if flags & TWO_PHASES == 0 || number(primary ^ 1)? <= number(primary)? {
-            return None;
-        }
-        let mut newer = first.clone();
-        newer[FLAGS] ^= PRIMARY;
-        Some(newer)
-    }
-
     /// Has the newer of two commits be the one in force where it is whole. `whole`: whether what a view shows is.
     ///
     /// It was never acknowledged when the daemon was killed within its commit, and it was when the bit has flipped. Nobody can
     /// tell, and to keep it is right in both cases. Where the older one is not whole, its number may be what has flipped.
     pub(super) fn prefer_newer(self: &Arc<Self>, whole: impl Fn(Arc<View>) -> bool) -> Result<(), Error> {
-        let Some(newer) = self.newer_first() else { return Ok(()) };
+        let Some(newer) = self.header.lock().newer_first() else { return Ok(()) };
         if whole(Arc::new(View::aside(self)?)) && whole(Arc::new(View::aside_with(self, newer.clone())?)) {
             self.file.write(0, &newer).map_err(|error| self.note("writing", &error))?;
             let mut header = self.header.lock();
@@ -208,12 +204,25 @@ impl View {
 
     fn new(medium: &Arc<Medium>, use_of: Use) -> Self {
         let medium = Arc::clone(medium);
-        Self { medium, use_of, failed: AtomicBool::new(false), ended: AtomicBool::new(false) }
+        Self {
+            medium,
+            use_of,
+            failed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            names_more: AtomicBool::new(false),
+        }
     }
 
     /// Whether redb was told of a failure, after which it answers nothing any more.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// What of a commit that failed the next start may find. Whether a header that was written and not synced is on the disk
+    /// nobody can tell, whoever has put it back since; and one that names a newer commit than that in force has it taken.
+    pub(super) fn kept(&self) -> Kept {
+        let is_named = self.names_more.load(Ordering::Acquire) || self.medium.header.lock().newer_first().is_some();
+        if is_named { Kept::Perhaps } else { Kept::Nothing }
     }
 
     /// Another view is in use: this one's pages may be written over.
@@ -321,7 +330,10 @@ impl StorageBackend for View {
             Use::Whole => {
                 // Nothing is written to the first page between the two: commits are one after the other.
                 let header = self.medium.header.lock().written.clone();
-                self.medium.file.sync_data().inspect(|()| self.medium.header.lock().synced = header)
+                self.medium.file.sync_data().inspect(|()| {
+                    self.medium.header.lock().synced = header;
+                    self.names_more.store(false, Ordering::Release);
+                })
             }
             Use::Aside(_) => Ok(()),
         };
@@ -333,6 +345,7 @@ impl StorageBackend for View {
         let written = match &self.use_of {
             Use::Whole => {
                 if offset < PAGE as u64 {
+                    self.names_more.store(true, Ordering::Release);
                     let mut header = self.medium.header.lock();
                     header.written.resize(PAGE, 0);
                     let (from, to) = overlap(0, offset, data.len());
