@@ -139,10 +139,13 @@ fn show_check(check: &v1::CheckAssemblyResponse) -> anyhow::Result<()> {
         show_finding(finding)?;
     }
     let v1::AssemblyJudgement { name, digest, revision, .. } = check.judgement.clone().unwrap_or_default();
-    let count = |severity: v1::Severity| check.findings.iter().filter(|found| found.severity() == severity).count();
-    let (errors, warnings) = (count(v1::Severity::Error), count(v1::Severity::Warning));
+    let count = |severity: v1::Severity, word: &str| {
+        let count = check.findings.iter().filter(|found| found.severity() == severity).count();
+        format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+    };
+    let (errors, warnings) = (count(v1::Severity::Error, "error"), count(v1::Severity::Warning, "warning"));
     let verdict = if check.passes { "passes" } else { "does not pass" };
-    output::line(format!("{name} {verdict}: {errors} errors, {warnings} warnings; {digest} at revision {revision}"))
+    output::line(format!("{name} {verdict}: {errors}, {warnings}; {digest} at revision {revision}"))
 }
 
 fn show_finding(finding: &v1::AssemblyFinding) -> anyhow::Result<()> {

@@ -301,7 +301,9 @@ fn report(
     output::line(if arguments.dry_run {
         format!("would be: {counted}, {failed} failed, {near} near-duplicates; nothing was written")
     } else {
-        format!("{counted}, {failed} failed, {near} near-duplicates; revision {revision}; {rate:.0} a second")
+        // Where all of it failed, nobody has told the revision.
+        let at = if revision > 0 { format!("revision {revision}; ") } else { String::new() };
+        format!("{counted}, {failed} failed, {near} near-duplicates; {at}{rate:.0} a second")
     })?;
     if passed_over {
         output::line("trust roots, revocations and certificates were not looked at")?;
