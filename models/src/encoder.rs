@@ -1,10 +1,11 @@
 //! Token ids to token states: one implementation a transformer family, behind one trait.
 //!
-//! candle's side; Fitment's own is [`crate::cpu`]. BERT and XLM-R come from candle-transformers; `MPNet` is written here, since candle-transformers has none.
+//! candle's side; Fitment's own is [`crate::cpu`]. In f32, the reference, BERT and XLM-R come from candle-transformers. `MPNet`, which it
+//! has not, and half precision, in which its masks are no numbers, are written here.
 
 mod bert;
 mod candle;
-mod mpnet;
+mod transformer;
 mod xlm_roberta;
 
 use std::path::Path;
@@ -13,7 +14,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 pub(crate) use candle::CandleEncoder;
-pub(crate) use mpnet::relative_bias_by_distance;
+pub(crate) use transformer::relative_bias_by_distance;
 
 use crate::error::ModelError;
 use crate::load::{TransformerConfig, Weights};
@@ -37,12 +38,12 @@ pub(crate) fn build(
     let prefix = weights.prefix();
     let builder = VarBuilder::from_tensors(weights.tensors, dtype, device);
     let builder = if prefix.is_empty() { builder } else { builder.pp(prefix) };
-    let encoder: candle_core::Result<Box<dyn Encoder>> = match config.architecture {
-        Architecture::Bert => bert::Bert::load(config, builder).map(|encoder| Box::new(encoder) as _),
-        Architecture::XlmRoberta => {
+    let encoder: candle_core::Result<Box<dyn Encoder>> = match (config.architecture, dtype) {
+        (Architecture::Bert, DType::F32) => bert::Bert::load(config, builder).map(|encoder| Box::new(encoder) as _),
+        (Architecture::XlmRoberta, DType::F32) => {
             xlm_roberta::XlmRoberta::load(config, builder).map(|encoder| Box::new(encoder) as _)
         }
-        Architecture::Mpnet => mpnet::Mpnet::load(config, &builder).map(|encoder| Box::new(encoder) as _),
+        _ => transformer::Transformer::load(config, &builder).map(|encoder| Box::new(encoder) as _),
     };
     encoder.map_err(|error| ModelError::BadWeights {
         path: path.to_path_buf(),

@@ -172,7 +172,7 @@ fn build(folder: &Path, about: About<'_>, options: &LoadOptions) -> Result<Box<d
     let info = ModelInfo {
         // Where vectors are not equivalent to f32's, the name says so as the digest does.
         name: match compute.precision {
-            Precision::F32 | Precision::Bf16 => about.name,
+            Precision::F32 | Precision::Bf16 | Precision::F16 => about.name,
             Precision::Int8 => format!("{}+int8", about.name),
         },
         digest: recipe.digest(config.architecture, compute.precision, digests),

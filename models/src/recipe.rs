@@ -108,7 +108,7 @@ impl Recipe {
             pooling.as_str(),
         );
         match precision {
-            Precision::F32 | Precision::Bf16 => {}
+            Precision::F32 | Precision::Bf16 | Precision::F16 => {}
             Precision::Int8 => text.push_str("precision int8\n"),
         }
         for (path, digest) in files {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod client;
+mod memory;
 mod output;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::bound_arenas();
     let arguments = cli::Arguments::parse();
     match cli::run(arguments) {
         Ok(code) => code,

@@ -524,10 +524,10 @@ impl EngineError {
             Self::Model(error) => match error.kind() {
                 ModelErrorKind::NotFound => (ErrorKind::NotFound, "MODEL_NOT_INSTALLED"),
                 ModelErrorKind::Corrupt => (ErrorKind::DataLoss, "MODEL_DAMAGED"),
-                ModelErrorKind::InvalidInput
-                | ModelErrorKind::Unsupported
-                | ModelErrorKind::Unavailable
-                | ModelErrorKind::Internal => (ErrorKind::Internal, "MODEL_FAILED"),
+                ModelErrorKind::Unsupported => (ErrorKind::FailedPrecondition, "MODEL_UNSUPPORTED"),
+                ModelErrorKind::InvalidInput | ModelErrorKind::Unavailable | ModelErrorKind::Internal => {
+                    (ErrorKind::Internal, "MODEL_FAILED")
+                }
             },
             Self::Calibration(_) => (ErrorKind::InvalidArgument, "CALIBRATION_INVALID"),
             Self::Learning(_) => (ErrorKind::InvalidArgument, "LEARNING_INVALID"),

@@ -12,26 +12,30 @@ use super::simd::{AVX2, AVX512};
 use super::simd::{PORTABLE, Routines};
 use crate::error::ModelError;
 
-/// The type that weights and the inputs of products are held in. Sums, softmax, activation and norms are f32 always.
+/// The type that weights and the inputs of products are held in. Sums, softmax, activation and norms are f32, where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 24 bits of significand: the reference.
     F32,
     /// bfloat16, 8 bits of significand: cosine to f32 at least 0.9999, in `MPNet` 0.9995. Half the weights to read.
     Bf16,
+    /// IEEE 754 binary16, 11 bits of significand, everything between the products too: cosine to f32 at least 0.9999. candle's alone,
+    /// for CUDA devices.
+    F16,
     /// Bytes, quantised a column of weights and a row of inputs: mean cosine to f32 at least 0.9985. A quarter.
     Int8,
 }
 
 impl Precision {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::F16, Self::Int8];
 
     /// The name in configurations.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         }
     }
@@ -40,7 +44,7 @@ impl Precision {
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::Bf16 => 2,
+            Self::Bf16 | Self::F16 => 2,
             Self::Int8 => 1,
         }
     }
@@ -54,7 +58,7 @@ impl Precision {
     pub(super) fn depth_step(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Bf16 | Self::Int8 => 64 / self.bytes(),
+            Self::Bf16 | Self::F16 | Self::Int8 => 64 / self.bytes(),
         }
     }
 }

@@ -143,6 +143,7 @@ impl Packer {
                                 let step = scales[k / BLOCK * width + column].step;
                                 self.packed.extend(to_int8(weight, step).to_ne_bytes());
                             }
+                            Precision::F16 => unreachable!("no kernel multiplies it"),
                         }
                     }
                 }

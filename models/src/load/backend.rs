@@ -85,14 +85,21 @@ fn candle(
         return Err(ModelError::Pinning { reason });
     }
     let device = options.device.open()?;
-    // candle's BERT masks with the least f32, which is an infinity in both half types, and infinity times zero is NaN.
-    if let Some(precision) = options.precision.filter(|&precision| precision != Precision::F32) {
-        return Err(ModelError::NoKernel {
-            wanted: format!("candle in {precision} on {}", options.device),
-            available: "candle in f32".into(),
-        });
-    }
-    let (dtype, precision) = (DType::F32, Precision::F32);
+    let precision = options.precision.unwrap_or(match options.device {
+        Device::Cpu => Precision::F32,
+        Device::Cuda(_) => Precision::F16,
+    });
+    let dtype = match precision {
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+        // What lies between the products would be bf16 too: too coarse.
+        Precision::Bf16 | Precision::Int8 => {
+            return Err(ModelError::NoKernel {
+                wanted: format!("candle in {precision} on {}", options.device),
+                available: "candle in f32 or f16".into(),
+            });
+        }
+    };
     let bytes = weights.bytes();
     let encoder = CandleEncoder {
         encoder: encoder::build(config, weights, dtype, &device, path)?,

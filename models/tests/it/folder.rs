@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_core::DType;
 use fitment_models::{
-    Architecture, Embedder, EncoderChoice, LoadOptions, ModelError, Pooling, TextRole, UnitVector, load_folder,
+    Architecture, Embedder, EncoderChoice, LoadOptions, ModelError, Pooling, Precision, TextRole, UnitVector,
+    load_folder,
 };
 
 use crate::support::tiny::{self, Family};
@@ -147,5 +148,25 @@ fn half_precision_weights_load() {
         for (a, b) in exact.iter().zip(&loaded(home.path()).embed(&TEXTS, TextRole::Query).unwrap()) {
             assert!(a.cosine(b) > 0.999, "{dtype:?}: {}", a.cosine(b));
         }
+    }
+}
+
+/// The same weights in f32 and in f16, by candle; texts of several lengths, so that some are padded.
+#[test]
+fn every_family_computes_in_half_precision() {
+    for family in Family::ALL {
+        let home = tempfile::tempdir().unwrap();
+        tiny::write(home.path(), family, "");
+        let of = |precision| {
+            let encoder = EncoderChoice::Candle;
+            let options = LoadOptions { encoder, precision: Some(precision), ..LoadOptions::default() };
+            load_folder(home.path(), &options).unwrap().embed(&TEXTS, TextRole::Query).unwrap()
+        };
+        for (exact, half) in of(Precision::F32).iter().zip(&of(Precision::F16)) {
+            assert!(exact.cosine(half) > 0.9999, "{family:?}: {}", exact.cosine(half));
+        }
+        let options = LoadOptions { precision: Some(Precision::F16), ..LoadOptions::default() };
+        let error = load_folder(home.path(), &options).err().unwrap().to_string();
+        assert!(error.contains("no encoder kernel for `f16`"), "{error}");
     }
 }

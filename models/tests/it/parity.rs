@@ -44,6 +44,20 @@ fn every_encoder_gives_the_ids_and_vectors_of_the_original() {
     }
 }
 
+/// What a CUDA device computes by default, on this processor.
+#[test]
+fn half_precision_is_near_enough() {
+    let lines = reference();
+    let options =
+        LoadOptions { encoder: EncoderChoice::Candle, precision: Some(Precision::F16), ..LoadOptions::default() };
+    let model = loaded(&options);
+    assert_eq!(model.info().compute.kernel, "candle-f16");
+    let bound = Bound::of(model.info());
+    bound.check_singles(&*model, &lines);
+    bound.check_batch(&*model, &lines);
+    bound.check_orders(&*model, &lines);
+}
+
 #[test]
 fn order_and_company_change_nothing() {
     let lines = reference();

@@ -15,7 +15,7 @@ use crate::support::reference::intents_folder;
 fn bounds(precision: Precision) -> (f64, f64) {
     match precision {
         Precision::F32 => (0.0, 1e-9),
-        Precision::Bf16 => (0.002, 0.002),
+        Precision::Bf16 | Precision::F16 => (0.002, 0.002),
         Precision::Int8 => (0.005, 0.005),
     }
 }

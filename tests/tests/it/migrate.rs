@@ -108,6 +108,8 @@ async fn another_model_is_measured_serves_between_two_matches_and_goes_back() ->
         }
     });
     on(&daemon, 4, &["model", "migrate", "no-such-model"])?;
+    let said = on(&daemon, 3, &["model", "migrate", "no/model"])?;
+    assert!(said.contains("`no/model` is no name of a model"), "{said}");
     on(&daemon, 3, &["model", "migrate", MODEL])?;
     on(&daemon, 6, &["model", "rollback"])?;
     let labels = workspace().join("daemon/catalog/sample/intents.csv");

@@ -101,8 +101,14 @@ impl Event for v1::MigrateModelResponse {
 /// The name of the model that is asked for.
 fn wanted(engine: &Engine, model: String, rollback: bool) -> Result<String, EngineError> {
     if !rollback {
-        let named = if model.is_empty() { "is empty; name a model, or ask for a rollback" } else { return Ok(model) };
-        return Err(EngineError::field("model", named));
+        return match model.as_str() {
+            "" => Err(EngineError::field("model", "is empty; name a model, or ask for a rollback")),
+            name if fitment_models::is_model_name(name) => Ok(model),
+            name => Err(EngineError::field(
+                "model",
+                format!("`{name}` is no name of a model; `fitment model list` shows them"),
+            )),
+        };
     }
     if !model.is_empty() {
         return Err(EngineError::field("model", "goes with no rollback; leave one out"));

@@ -102,6 +102,7 @@ impl Trial {
         let unit: f64 = match self.kernel.precision() {
             Precision::F32 => 1e-6,
             Precision::Bf16 => 1.0 / 256.0,
+            Precision::F16 => 1.0 / 2048.0,
             Precision::Int8 => 1.0 / 127.0,
         };
         #[expect(clippy::cast_precision_loss, reason = "a depth is far under 2^52")]

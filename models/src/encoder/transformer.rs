@@ -1,7 +1,9 @@
-//! `MPNet` ("`MPNet`: Masked and Permuted Pre-training for Language Understanding", 2020), inference only.
+//! Transformer encoders over candle's tensors that are right in half precision too: `MPNet` ("`MPNet`: Masked and Permuted
+//! Pre-training for Language Understanding", 2020), and BERT and `XLM-RoBERTa`, whose implementations in candle-transformers mask
+//! padding with the least f32: an infinity in half precision, and infinity times zero is no number.
 //!
-//! Differs from BERT in three things: there are no token types; positions count from `pad_id + 1`; and one table of
-//! relative attention bias, `[buckets, heads]`, is shared by all layers, with the bidirectional buckets of T5
+//! `MPNet` differs from BERT in three things: there are no token types; positions count from `pad_id + 1`, as in `XLM-RoBERTa`; and
+//! one table of relative attention bias, `[buckets, heads]`, is shared by all layers, with the bidirectional buckets of T5
 //! ("Exploring the Limits of Transfer Learning", 2019, section 2.1).
 
 use candle_core::{D, DType, Module, Result, Tensor};
@@ -9,18 +11,51 @@ use candle_nn::{Embedding, LayerNorm, Linear, VarBuilder, embedding, layer_norm,
 
 use super::Encoder;
 use crate::load::{Activation, TransformerConfig};
+use crate::recipe::Architecture;
 
 /// Distances from here on share the last bucket.
 const MAX_DISTANCE: f32 = 128.0;
 
-pub(super) struct Mpnet {
+/// What is added to a padded place's score: finite in half precision too, and far below any score.
+const PADDING: f64 = -60_000.0;
+
+pub(super) struct Transformer {
     word_embeddings: Embedding,
     position_embeddings: Embedding,
+    /// That of the first type, `[1, dimension]`, where there are types.
+    type_embedding: Option<Tensor>,
     embedding_norm: LayerNorm,
     layers: Vec<Layer>,
-    /// `[buckets][heads]`
+    /// `[buckets][heads]`; no buckets where places are not compared.
     bias: Vec<Vec<f32>>,
-    pad_token_id: u32,
+    /// The first token's.
+    first_position: u32,
+}
+
+/// Where an attention's weights lie below `attention`.
+struct Names {
+    query: &'static str,
+    key: &'static str,
+    value: &'static str,
+    output: &'static str,
+    norm: &'static str,
+}
+
+impl Names {
+    const fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Mpnet => {
+                Self { query: "attn.q", key: "attn.k", value: "attn.v", output: "attn.o", norm: "LayerNorm" }
+            }
+            Architecture::Bert | Architecture::XlmRoberta => Self {
+                query: "self.query",
+                key: "self.key",
+                value: "self.value",
+                output: "output.dense",
+                norm: "output.LayerNorm",
+            },
+        }
+    }
 }
 
 struct Layer {
@@ -36,7 +71,7 @@ struct Layer {
     heads: usize,
 }
 
-impl Mpnet {
+impl Transformer {
     pub(super) fn load(config: &TransformerConfig, weights: &VarBuilder<'_>) -> Result<Self> {
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         let embeddings = weights.pp("embeddings");
@@ -44,6 +79,17 @@ impl Mpnet {
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::load(config, &encoder.pp("layer").pp(index)))
             .collect::<Result<_>>()?;
+        let (type_embedding, bias) = match config.architecture {
+            Architecture::Mpnet => {
+                let shape = (config.relative_attention_num_buckets, heads);
+                let bias = encoder.get(shape, "relative_attention_bias.weight")?.to_dtype(DType::F32)?.to_vec2()?;
+                (None, bias)
+            }
+            Architecture::Bert | Architecture::XlmRoberta => {
+                let types = embeddings.get((config.type_vocab_size, hidden), "token_type_embeddings.weight")?;
+                (Some(types.narrow(0, 0, 1)?), Vec::new())
+            }
+        };
         Ok(Self {
             word_embeddings: embedding(config.vocab_size, hidden, embeddings.pp("word_embeddings"))?,
             position_embeddings: embedding(
@@ -51,13 +97,14 @@ impl Mpnet {
                 hidden,
                 embeddings.pp("position_embeddings"),
             )?,
+            type_embedding,
             embedding_norm: layer_norm(hidden, config.layer_norm_eps, embeddings.pp("LayerNorm"))?,
             layers,
-            bias: encoder
-                .get((config.relative_attention_num_buckets, heads), "relative_attention_bias.weight")?
-                .to_dtype(DType::F32)?
-                .to_vec2()?,
-            pad_token_id: config.pad_token_id,
+            bias,
+            first_position: match config.architecture {
+                Architecture::Bert => 0,
+                Architecture::Mpnet | Architecture::XlmRoberta => config.pad_token_id + 1,
+            },
         })
     }
 
@@ -111,13 +158,13 @@ impl Layer {
     fn load(config: &TransformerConfig, weights: &VarBuilder<'_>) -> Result<Self> {
         let (hidden, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
         let attention = weights.pp("attention");
-        let projections = attention.pp("attn");
+        let names = Names::of(config.architecture);
         Ok(Self {
-            query: linear(hidden, hidden, projections.pp("q"))?,
-            key: linear(hidden, hidden, projections.pp("k"))?,
-            value: linear(hidden, hidden, projections.pp("v"))?,
-            output: linear(hidden, hidden, projections.pp("o"))?,
-            attention_norm: layer_norm(hidden, eps, attention.pp("LayerNorm"))?,
+            query: linear(hidden, hidden, attention.pp(names.query))?,
+            key: linear(hidden, hidden, attention.pp(names.key))?,
+            value: linear(hidden, hidden, attention.pp(names.value))?,
+            output: linear(hidden, hidden, attention.pp(names.output))?,
+            attention_norm: layer_norm(hidden, eps, attention.pp(names.norm))?,
             intermediate: linear(hidden, inner, weights.pp("intermediate").pp("dense"))?,
             activation: config.activation,
             dense: linear(inner, hidden, weights.pp("output").pp("dense"))?,
@@ -126,8 +173,8 @@ impl Layer {
         })
     }
 
-    /// states: `[texts, tokens, dimension]`; bias: added to the scores, `[texts or 1, heads, tokens, tokens]`.
-    fn forward(&self, states: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    /// states: `[texts, tokens, dimension]`; bias: added to the scores, `[texts or 1, heads or 1, tokens or 1, tokens]`.
+    fn forward(&self, states: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (texts, tokens, hidden) = states.dims3()?;
         let head_size = hidden / self.heads;
         let split = |projected: Tensor| {
@@ -138,7 +185,8 @@ impl Layer {
         let query = split((self.query.forward(states)? * scale)?)?;
         let key = split(self.key.forward(states)?)?;
         let value = split(self.value.forward(states)?)?;
-        let scores = query.matmul(&key.t()?)?.broadcast_add(bias)?;
+        let scores = query.matmul(&key.t()?)?;
+        let scores = bias.map_or(Ok(scores.clone()), |bias| scores.broadcast_add(bias))?;
         let context = softmax_last_dim(&scores)?.matmul(&value)?.transpose(1, 2)?.flatten_from(D::Minus2)?;
         let attended = self.attention_norm.forward(&(self.output.forward(&context)? + states)?)?;
         let inner = self.intermediate.forward(&attended)?;
@@ -151,24 +199,28 @@ impl Layer {
     }
 }
 
-impl Encoder for Mpnet {
+impl Encoder for Transformer {
     fn forward(&self, ids: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let (_texts, tokens) = ids.dims2()?;
         // Padding comes last, so that counting on over it changes no real token's place; its own states are never read.
-        let first = self.pad_token_id + 1;
-        let last = first + u32::try_from(tokens).map_err(candle_core::Error::wrap)?;
-        let positions = Tensor::arange(first, last, ids.device())?;
-        let embedded =
+        let last = self.first_position + u32::try_from(tokens).map_err(candle_core::Error::wrap)?;
+        let positions = Tensor::arange(self.first_position, last, ids.device())?;
+        let mut embedded =
             self.word_embeddings.forward(ids)?.broadcast_add(&self.position_embeddings.forward(&positions)?)?;
+        if let Some(of_type) = &self.type_embedding {
+            embedded = embedded.broadcast_add(of_type)?;
+        }
         let mut states = self.embedding_norm.forward(&embedded)?;
-        let mut bias = self.attention_bias(tokens)?;
+        let mut bias = if self.bias.is_empty() { None } else { Some(self.attention_bias(tokens)?) };
         if let Some(mask) = mask {
-            // Finite in half precision too, and far below any score.
-            let padding = ((1.0 - mask.to_dtype(bias.dtype())?)? * -60_000.0)?;
-            bias = bias.broadcast_add(&padding.unsqueeze(1)?.unsqueeze(1)?)?;
+            let padding = ((1.0 - mask.to_dtype(states.dtype())?)? * PADDING)?.unsqueeze(1)?.unsqueeze(1)?;
+            bias = Some(match bias {
+                Some(bias) => bias.broadcast_add(&padding)?,
+                None => padding,
+            });
         }
         for layer in &self.layers {
-            states = layer.forward(&states, &bias)?;
+            states = layer.forward(&states, bias.as_ref())?;
         }
         Ok(states)
     }
