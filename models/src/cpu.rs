@@ -43,7 +43,7 @@ mod team_model;
 mod team_tests;
 mod threads;
 
-pub(crate) use encoder::{CpuEncoder, Refusal, Threads};
+pub(crate) use encoder::{CpuEncoder, Refusal};
 pub use kernel::{Kernel, Precision};
-pub(crate) use threads::PinFailed;
 pub use threads::available_threads;
+pub(crate) use threads::{PinFailed, Threads};

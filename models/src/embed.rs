@@ -120,7 +120,7 @@ pub trait Embedder: Send + Sync {
     /// for what another model has read.
     fn embed_tokens(&self, texts: &[&Tokens]) -> Result<Vec<UnitVector>, ModelError>;
 
-    /// Says that the calling thread is the one that is going to encode: it is pinned, where threads are.
+    /// Says that the calling thread is the one that is going to encode: it is pinned, where threads are, and as nice as they.
     ///
     /// # Errors
     /// [`ModelError::Pinning`] when the system refuses.
@@ -167,7 +167,7 @@ impl Embedder for SentenceEncoder {
 
     fn adopt_caller(&self) -> Result<(), ModelError> {
         match &self.backend {
-            Backend::Own(encoder) => Ok(encoder.pin_caller()?),
+            Backend::Own(encoder) => Ok(encoder.adopt_caller()?),
             Backend::Candle(_) => Ok(()),
         }
     }

@@ -49,6 +49,9 @@ pub struct LoadOptions {
     /// Whether each of these threads runs on a processor of its own; more threads than processors, and candle, are refused.
     /// Default: no.
     pub pin: bool,
+    /// Steps of niceness by which threads of Fitment's own encoder stand behind the others of the process, 0 to 19 (Linux only;
+    /// see `nice(2)`). Default: none.
+    pub nice: u8,
 }
 
 impl Default for LoadOptions {
@@ -60,6 +63,7 @@ impl Default for LoadOptions {
             precision: None,
             threads: available_threads(),
             pin: false,
+            nice: 0,
         }
     }
 }

@@ -23,6 +23,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7411";
 
 /// More threads than any machine that runs this has.
 const MAX_ENCODER_THREADS: usize = 1024;
+/// Past this there is no less urgent thread.
+const MAX_NICE: u8 = 19;
 
 /// Tokens of a forward pass: from a short text's to what takes a small model a second.
 const BATCH_TOKENS: std::ops::RangeInclusive<usize> = 64..=65_536;
@@ -226,6 +228,7 @@ struct RawEncoder {
     device: String,
     threads: usize,
     pin: bool,
+    nice: u8,
     batch_tokens: usize,
     queue_tokens: usize,
     max_queue_ms: u64,
@@ -241,6 +244,7 @@ impl Default for RawEncoder {
             device: "cpu".into(),
             threads: 0,
             pin: false,
+            nice: 5,
             batch_tokens: 4096,
             queue_tokens: 65_536,
             max_queue_ms: 250,
@@ -259,6 +263,7 @@ impl RawEncoder {
             device,
             threads,
             pin,
+            nice,
             batch_tokens,
             queue_tokens,
             max_queue_ms,
@@ -268,6 +273,9 @@ impl RawEncoder {
         let named = |key: &str| format!("encoder.{key}");
         if threads > MAX_ENCODER_THREADS {
             bail!("encoder.threads: {threads} is out of range 0..={MAX_ENCODER_THREADS}; 0 is as many as there are");
+        }
+        if nice > MAX_NICE {
+            bail!("encoder.nice: {nice} is out of range 0..={MAX_NICE}");
         }
         if !BATCH_TOKENS.contains(&batch_tokens) {
             let (least, most) = (BATCH_TOKENS.start(), BATCH_TOKENS.end());
@@ -297,6 +305,7 @@ impl RawEncoder {
             device: device.parse().map_err(anyhow::Error::msg).with_context(|| named("device"))?,
             threads: if threads == 0 { available_threads() } else { threads },
             pin,
+            nice,
         };
         Ok((options, EncoderLimits { queue_capacity, queue_tokens, patience, cache_bytes, batch_tokens }))
     }

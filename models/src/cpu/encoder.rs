@@ -7,7 +7,7 @@ use super::forward::{Pass, Plan};
 use super::kernel::Kernel;
 use super::parameters::{Parameters, unsupported};
 use super::team::{NoTeam, PieceFailed, Progress, Team, Work};
-use super::threads::PinFailed;
+use super::threads::{PinFailed, Threads};
 use crate::error::ModelError;
 use crate::load::{TransformerConfig, Weights};
 use crate::recipe::Pooling;
@@ -23,15 +23,6 @@ pub(crate) struct CpuEncoder {
     /// Passes and crowds that are not in use, with their memory.
     passes: Pool<Pass>,
     crowds: Pool<Crowd>,
-}
-
-/// Threads that share a forward pass.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Threads {
-    /// At least 1.
-    pub(crate) count: usize,
-    /// Whether each runs on a processor of its own.
-    pub(crate) pin: bool,
 }
 
 /// Why there is no encoder of this kind, or what is wrong with the model.
@@ -56,7 +47,7 @@ impl CpuEncoder {
         }
         let (parameters, packed) = Parameters::pack(config, weights, kernel, path).map_err(Refusal::Failed)?;
         let weight_bytes = packed + parameters.loose_bytes();
-        let team = Team::new(threads.count, threads.pin).map_err(|error| {
+        let team = Team::new(threads).map_err(|error| {
             Refusal::Failed(match error {
                 NoTeam::Io(source) => ModelError::io("start encoder threads for", path)(source),
                 NoTeam::Pin(failed) => failed.into(),
@@ -70,9 +61,9 @@ impl CpuEncoder {
         self.team.size()
     }
 
-    /// Pins the calling thread, which is going to encode, where threads are pinned.
-    pub(crate) fn pin_caller(&self) -> Result<(), PinFailed> {
-        self.team.pin_caller()
+    /// Makes the calling thread, which is going to encode, run as the others do.
+    pub(crate) fn adopt_caller(&self) -> Result<(), PinFailed> {
+        self.team.adopt_caller()
     }
 
     /// Bytes of the packed weights and the embedding tables.

@@ -169,6 +169,8 @@ pub(super) trait Dot {
     const FLUSH: usize;
     type Sum: Copy;
     type Register: Copy;
+    /// What the sums of a register of columns need to become values.
+    type Scale: Copy;
     /// The register that results leave in.
     type Out: Simd;
 
@@ -182,13 +184,16 @@ pub(super) trait Dot {
     unsafe fn weights(from: *const u8) -> Self::Register;
     unsafe fn broadcast(from: *const u8) -> Self::Register;
     unsafe fn dot(sum: Self::Sum, input: Self::Register, weights: Self::Register) -> Self::Sum;
-    /// The sums of one stretch of [`Dot::FLUSH`] as values; `row` and `column` count from the product's own.
+    /// Of the columns from `column` on and one stretch of [`Dot::FLUSH`].
+    unsafe fn scale(product: &Product<'_>, stretch: usize, column: usize) -> Self::Scale;
+    /// `before` and the sums of one stretch as values; `row` counts from the product's own.
     unsafe fn finish(
+        before: <Self::Out as Simd>::V,
         sum: Self::Sum,
+        scale: Self::Scale,
         product: &Product<'_>,
         stretch: usize,
         row: usize,
-        column: usize,
     ) -> <Self::Out as Simd>::V;
 }
 
@@ -226,13 +231,14 @@ unsafe fn tile<D: Dot, const ROWS: usize, const REGISTERS: usize>(product: &Prod
                     }
                 }
             }
-            for (index, sums) in sums.iter().enumerate() {
-                for (register, &sum) in sums.iter().enumerate() {
-                    let column = panel * 16 + register * D::LANES;
+            for register in 0..REGISTERS {
+                let column = panel * 16 + register * D::LANES;
+                let scale = D::scale(product, stretch, column);
+                for (index, sums) in sums.iter().enumerate() {
                     let output = product.output.add((row + index) * product.output_stride + column);
                     let before = if first == 0 { product.bias.as_ptr().add(column) } else { output };
-                    let values = D::finish(sum, product, stretch, row + index, column);
-                    D::Out::store(output, D::Out::add(D::Out::load(before), values));
+                    let before = D::Out::load(before);
+                    D::Out::store(output, D::finish(before, sums[register], scale, product, stretch, row + index));
                 }
             }
         }

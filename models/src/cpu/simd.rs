@@ -17,9 +17,9 @@ macro_rules! lanes {
     };
 }
 
-/// Compiles the shared functions with `$features` switched on and lists them.
+/// Compiles the shared functions with instructions switched on and lists them; attention takes `$queries` queries at a time.
 macro_rules! routines {
-    ($simd:ty $(, #[$enable:meta])?) => {
+    ($simd:ty, queries $queries:literal $(, #[$enable:meta])?) => {
         pub(in crate::cpu) const ROUTINES: $crate::cpu::simd::Routines = $crate::cpu::simd::Routines {
             add_norm,
             activate,
@@ -42,7 +42,7 @@ macro_rules! routines {
         $(#[$enable])?
         unsafe fn attend(head: &$crate::cpu::simd::Head, scratch: *mut f32) {
             // SAFETY: the caller's promise, passed on.
-            unsafe { $crate::cpu::simd::attention::attend::<$simd>(head, scratch) }
+            unsafe { $crate::cpu::simd::attention::attend::<$simd, $queries>(head, scratch) }
         }
 
         $(#[$enable])?

@@ -14,7 +14,7 @@ use super::sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Builder, Condvar, Instant, JoinHandle, Mutex, Ordering, mpsc,
     spin_loop, yield_now,
 };
-use super::threads::{PinFailed, Processors};
+use super::threads::{PinFailed, Processors, Threads, stand_back};
 
 /// How long a thread looks for more to do before it gives its processor away: about what waking it again would cost.
 const SPIN: Duration = Duration::from_micros(50);
@@ -81,6 +81,8 @@ pub(super) struct Team {
     shared: Arc<Shared>,
     /// Where its threads run; `None`: wherever the system puts them.
     processors: Option<Processors>,
+    /// Steps of niceness.
+    nice: u8,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -100,25 +102,27 @@ struct Board {
 }
 
 impl Team {
-    /// `threads` threads in all, the caller's counted. `pin`: each helper runs on a processor of its own, and the caller too
-    /// once it says which thread that is ([`Team::pin_caller`]).
-    pub(super) fn new(threads: usize, pin: bool) -> Result<Self, NoTeam> {
-        let processors = pin.then(|| Processors::allowed(threads.max(1))).transpose()?;
+    /// The caller's thread is counted. Helpers run as `threads` says, and the caller too once it says which thread that is
+    /// ([`Team::adopt_caller`]).
+    pub(super) fn new(threads: Threads) -> Result<Self, NoTeam> {
+        let Threads { count, pin, nice } = threads;
+        let processors = pin.then(|| Processors::allowed(count.max(1))).transpose()?;
         let shared = Arc::new(Shared {
             board: Mutex::default(),
             changed: Condvar::new(),
             edition: AtomicU32::new(0),
-            size: threads.max(1),
+            size: count.max(1),
         });
-        let mut team = Self { shared, processors, helpers: Vec::new() };
+        let mut team = Self { shared, processors, nice, helpers: Vec::new() };
         let (pinned, outcomes) = mpsc::channel();
-        for number in 1..threads {
+        for number in 1..count {
             let (shared, processors, pinned) = (Arc::clone(&team.shared), team.processors.clone(), pinned.clone());
             let help = move || {
                 let outcome = processors.map_or(Ok(()), |processors| processors.pin(number));
                 // Whoever makes the team waits for this.
                 drop(pinned.send(outcome));
                 drop(pinned);
+                stand_back(nice);
                 shared.help();
             };
             team.helpers.push(Builder::new().name(format!("encoder-{number}")).spawn(help)?);
@@ -128,8 +132,9 @@ impl Team {
         Ok(team)
     }
 
-    /// Pins the calling thread, which is going to be the one that calls [`Team::run`], where the team is pinned.
-    pub(super) fn pin_caller(&self) -> Result<(), PinFailed> {
+    /// Makes the calling thread, which is going to be the one that calls [`Team::run`], run as the helpers do.
+    pub(super) fn adopt_caller(&self) -> Result<(), PinFailed> {
+        stand_back(self.nice);
         self.processors.as_ref().map_or(Ok(()), |processors| processors.pin(0))
     }
 

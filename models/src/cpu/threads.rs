@@ -12,6 +12,41 @@ pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Threads that share a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    /// At least 1.
+    pub(crate) count: usize,
+    /// Whether each runs on a processor of its own.
+    pub(crate) pin: bool,
+    /// Steps of niceness by which they stand behind the process's other threads, 0 to 19.
+    pub(crate) nice: u8,
+}
+
+#[cfg(test)]
+impl Threads {
+    /// So many, which run like any others.
+    pub(super) fn of(count: usize) -> Self {
+        Self { count, pin: false, nice: 0 }
+    }
+}
+
+/// Lets others go before the calling thread by so many steps of niceness more than it has. Where that is refused, it goes on as
+/// it is.
+pub(super) fn stand_back(steps: u8) {
+    #[cfg(target_os = "linux")]
+    if steps > 0 {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let done =
+            getpriority_process(None).and_then(|now| setpriority_process(None, (now + i32::from(steps)).min(19)));
+        if let Err(error) = done {
+            tracing::debug!(%error, "an encoder thread keeps its priority");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = steps;
+}
+
 /// Threads could not be pinned to processors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PinFailed {
@@ -50,6 +85,21 @@ impl Processors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_stands_back_and_no_other_does() {
+        use rustix::process::getpriority_process;
+        let before = getpriority_process(None).unwrap();
+        let stood_back = std::thread::spawn(|| {
+            stand_back(5);
+            let once = getpriority_process(None).unwrap();
+            stand_back(19);
+            (once, getpriority_process(None).unwrap())
+        });
+        assert_eq!(stood_back.join().unwrap(), ((before + 5).min(19), 19));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -21,7 +21,7 @@ pub(super) fn build(
     path: &Path,
 ) -> Result<(Backend, Compute, u64), ModelError> {
     if let Some(kernel) = kernel(options)? {
-        let threads = Threads { count: options.threads, pin: options.pin };
+        let threads = Threads { count: options.threads, pin: options.pin, nice: options.nice };
         match CpuEncoder::new(config, &weights, recipe.pooling, kernel, threads, path) {
             Ok(encoder) => {
                 let compute = Compute {

@@ -119,41 +119,71 @@ fn allowed(status: &Path) -> anyhow::Result<Vec<usize>> {
     processors(list)
 }
 
-/// The masks of a daemon's encoder threads.
-fn encoder_threads(daemon: &Daemon) -> anyhow::Result<Vec<Vec<usize>>> {
-    let mut masks = Vec::new();
+/// A thread's niceness, from its `stat` file.
+fn niceness(stat: &Path) -> anyhow::Result<i32> {
+    let stat = std::fs::read_to_string(stat)?;
+    // Field 19; the second one, the name in brackets, may hold blanks.
+    let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
+    Ok(fields.split_ascii_whitespace().nth(16).context("nineteen fields")?.parse()?)
+}
+
+/// One of a daemon's threads.
+#[derive(Debug)]
+struct Thread {
+    encodes: bool,
+    mask: Vec<usize>,
+    nice: i32,
+}
+
+fn threads(daemon: &Daemon) -> anyhow::Result<Vec<Thread>> {
+    let mut threads = Vec::new();
     for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.id()))? {
         let thread = thread?.path();
-        if std::fs::read_to_string(thread.join("comm"))?.starts_with("encoder") {
-            masks.push(allowed(&thread.join("status"))?);
-        }
+        let encodes = std::fs::read_to_string(thread.join("comm"))?.starts_with("encoder");
+        threads.push(Thread { encodes, mask: allowed(&thread.join("status"))?, nice: niceness(&thread.join("stat"))? });
     }
-    Ok(masks)
+    Ok(threads)
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn encoder_threads_are_pinned_when_that_is_asked_for() -> anyhow::Result<()> {
+fn encoder_threads_run_as_they_are_told_to() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let everywhere = allowed(Path::new("/proc/self/status"))?;
+    let nice = niceness(Path::new("/proc/self/stat"))?;
     let serve = |name: &str, encoder: &str| -> anyhow::Result<Daemon> {
         let config = folder.path().join(format!("{name}.toml"));
         std::fs::write(&config, format!("[encoder]\n{encoder}\n"))?;
         Daemon::serve(&folder.path().join(name), &["--config", config.to_str().context("a UTF-8 path")?])
     };
-    let threads = everywhere.len().min(2);
-    let pinned = encoder_threads(&serve("pinned", &format!("pin = true\nthreads = {threads}"))?)?;
-    assert_eq!(pinned.len(), threads, "{pinned:?}");
-    for (number, &processor) in everywhere.iter().take(threads).enumerate() {
-        assert_eq!(pinned.iter().filter(|mask| **mask == [processor]).count(), 1, "thread {number}: {pinned:?}");
+    let count = everywhere.len().min(2);
+    let (encoders, others): (Vec<_>, Vec<_>) =
+        threads(&serve("told", &format!("pin = true\nnice = 0\nthreads = {count}"))?)?
+            .into_iter()
+            .partition(|thread| thread.encodes);
+    assert_eq!(encoders.len(), count, "{encoders:?}");
+    for (number, &processor) in everywhere.iter().take(count).enumerate() {
+        assert_eq!(encoders.iter().filter(|thread| thread.mask == [processor]).count(), 1, "{number}: {encoders:?}");
     }
-    let free = encoder_threads(&serve("free", &format!("threads = {threads}"))?)?;
-    assert!(free.len() == threads && free.iter().all(|mask| *mask == everywhere), "{free:?}");
+    assert!(encoders.iter().all(|thread| thread.nice == nice), "{encoders:?}");
+    assert!(others.iter().any(|thread| thread.nice == nice), "{others:?}");
 
-    let too_many = format!("pin = true\nthreads = {}", everywhere.len() + 1);
-    let refused = serve("refused", &too_many).err().context("there are not so many processors")?.to_string();
-    assert!(refused.contains("cannot be pinned"), "{refused}");
-    let candle = serve("candle", "pin = true\nkernel = \"candle\"").err().context("candle has its own threads")?;
-    assert!(candle.to_string().contains("cannot be pinned"), "{candle}");
+    let (encoders, others): (Vec<_>, Vec<_>) =
+        threads(&serve("free", &format!("threads = {count}"))?)?.into_iter().partition(|thread| thread.encodes);
+    assert_eq!(encoders.len(), count, "{encoders:?}");
+    assert!(encoders.iter().all(|thread| thread.mask == everywhere), "{encoders:?}");
+    // Behind what takes calls in, before what builds graphs.
+    assert!(encoders.iter().all(|thread| thread.nice == (nice + 5).min(19)), "{encoders:?}");
+    assert!(others.iter().any(|thread| thread.nice == nice), "{others:?}");
+
+    let refused = |name: &str, encoder: &str| -> anyhow::Result<String> {
+        Ok(serve(name, encoder).err().context("it started all the same")?.to_string())
+    };
+    let too_many = refused("crowd", &format!("pin = true\nthreads = {}", everywhere.len() + 1))?;
+    assert!(too_many.contains("cannot be pinned"), "{too_many}");
+    let candle = refused("candle", "pin = true\nkernel = \"candle\"")?;
+    assert!(candle.contains("cannot be pinned"), "{candle}");
+    let nicer = refused("nicer", "nice = 20")?;
+    assert!(nicer.contains("encoder.nice: 20 is out of range 0..=19"), "{nicer}");
     Ok(())
 }

@@ -7,7 +7,7 @@
 use std::arch::asm;
 use std::arch::x86_64::{_mm512_add_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_storeu_ps};
 
-use super::int8::values;
+use super::int8::Columns;
 use super::{BLOCK, Product};
 
 /// Rows and columns of f32 or i32 in a tile.
@@ -299,14 +299,16 @@ pub(super) unsafe fn int8(product: &Product<'_>) {
                     } else {
                         lone_int8(&block);
                     }
-                    for tile_row in 0..SIDE.min(product.rows - row) {
-                        for column in (0..panels * SIDE).step_by(SIDE) {
-                            let sum = _mm512_loadu_si512(sums.as_ptr().add(tile_row * WIDE + column).cast());
-                            let (row, column) = (row + tile_row, panel * SIDE + column);
+                    for tile_column in (0..panels * SIDE).step_by(SIDE) {
+                        let column = panel * SIDE + tile_column;
+                        let columns = Columns::of(product, stretch, column);
+                        for tile_row in 0..SIDE.min(product.rows - row) {
+                            let sum = _mm512_loadu_si512(sums.as_ptr().add(tile_row * WIDE + tile_column).cast());
+                            let row = row + tile_row;
                             let place = product.output.add(row * product.output_stride + column);
                             let before = if stretch == 0 { product.bias.as_ptr().add(column) } else { place };
-                            let value = values(sum, product, stretch, row, column);
-                            _mm512_storeu_ps(place, _mm512_add_ps(_mm512_loadu_ps(before), value));
+                            let before = _mm512_loadu_ps(before);
+                            _mm512_storeu_ps(place, columns.add(before, sum, product, stretch, row));
                         }
                     }
                 }

@@ -1,8 +1,8 @@
 //! bfloat16 values, summed in f32, with `AVX512_BF16`.
 
 use std::arch::x86_64::{
-    __m256bh, __m256i, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_storeu_si256, _mm512_cvtneps_pbh,
-    _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps,
+    __m256bh, __m256i, __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_storeu_si256, _mm512_add_ps,
+    _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_ps,
 };
 use std::mem::transmute;
 
@@ -19,6 +19,7 @@ impl Dot for Pairs {
     const FLUSH: usize = usize::MAX;
     type Sum = __m512;
     type Register = __m512i;
+    type Scale = ();
     type Out = Avx512;
 
     #[inline(always)]
@@ -34,7 +35,10 @@ impl Dot for Pairs {
         dot(sum: __m512, input: __m512i, weights: __m512i) -> __m512 {
             _mm512_dpbf16_ps(sum, transmute::<__m512i, __m512bh>(input), transmute::<__m512i, __m512bh>(weights))
         }
-        finish(sum: __m512, _product: &Product<'_>, _stretch: usize, _row: usize, _column: usize) -> __m512 { sum }
+        scale(_product: &Product<'_>, _stretch: usize, _column: usize) -> () {}
+        finish(
+            before: __m512, sum: __m512, _scale: (), _product: &Product<'_>, _stretch: usize, _row: usize
+        ) -> __m512 { _mm512_add_ps(before, sum) }
     }
 }
 

@@ -17,6 +17,7 @@ impl<S: Simd> Dot for Float<S> {
     const FLUSH: usize = usize::MAX;
     type Sum = S::V;
     type Register = S::V;
+    type Scale = ();
     type Out = S;
 
     #[inline(always)]
@@ -35,7 +36,10 @@ impl<S: Simd> Dot for Float<S> {
         weights(from: *const u8) -> S::V { S::load(from.cast()) }
         broadcast(from: *const u8) -> S::V { S::splat(from.cast::<f32>().read_unaligned()) }
         dot(sum: S::V, input: S::V, weights: S::V) -> S::V { S::fma(input, weights, sum) }
-        finish(sum: S::V, _product: &Product<'_>, _stretch: usize, _row: usize, _column: usize) -> S::V { sum }
+        scale(_product: &Product<'_>, _stretch: usize, _column: usize) -> () {}
+        finish(
+            before: S::V, sum: S::V, _scale: (), _product: &Product<'_>, _stretch: usize, _row: usize
+        ) -> S::V { S::add(before, sum) }
     }
 }
 

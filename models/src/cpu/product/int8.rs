@@ -25,6 +25,7 @@ impl Dot for Quads {
     const FLUSH: usize = BLOCK;
     type Sum = __m512i;
     type Register = __m512i;
+    type Scale = Columns;
     type Out = Avx512;
 
     #[inline(always)]
@@ -38,9 +39,10 @@ impl Dot for Quads {
         weights(from: *const u8) -> __m512i { _mm512_loadu_si512(from.cast()) }
         broadcast(from: *const u8) -> __m512i { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
         dot(sum: __m512i, input: __m512i, weights: __m512i) -> __m512i { _mm512_dpbusd_epi32(sum, input, weights) }
-        finish(sum: __m512i, product: &Product<'_>, stretch: usize, row: usize, column: usize) -> __m512 {
-            values(sum, product, stretch, row, column)
-        }
+        scale(product: &Product<'_>, stretch: usize, column: usize) -> Columns { Columns::of(product, stretch, column) }
+        finish(
+            before: __m512, sum: __m512i, scale: Columns, product: &Product<'_>, stretch: usize, row: usize
+        ) -> __m512 { scale.add(before, sum, product, stretch, row) }
     }
 }
 
@@ -49,20 +51,50 @@ multiply!(
     #[target_feature(enable = "avx512f,avx512vnni")]
 );
 
-/// `scale (step sum b q + least sum q)` of the `stretch`th block.
-#[inline(always)]
-pub(super) unsafe fn values(sum: __m512i, product: &Product<'_>, stretch: usize, row: usize, column: usize) -> __m512 {
-    // SAFETY: a byte product has a scale for each block of each row, and of each column from its first on.
-    unsafe {
-        let RowScale { step, least } = *product.rows_scale.add(row * product.depth.div_ceil(BLOCK) + stretch);
-        let columns: *const ColumnScale = product.columns_scale.as_ptr().add(stretch * product.columns_stride + column);
-        // Steps and sums lie in turn: two registers hold both of 16 columns.
-        let (low, high) = (_mm512_loadu_ps(columns.cast()), _mm512_loadu_ps(columns.add(8).cast()));
-        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        let steps = _mm512_permutex2var_ps(low, even, high);
-        let sums = _mm512_permutex2var_ps(low, _mm512_add_epi32(even, _mm512_set1_epi32(1)), high);
-        let scale = _mm512_mul_ps(_mm512_set1_ps(step), steps);
-        _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(sum), _mm512_mul_ps(_mm512_set1_ps(least), sums))
+/// The `stretch`th block of 16 columns.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    steps: __m512,
+    sums: __m512,
+}
+
+impl Columns {
+    /// # Safety
+    /// A byte product, which has a scale for each block of each column from its first on.
+    #[inline(always)]
+    pub(super) unsafe fn of(product: &Product<'_>, stretch: usize, column: usize) -> Self {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let scales: *const ColumnScale =
+                product.columns_scale.as_ptr().add(stretch * product.columns_stride + column);
+            // Steps and sums lie in turn: two registers hold both of 16 columns.
+            let (low, high) = (_mm512_loadu_ps(scales.cast()), _mm512_loadu_ps(scales.add(8).cast()));
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+            Self { steps: _mm512_permutex2var_ps(low, even, high), sums: _mm512_permutex2var_ps(low, odd, high) }
+        }
+    }
+
+    /// `before + step (scale sum b q) + least (scale sum q)`, of the `stretch`th block of a row.
+    ///
+    /// # Safety
+    /// A byte product, which has a scale for each block of each row.
+    #[inline(always)]
+    pub(super) unsafe fn add(
+        self,
+        before: __m512,
+        sum: __m512i,
+        product: &Product<'_>,
+        stretch: usize,
+        row: usize,
+    ) -> __m512 {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let RowScale { step, least } = *product.rows_scale.add(row * product.depth.div_ceil(BLOCK) + stretch);
+            let products = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), self.steps);
+            let shifted = _mm512_fmadd_ps(_mm512_set1_ps(least), self.sums, before);
+            _mm512_fmadd_ps(_mm512_set1_ps(step), products, shifted)
+        }
     }
 }
 

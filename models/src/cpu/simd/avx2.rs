@@ -45,4 +45,4 @@ impl Simd for Avx2 {
     }
 }
 
-routines!(Avx2, #[target_feature(enable = "avx2,fma")]);
+routines!(Avx2, queries 4, #[target_feature(enable = "avx2,fma")]);

@@ -36,4 +36,4 @@ impl Simd for Avx512 {
     }
 }
 
-routines!(Avx512, #[target_feature(enable = "avx512f")]);
+routines!(Avx512, queries 8, #[target_feature(enable = "avx512f")]);

@@ -35,4 +35,4 @@ impl Simd for Neon {
     }
 }
 
-routines!(Neon, #[target_feature(enable = "neon")]);
+routines!(Neon, queries 4, #[target_feature(enable = "neon")]);

@@ -38,4 +38,4 @@ fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
     std::array::from_fn(|lane| f(a[lane], b[lane]))
 }
 
-routines!(Portable);
+routines!(Portable, queries 4);

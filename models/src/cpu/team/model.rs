@@ -9,7 +9,7 @@ use std::sync::Arc;
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
 use self::team::{PieceFailed, Progress, Team, Work};
-use super::threads;
+use super::threads::{self, Threads};
 
 mod sync {
     pub(super) use shuttle::hint::spin_loop;
@@ -99,7 +99,7 @@ fn in_many_orders(model: fn()) {
 #[test]
 fn each_piece_is_done_once_in_any_order_and_the_team_ends() {
     in_many_orders(|| {
-        let team = Team::new(3, false).unwrap();
+        let team = Team::new(Threads::of(3)).unwrap();
         for _ in 0..2 {
             let work = Counted::new(None);
             assert_eq!(team.run(&(Arc::clone(&work) as Arc<dyn Work>)), Ok(()));
@@ -111,7 +111,7 @@ fn each_piece_is_done_once_in_any_order_and_the_team_ends() {
 #[test]
 fn two_callers_and_a_rouse_do_not_disturb_one_another_in_any_order() {
     in_many_orders(|| {
-        let team = Arc::new(Team::new(2, false).unwrap());
+        let team = Arc::new(Team::new(Threads::of(2)).unwrap());
         let other = Arc::clone(&team);
         let second = shuttle::thread::spawn(move || {
             other.rouse();
@@ -129,7 +129,7 @@ fn two_callers_and_a_rouse_do_not_disturb_one_another_in_any_order() {
 #[test]
 fn a_panic_in_any_order_ends_the_work_and_not_the_team() {
     in_many_orders(|| {
-        let team = Team::new(2, false).unwrap();
+        let team = Team::new(Threads::of(2)).unwrap();
         let work = Counted::new(Some((1, 1)));
         assert_eq!(team.run(&(work as Arc<dyn Work>)), Err(PieceFailed));
         let work = Counted::new(None);

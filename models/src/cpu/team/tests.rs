@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::team::{NoTeam, PieceFailed, Progress, Team, Work};
-use super::threads::PinFailed;
+use super::threads::{PinFailed, Threads};
 
 /// Counts how often each piece was done, and sees that steps follow one another.
 struct Counted {
@@ -64,7 +64,7 @@ impl Work for Counted {
 #[test]
 fn each_piece_is_done_once_and_steps_follow_one_another() {
     for threads in [1, 2, 4] {
-        let team = Team::new(threads, false).unwrap();
+        let team = Team::new(Threads::of(threads)).unwrap();
         for round in 0..200 {
             let work = Counted::new(60, round % 8 == 0);
             if round % 3 == 0 {
@@ -78,7 +78,7 @@ fn each_piece_is_done_once_and_steps_follow_one_another() {
 
 #[test]
 fn callers_at_the_same_time_do_not_disturb_one_another() {
-    let team = Team::new(3, false).unwrap();
+    let team = Team::new(Threads::of(3)).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
@@ -94,7 +94,7 @@ fn callers_at_the_same_time_do_not_disturb_one_another() {
 
 #[test]
 fn a_panic_ends_the_work_and_not_the_team() {
-    let team = Team::new(2, false).unwrap();
+    let team = Team::new(Threads::of(2)).unwrap();
     let mut work = Counted::new(20, false);
     Arc::get_mut(&mut work).unwrap().panics_at = Some((9, 1));
     // Later pieces see that a step is not done and panic as well: all are caught.
@@ -107,15 +107,18 @@ fn a_panic_ends_the_work_and_not_the_team() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_pinned_team_does_its_work_and_one_without_enough_processors_is_refused() {
-    let team = Team::new(1, true).unwrap();
+    let team = Team::new(Threads { pin: true, ..Threads::of(1) }).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            team.pin_caller().unwrap();
+            team.adopt_caller().unwrap();
             assert_eq!(core_affinity::get_core_ids().unwrap().len(), 1);
             let work = Counted::new(20, false);
             team.run(&(Arc::clone(&work) as Arc<dyn Work>)).unwrap();
             work.check();
         });
     });
-    assert!(matches!(Team::new(100_000, true), Err(NoTeam::Pin(PinFailed::TooFew { threads: 100_000, .. }))));
+    assert!(matches!(
+        Team::new(Threads { pin: true, ..Threads::of(100_000) }),
+        Err(NoTeam::Pin(PinFailed::TooFew { threads: 100_000, .. }))
+    ));
 }
