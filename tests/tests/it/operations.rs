@@ -130,19 +130,20 @@ fn niceness(stat: &Path) -> anyhow::Result<i32> {
 /// One of a daemon's threads.
 #[derive(Debug)]
 struct Thread {
-    encodes: bool,
     mask: Vec<usize>,
     nice: i32,
 }
 
-fn threads(daemon: &Daemon) -> anyhow::Result<Vec<Thread>> {
-    let mut threads = Vec::new();
+/// Those that encode, and the others.
+fn threads(daemon: &Daemon) -> anyhow::Result<(Vec<Thread>, Vec<Thread>)> {
+    let (mut encoders, mut others) = (Vec::new(), Vec::new());
     for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.id()))? {
         let thread = thread?.path();
         let encodes = std::fs::read_to_string(thread.join("comm"))?.starts_with("encoder");
-        threads.push(Thread { encodes, mask: allowed(&thread.join("status"))?, nice: niceness(&thread.join("stat"))? });
+        let of = if encodes { &mut encoders } else { &mut others };
+        of.push(Thread { mask: allowed(&thread.join("status"))?, nice: niceness(&thread.join("stat"))? });
     }
-    Ok(threads)
+    Ok((encoders, others))
 }
 
 #[test]
@@ -157,10 +158,7 @@ fn encoder_threads_run_as_they_are_told_to() -> anyhow::Result<()> {
         Daemon::serve(&folder.path().join(name), &["--config", config.to_str().context("a UTF-8 path")?])
     };
     let count = everywhere.len().min(2);
-    let (encoders, others): (Vec<_>, Vec<_>) =
-        threads(&serve("told", &format!("pin = true\nnice = 0\nthreads = {count}"))?)?
-            .into_iter()
-            .partition(|thread| thread.encodes);
+    let (encoders, others) = threads(&serve("told", &format!("pin = true\nnice = 0\nthreads = {count}"))?)?;
     assert_eq!(encoders.len(), count, "{encoders:?}");
     for (number, &processor) in everywhere.iter().take(count).enumerate() {
         assert_eq!(encoders.iter().filter(|thread| thread.mask == [processor]).count(), 1, "{number}: {encoders:?}");
@@ -168,8 +166,7 @@ fn encoder_threads_run_as_they_are_told_to() -> anyhow::Result<()> {
     assert!(encoders.iter().all(|thread| thread.nice == nice), "{encoders:?}");
     assert!(others.iter().any(|thread| thread.nice == nice), "{others:?}");
 
-    let (encoders, others): (Vec<_>, Vec<_>) =
-        threads(&serve("free", &format!("threads = {count}"))?)?.into_iter().partition(|thread| thread.encodes);
+    let (encoders, others) = threads(&serve("free", &format!("threads = {count}"))?)?;
     assert_eq!(encoders.len(), count, "{encoders:?}");
     assert!(encoders.iter().all(|thread| thread.mask == everywhere), "{encoders:?}");
     // Behind what takes calls in, before what builds graphs.

@@ -51,24 +51,26 @@ pub(super) unsafe fn attend<S: Simd, const QUERIES: usize>(head: &Head, scratch:
     // read and written below `tokens` only, within their three parts of `size`.
     unsafe {
         let keys = scratch;
-        let weights = scratch.add(size * padded);
+        let weights: [*mut f32; QUERIES] = std::array::from_fn(|n| scratch.add((size + n) * padded));
         turn(rows.add(size), stride, tokens, size, keys, padded);
+        let keys = Rows { first: keys, stride: padded, count: size };
+        let values = Rows { first: rows.add(2 * size), stride, count: tokens };
         let mut query = 0;
         while query < tokens {
             let count = QUERIES.min(tokens - query);
             // The last queries of a text are worked on again with their neighbours gone: rows past the end repeat the last.
             let at: [*mut f32; QUERIES] = std::array::from_fn(|n| rows.add((query + n.min(count - 1)) * stride));
-            scores::<S, QUERIES>(&at, keys, padded, size, weights);
+            multiply::<S, QUERIES>(&at.map(<*mut f32>::cast_const), keys, padded, &[1.0; QUERIES], &weights);
             let mut scale = [0.0_f32; QUERIES];
             for n in 0..count {
                 let bias = if bias.is_null() { bias } else { bias.sub(query + n) };
-                scale[n] = softmax::<S>(weights.add(n * padded), tokens, padded, bias);
+                scale[n] = softmax::<S>(weights[n], tokens, padded, bias);
             }
             for n in count..QUERIES {
                 scale[n] = scale[count - 1];
-                std::ptr::copy_nonoverlapping(weights.add((count - 1) * padded), weights.add(n * padded), padded);
+                std::ptr::copy_nonoverlapping(weights[count - 1], weights[n], padded);
             }
-            blend::<S, QUERIES>(&at, weights, padded, rows.add(2 * size), stride, tokens, size, &scale);
+            multiply::<S, QUERIES>(&weights.map(<*mut f32>::cast_const), values, size, &scale, &at);
             query += QUERIES;
         }
     }
@@ -86,58 +88,6 @@ unsafe fn turn(rows: *const f32, stride: usize, tokens: usize, size: usize, keys
             }
             for token in tokens..padded {
                 *to.add(token) = 0.0;
-            }
-        }
-    }
-}
-
-/// `weights[n][token] = sum over d of queries[n][d] keys[d][token]`, two registers of tokens at a time.
-#[inline(always)]
-unsafe fn scores<S: Simd, const QUERIES: usize>(
-    queries: &[*mut f32; QUERIES],
-    keys: *const f32,
-    padded: usize,
-    size: usize,
-    weights: *mut f32,
-) {
-    let mut token = 0;
-    // SAFETY: what is read and written ends at `padded`, a multiple of LANES.
-    unsafe {
-        while token + 2 * S::LANES <= padded {
-            score::<S, QUERIES, 2>(queries, keys.add(token), padded, size, weights.add(token));
-            token += 2 * S::LANES;
-        }
-        while token < padded {
-            score::<S, QUERIES, 1>(queries, keys.add(token), padded, size, weights.add(token));
-            token += S::LANES;
-        }
-    }
-}
-
-/// As [`scores`], of the first `REGISTERS` registers of tokens.
-#[inline(always)]
-unsafe fn score<S: Simd, const QUERIES: usize, const REGISTERS: usize>(
-    queries: &[*mut f32; QUERIES],
-    keys: *const f32,
-    padded: usize,
-    size: usize,
-    weights: *mut f32,
-) {
-    // SAFETY: queries hold `size` values; `size` rows of keys and one of weights a query lie `padded` apart.
-    unsafe {
-        let mut sums = [[S::splat(0.0); REGISTERS]; QUERIES];
-        for d in 0..size {
-            let key: [S::V; REGISTERS] = std::array::from_fn(|r| S::load(keys.add(d * padded + r * S::LANES)));
-            for n in 0..QUERIES {
-                let query = S::splat(*queries[n].add(d));
-                for r in 0..REGISTERS {
-                    sums[n][r] = S::fma(query, key[r], sums[n][r]);
-                }
-            }
-        }
-        for n in 0..QUERIES {
-            for r in 0..REGISTERS {
-                S::store(weights.add(n * padded + r * S::LANES), sums[n][r]);
             }
         }
     }
@@ -178,62 +128,64 @@ unsafe fn softmax<S: Simd>(row: *mut f32, tokens: usize, padded: usize, bias: *c
     }
 }
 
-/// `queries[n] = scale[n] * sum over tokens of weights[n][token] values[token]`, two registers of values at a time.
-#[expect(clippy::too_many_arguments, reason = "one step of `attend`, split off to be read")]
-#[inline(always)]
-unsafe fn blend<S: Simd, const QUERIES: usize>(
-    queries: &[*mut f32; QUERIES],
-    weights: *const f32,
-    padded: usize,
-    values: *const f32,
+/// The right side of a product.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: *const f32,
+    /// Values from one row to the next.
     stride: usize,
-    tokens: usize,
-    size: usize,
+    count: usize,
+}
+
+/// `to[n][column] = scale[n] * sum over k of left[n][k] right[k][column]` for `width` columns, a multiple of LANES, two registers of them
+/// at a time.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const QUERIES: usize>(
+    left: &[*const f32; QUERIES],
+    right: Rows,
+    width: usize,
     scale: &[f32; QUERIES],
+    to: &[*mut f32; QUERIES],
 ) {
-    let mut d = 0;
-    // SAFETY: what is read of values and written of queries ends at `size`, a multiple of LANES.
+    let mut column = 0;
+    // SAFETY: what is read of `right` and written ends at `width`.
     unsafe {
-        while d + 2 * S::LANES <= size {
-            sum::<S, QUERIES, 2>(queries, weights, padded, values, stride, tokens, d, scale);
-            d += 2 * S::LANES;
+        while column + 2 * S::LANES <= width {
+            strip::<S, QUERIES, 2>(left, right, column, scale, to);
+            column += 2 * S::LANES;
         }
-        while d < size {
-            sum::<S, QUERIES, 1>(queries, weights, padded, values, stride, tokens, d, scale);
-            d += S::LANES;
+        while column < width {
+            strip::<S, QUERIES, 1>(left, right, column, scale, to);
+            column += S::LANES;
         }
     }
 }
 
-/// As [`blend`], of `REGISTERS` registers of values from `d` on.
-#[expect(clippy::too_many_arguments, reason = "as `blend`")]
+/// As [`multiply`], of `REGISTERS` registers from `column` on.
 #[inline(always)]
-unsafe fn sum<S: Simd, const QUERIES: usize, const REGISTERS: usize>(
-    queries: &[*mut f32; QUERIES],
-    weights: *const f32,
-    padded: usize,
-    values: *const f32,
-    stride: usize,
-    tokens: usize,
-    d: usize,
+unsafe fn strip<S: Simd, const QUERIES: usize, const REGISTERS: usize>(
+    left: &[*const f32; QUERIES],
+    right: Rows,
+    column: usize,
     scale: &[f32; QUERIES],
+    to: &[*mut f32; QUERIES],
 ) {
-    // SAFETY: values hold `tokens` rows, weights one of `padded` for each query.
+    // SAFETY: each of `left` holds a value for each row of `right`; those and each of `to` hold the columns.
     unsafe {
         let mut sums = [[S::splat(0.0); REGISTERS]; QUERIES];
-        for token in 0..tokens {
-            let value = values.add(token * stride + d);
-            let value: [S::V; REGISTERS] = std::array::from_fn(|r| S::load(value.add(r * S::LANES)));
+        for k in 0..right.count {
+            let row = right.first.add(k * right.stride + column);
+            let row: [S::V; REGISTERS] = std::array::from_fn(|r| S::load(row.add(r * S::LANES)));
             for n in 0..QUERIES {
-                let weight = S::splat(*weights.add(n * padded + token));
+                let value = S::splat(*left[n].add(k));
                 for r in 0..REGISTERS {
-                    sums[n][r] = S::fma(weight, value[r], sums[n][r]);
+                    sums[n][r] = S::fma(value, row[r], sums[n][r]);
                 }
             }
         }
         for n in 0..QUERIES {
             for r in 0..REGISTERS {
-                S::store(queries[n].add(d + r * S::LANES), S::mul(sums[n][r], S::splat(scale[n])));
+                S::store(to[n].add(column + r * S::LANES), S::mul(sums[n][r], S::splat(scale[n])));
             }
         }
     }
